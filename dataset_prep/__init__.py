@@ -1,0 +1,1 @@
+"""Preparation of datasets: raw files in, `.inter` and item features out."""

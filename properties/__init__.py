@@ -1,0 +1,1 @@
+"""Every default of the plugin, with its meaning and unit."""

@@ -1,0 +1,16 @@
+"""Multimodal recommendation for RecBole.
+
+``import recbole_ssr`` repairs what RecBole 1.2.1 breaks on current numpy, scipy and torch
+(:mod:`recbole_ssr.compat`) and registers the plugin's models, so that stock RecBole knows
+``SSR`` by name (:mod:`recbole_ssr.registry`).
+"""
+
+from pathlib import Path as _Path
+
+__version__ = "0.1.0"
+
+# `properties/` and `dataset_prep/` are top-level folders of a checkout and subpackages of a wheel.
+# Searching the checkout as well gives both layouts the same import names.
+_checkout = _Path(__file__).resolve().parent.parent
+if (_checkout / "properties" / "overall.yaml").is_file():
+    __path__.append(str(_checkout))

@@ -1,0 +1,1 @@
+"""Item features, the dataset that aligns them, and the embedded ml-100k."""

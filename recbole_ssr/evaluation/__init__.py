@@ -1,0 +1,1 @@
+"""Evaluation on top of RecBole's metrics."""

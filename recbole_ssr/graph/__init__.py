@@ -1,0 +1,1 @@
+"""Graph operators: the bipartite user-item graph and item similarity graphs."""

@@ -1,0 +1,1 @@
+"""Building blocks that know only torch: projections and losses."""

@@ -1,0 +1,1 @@
+"""Spectral bands on the user-item graph: filters, masking, fusion, alignment."""
