@@ -1,0 +1,26 @@
+"""Tensors that follow a module's device without being parameters or buffers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Constants(nn.Module):
+    """Named constant tensors (graph matrices, item features), dense or sparse.
+
+    They move with `.to(device)`. As buffers they would be broadcast at every step under
+    DistributedDataParallel, which sparse tensors do not survive, and would enter every checkpoint
+    although the data rebuild them.
+    """
+
+    def __init__(self, **tensors: Tensor):
+        super().__init__()
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self._tensors = {name: fn(tensor) for name, tensor in self._tensors.items()}
+        return self

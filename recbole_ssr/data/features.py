@@ -1,0 +1,400 @@
+"""Item features on disk, and their alignment to the items of a dataset.
+
+One modality is two files: ``<modality>.npy``, a matrix with one row per item, and
+``<modality>.tokens``, whose line r names the item of row r. Items are matched by token, so neither
+the order of the rows nor items unknown to the dataset matter.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import uuid
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_ssr.errors import UserError, nearest
+
+FILLS = ("zero", "mean", "error")
+SCALINGS = ("none", "l2", "standardise")
+
+# Working set of one pass over a matrix: far below any matrix worth mapping, far above call overhead.
+_BLOCK_BYTES = 16 * 2**20
+# Models call the item's own embedding "id", beside the modalities.
+_RESERVED = "id"
+
+logger = logging.getLogger("recbole_ssr")
+
+
+def write_features(
+    folder: str | Path, modality: str, matrix: np.ndarray, tokens: Sequence[str]
+) -> None:
+    """Write `matrix` (n_rows, dim), floating point, with the item token of each row.
+
+    Raises UserError for whatever `load_item_features` would refuse to read back.
+    """
+    npy, names = _paths(folder, modality)
+    matrix, tokens = np.asarray(matrix), [str(token) for token in tokens]
+    _check_shape(matrix, npy)
+    _check_tokens(tokens, len(matrix), npy, names)
+    _check_finite(matrix, tokens, npy)
+    for row, token in enumerate(tokens):
+        if "\n" in token or "\r" in token:
+            raise UserError(
+                f"{names}: the token {token!r} of row {row} contains a line break. Remove it: "
+                "the file holds one token per line."
+            )
+    npy.parent.mkdir(parents=True, exist_ok=True)
+    suffix = f".{uuid.uuid4().hex}.tmp"
+    new_npy, new_names = npy.with_name(f".{npy.name}{suffix}"), names.with_name(f".{names.name}{suffix}")
+    try:
+        with open(new_npy, "wb") as file:
+            np.save(file, np.ascontiguousarray(matrix))
+        new_names.write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))
+        # An interruption between the two moves must leave an error, never a new matrix
+        # beside the old tokens.
+        names.unlink(missing_ok=True)
+        os.replace(new_npy, npy)
+        os.replace(new_names, names)
+    finally:
+        new_npy.unlink(missing_ok=True)
+        new_names.unlink(missing_ok=True)
+
+
+def list_modalities(folder: str | Path) -> tuple[str, ...]:
+    """Return the sorted names of the modalities in `folder`; UserError if there is none."""
+    remedy = (
+        "Write <modality>.npy and <modality>.tokens there (recbole_ssr.data.features."
+        "write_features), or set feature_path."
+    )
+    if not Path(folder).is_dir():
+        raise UserError(f"The feature folder {folder} does not exist. {remedy}")
+    names = (path.name[: -len(".npy")] for path in Path(folder).glob("*.npy"))
+    found = tuple(sorted(name for name in names if not name.startswith(".")))
+    if not found:
+        raise UserError(f"The feature folder {folder} holds no .npy file. {remedy}")
+    return found
+
+
+def load_item_features(
+    folder: str | Path,
+    item_tokens: Sequence[str],
+    modalities: str | Sequence[str] | None = None,
+    fill: str = "zero",
+    scaling: str = "l2",
+) -> "ItemFeatures":
+    """Validate the files of `folder` and align them to `item_tokens` (n_items, [PAD] first).
+
+    `modalities` None loads every one. UserError names the file, row and remedy of what is wrong.
+    """
+    _check_policy("feature_fill", fill, FILLS)
+    _check_policy("feature_scaling", scaling, SCALINGS)
+    found = list_modalities(folder)
+    if modalities is None:
+        modalities = found
+    names = tuple(dict.fromkeys([modalities] if isinstance(modalities, str) else modalities))
+    if not names:
+        raise UserError(
+            f"modalities is empty. Name at least one of {', '.join(found)}, or set it to null for all."
+        )
+    items = [str(token) for token in item_tokens]
+    return ItemFeatures([_load_source(folder, m, found, items, fill) for m in names], fill, scaling)
+
+
+class ItemFeatures:
+    """Feature matrices of the items of one dataset, in the order of its item ids.
+
+    A pickle holds paths, hashes and row maps; matrices are read again from unchanged files.
+    """
+
+    def __init__(self, sources: "Sequence[_Source]", fill: str, scaling: str):
+        self._sources = {source.modality: source for source in sources}
+        self.fill, self.scaling = fill, scaling
+        self._fingerprint = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order asked for."""
+        return tuple(self._sources)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of all that determines the matrices: names, files, row maps, policies."""
+        if self._fingerprint is None:
+            parts = [
+                [s.modality, s.digest, hashlib.sha256(s.rows.astype("<i8").tobytes()).hexdigest()]
+                for s in self._sources.values()
+            ]
+            text = json.dumps([parts, self.fill, self.scaling])
+            self._fingerprint = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return self._fingerprint
+
+    def dim(self, modality: str) -> int:
+        """Return the width of a modality's matrix."""
+        return self._source(modality).dim
+
+    def has_feature(self, modality: str) -> torch.Tensor:
+        """Return a bool mask (n_items,): False for [PAD] and for items without a row."""
+        return torch.from_numpy(self._source(modality).rows >= 0)
+
+    def coverage(self, modality: str) -> float:
+        """Return the share of the items ([PAD] aside) that have a row, in [0, 1]."""
+        return float((self._source(modality).rows[1:] >= 0).mean())
+
+    def matrix(self, modality: str) -> torch.Tensor:
+        """Build the float32 matrix (n_items, dim), scaled and filled; row 0 is zero.
+
+        Every call reads the file: keep the result. UserError if a file changed since it was hashed.
+        """
+        source = self._source(modality)
+        stored = source.open()
+        present = np.flatnonzero(source.rows >= 0)
+        out = np.zeros((len(source.rows), source.dim), dtype=np.float32)
+        for block in _blocks(len(present), source.dim):
+            out[present[block]] = stored[source.rows[present[block]]]
+        if self.scaling == "l2":
+            _scale_to_unit_rows(out)
+        elif self.scaling == "standardise":
+            _standardise_columns(out, present)
+        # The mean of standardised columns is zero already.
+        if self.fill == "mean" and self.scaling != "standardise":
+            missing = np.flatnonzero(source.rows < 0)
+            out[missing[missing > 0]] = _column_mean(out, present)
+        return torch.from_numpy(out)
+
+    def _source(self, modality: str) -> "_Source":
+        if modality not in self._sources:
+            raise UserError(
+                f"No modality {modality!r} is loaded, only {', '.join(self._sources)}."
+                f"{nearest(modality, self._sources)} Add it to modalities."
+            )
+        return self._sources[modality]
+
+
+@dataclass
+class _Source:
+    """The files of one modality and the row of each item (-1: none)."""
+
+    folder: str
+    modality: str
+    dim: int
+    digest: str
+    rows: np.ndarray
+    stamp: tuple | None
+
+    def __getstate__(self) -> dict:
+        # A stamp says "hashed in this process"; whoever unpickles has to hash for himself.
+        return {**self.__dict__, "stamp": None}
+
+    def open(self) -> np.ndarray:
+        """Return the mapped matrix (n_rows, dim) after a check that the files are those hashed."""
+        npy, names = _paths(self.folder, self.modality)
+        stamp = _stamp(npy, names)
+        if stamp != self.stamp:
+            if _digest(npy, names) != self.digest:
+                raise UserError(
+                    f"{npy} or {names.name} changed since the dataset was built, so its rows may "
+                    "belong to other items. Build the dataset again, or restore the files."
+                )
+            self.stamp = stamp
+        return _open_matrix(npy)
+
+
+def _load_source(folder, modality: str, found: Sequence[str], items: list[str], fill: str) -> _Source:
+    npy, names = _paths(folder, modality)
+    if modality not in found:
+        raise UserError(
+            f"modalities names {modality!r}, but {npy} does not exist; the folder holds "
+            f"{', '.join(found)}.{nearest(modality, found)} Correct modalities or add the file."
+        )
+    if not names.is_file():
+        raise UserError(
+            f"{names} is missing, so the rows of {npy.name} belong to no item. Write the item "
+            "token of each row there, one per line."
+        )
+    stamp, digest = _stamp(npy, names), _digest(npy, names)
+    stored = _open_matrix(npy)
+    tokens = _read_tokens(names)
+    _check_shape(stored, npy)
+    _check_tokens(tokens, len(stored), npy, names)
+    _check_finite(stored, tokens, npy)
+
+    row_of = {token: row for row, token in enumerate(tokens)}
+    rows = np.array([-1] + [row_of.get(token, -1) for token in items[1:]], dtype=np.int64)
+    _check_overlap(rows, items, tokens, names, fill)
+    _log_coverage(modality, rows, len(tokens), fill)
+    return _Source(os.path.abspath(folder), modality, stored.shape[1], digest, rows, stamp)
+
+
+def _check_overlap(rows: np.ndarray, items, tokens, names: Path, fill: str) -> None:
+    missing = np.flatnonzero(rows[1:] < 0) + 1
+    if len(missing) == len(rows) - 1:
+        raise UserError(
+            f"{names}: none of its {len(tokens):,} tokens is an item of the dataset. The file has "
+            f"{tokens[:3]}, the dataset {items[1:4]}. Write the tokens as in the .inter file."
+        )
+    if fill == "error" and len(missing):
+        raise UserError(
+            f"{names}: {len(missing):,} of the dataset's {len(rows) - 1:,} items have no row, for "
+            f"instance {[items[i] for i in missing[:3]]}. Add their rows, or set feature_fill to "
+            "zero or mean."
+        )
+
+
+def _log_coverage(modality: str, rows: np.ndarray, n_rows: int, fill: str) -> None:
+    total, present = len(rows) - 1, int((rows >= 0).sum())
+    logger.info(
+        f"features {modality}: {present:,} of {total:,} items ({present / total:.1%}), "
+        f"{total - present:,} filled with {fill}, {n_rows - present:,} rows of the file unused"
+        .replace("%)", " %)")
+    )
+
+
+def _paths(folder, modality: str) -> tuple[Path, Path]:
+    if not isinstance(modality, str) or not re.fullmatch(r"\w[\w.\-]*", modality):
+        raise UserError(
+            f"The modality name {modality!r} is no file name. Use letters, digits, '_', '-' and '.'."
+        )
+    if modality == _RESERVED:
+        raise UserError(
+            f"The modality name {modality!r} in {folder} is reserved for the embedding of item ids. "
+            "Rename its .npy and .tokens files."
+        )
+    return Path(folder, f"{modality}.npy"), Path(folder, f"{modality}.tokens")
+
+
+def _check_policy(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{key} is {value!r}. Use {', '.join(known)}.{nearest(value, known)}")
+
+
+def _open_matrix(npy: Path) -> np.ndarray:
+    try:
+        stored = np.load(npy, mmap_mode="r")
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{npy} is no readable matrix ({error}). It may be cut off, hold Python objects or be "
+            "another format: write it again with numpy.save from a floating point array."
+        ) from error
+    if not isinstance(stored, np.ndarray):
+        stored.close()
+        raise UserError(f"{npy} is an .npz archive. Write one array with numpy.save instead.")
+    return stored
+
+
+def _read_tokens(names: Path) -> list[str]:
+    try:
+        # Some editors start a UTF-8 file with a byte order mark, which is no part of a token.
+        text = names.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{names} is not UTF-8 ({error}). Save it as UTF-8.") from error
+    # str.splitlines would also split at characters that may stand inside a token.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _check_shape(matrix: np.ndarray, npy: Path) -> None:
+    if matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8:
+        raise UserError(
+            f"{npy} has the type {matrix.dtype}. Save it as float16, float32 or float64."
+        )
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise UserError(
+            f"{npy} has the shape {matrix.shape}. Save two dimensions: a row per item, a column per "
+            "feature."
+        )
+
+
+def _check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> None:
+    if len(tokens) != n_rows:
+        raise UserError(
+            f"{names} has {len(tokens):,} tokens, but {npy.name} has {n_rows:,} rows. Write one "
+            "token per row, in the order of the rows."
+        )
+    row_of: dict[str, int] = {}
+    for row, token in enumerate(tokens):
+        if not token.strip():
+            raise UserError(f"{names}: the token of row {row} is blank. Name the item of that row.")
+        if row_of.setdefault(token, row) != row:
+            raise UserError(
+                f"{names}: rows {row_of[token]} and {row} both have the token {token!r}. Keep one "
+                f"row per item, here and in {npy.name}."
+            )
+
+
+def _check_finite(matrix: np.ndarray, tokens: list[str], npy: Path) -> None:
+    for block in _blocks(*matrix.shape):
+        # Judged as float32, because that is what models receive.
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(matrix[block].astype(np.float32))
+        if not finite.all():
+            offset, column = np.argwhere(~finite)[0]
+            row = block.start + int(offset)
+            raise UserError(
+                f"{npy}: row {row} (item {tokens[row]!r}) has {matrix[row, column]} in column "
+                f"{column}, which is no finite float32. Correct the row, or leave the item out of "
+                "both files and choose a feature_fill."
+            )
+
+
+def _blocks(n_rows: int, dim: int) -> Iterator[slice]:
+    """Yield slices over `n_rows` whose float64 rows fit _BLOCK_BYTES."""
+    step = max(1, _BLOCK_BYTES // (8 * dim))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def _scale_to_unit_rows(out: np.ndarray) -> None:
+    for block in _blocks(*out.shape):
+        # Squares of float32 values overflow float32.
+        rows = out[block].astype(np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        out[block] = rows / np.where(norms > 0, norms, 1)
+
+
+def _standardise_columns(out: np.ndarray, present: np.ndarray) -> None:
+    first, mean = out[present[0]].astype(np.float64), _column_mean(out, present)
+    squares, constant = np.zeros(out.shape[1]), np.ones(out.shape[1], dtype=bool)
+    for block in _blocks(len(present), out.shape[1]):
+        rows = out[present[block]]
+        squares += np.square(rows - mean).sum(axis=0)
+        constant &= (rows == first).all(axis=0)
+    std = np.sqrt(squares / len(present))
+    # A rounded mean would blow a constant column up to noise of unit size.
+    mean[constant], std[constant] = first[constant], 1
+    for block in _blocks(len(present), out.shape[1]):
+        out[present[block]] = (out[present[block]] - mean) / std
+
+
+def _column_mean(out: np.ndarray, present: np.ndarray) -> np.ndarray:
+    blocks = _blocks(len(present), out.shape[1])
+    total = sum(out[present[block]].sum(axis=0, dtype=np.float64) for block in blocks)
+    return total / len(present)
+
+
+def _stamp(*files: Path) -> tuple:
+    try:
+        stats = [os.stat(file) for file in files]
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} is gone since the dataset was built. Restore the file."
+        ) from error
+    return tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)
+
+
+def _digest(*files: Path) -> str:
+    """Return the sha256 (hex) over the contents of `files`, read in blocks."""
+    total = hashlib.sha256()
+    for path in files:
+        one = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(_BLOCK_BYTES):
+                one.update(chunk)
+        total.update(one.digest())
+    return total.hexdigest()

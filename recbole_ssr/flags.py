@@ -1,0 +1,103 @@
+"""Command-line flags and configuration files as plain values; nothing is ever evaluated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from recbole_ssr.errors import UserError
+
+
+class ConfigLoader(yaml.SafeLoader):
+    """Safe YAML that also reads `1e-3` and `-.5` as floats, as RecBole's own loader does."""
+
+
+ConfigLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+|\.\d[\d_]*)$"),
+    list("-+.0123456789"),
+)
+
+
+def read_config_file(path: str | Path) -> dict[str, object]:
+    """Read a YAML file of keys and values; an empty file gives {}.
+
+    Raises UserError, naming the file and the line, if it is missing, no YAML or no mapping.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=ConfigLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read the configuration file {path}: {error}. Check its path.") \
+            from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{_place(path, error)} is no valid YAML: {_problem(error)}. "
+                        "Write one 'key: value' per line.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}, line 1: expected a mapping, found {type(content).__name__} "
+                        f"{str(content)[:60]!r}. Write one 'key: value' per line.")
+    return {str(key): value for key, value in content.items()}
+
+
+def parse_flags(argv: Sequence[str]) -> dict[str, object]:
+    """Read `--key=value`, `--key value` and bare `--key` (True); values are YAML scalars or lists.
+
+    `--config_files` takes all words up to the next flag and gives a list of str. Dashes in a key
+    become underscores, and `None` is read as YAML's null, as RecBole's users write it. Raises
+    UserError for a word that is no flag, a malformed value, or a flag given two values.
+    """
+    flags: dict[str, object] = {}
+    words = list(argv)
+    while words:
+        key, text = _split_flag(words.pop(0))
+        if key == "config_files":
+            value = _file_list(text, words)
+        else:
+            if text is None and words and not words[0].startswith("--"):
+                text = words.pop(0)
+            value = True if text is None else _value(key, text)
+        if repr(flags.setdefault(key, value)) != repr(value):
+            raise UserError(f"--{key} is given twice, as {flags[key]!r} and {value!r}. Keep one.")
+    return flags
+
+
+def _split_flag(word: str) -> tuple[str, str | None]:
+    """Return the key and the text behind "=", None without one."""
+    name, equals, text = word[2:].partition("=")
+    if not word.startswith("--") or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+        raise UserError(f"{word!r} is no flag. Did you forget '--'? Flags read --key=value, and a "
+                        "list is one word: --key='[a, b]'.")
+    return name.replace("-", "_"), text if equals else None
+
+
+def _file_list(text: str | None, words: list[str]) -> list[str]:
+    """Take the words up to the next flag out of `words`."""
+    files = (text or "").split()
+    while words and not words[0].startswith("--"):
+        files.append(words.pop(0))
+    if not files:
+        raise UserError("--config_files names no file. Write --config_files a.yaml b.yaml.")
+    return files
+
+
+def _value(key: str, text: str) -> object:
+    if text == "None":
+        return None
+    try:
+        return yaml.load(text, Loader=ConfigLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--{key}={text} is no valid YAML value: {_problem(error)}. "
+                        f"Quote text with special characters: --{key}='\"text\"'.") from error
+
+
+def _place(path: str | Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{path}, line {mark.line + 1}:" if mark else f"{path}"
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return getattr(error, "problem", None) or str(error)

@@ -1,0 +1,170 @@
+"""Makes the plugin's models known to stock RecBole, and knows every model's name and keys.
+
+RecBole looks a model up in `sys.modules`, its trainer and dataset by name in `recbole.trainer` and
+`recbole.data.dataset`, and its defaults in the yamls of its own package. The first three take new
+entries; for the yamls `Config` is wrapped.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from importlib import resources
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import recbole
+from recbole.config import Config
+
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.flags import read_config_file
+
+# One line per model: its class name and the module that defines it.
+MODELS: dict[str, str] = {
+    "SSR": "recbole_ssr.model.ssr",
+}
+DEFAULT_TRAINER = "recbole_ssr.train.trainer:RunTrainer"
+DEFAULT_DATASET = "recbole_ssr.data.dataset:MultimodalDataset"
+DEMO_DATASET = "ml-100k"
+RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
+_NO_YAML = ("Random",)  # the one RecBole model without a yaml of its own
+_registered: set[str] = set()
+
+
+def register_all() -> None:
+    """Register every model of MODELS and hook the plugin's defaults into RecBole's Config."""
+    for name, module in MODELS.items():
+        register(name, importlib.import_module(module))
+    install_config_hook()
+
+
+def register(name: str, module: ModuleType) -> None:
+    """Make the class `name` of `module` a model that RecBole finds by name. Idempotent.
+
+    Its class attributes `trainer_class` and `dataset_class`, each a class or "module:Class", name
+    the companions; without them the plugin's defaults serve. Raises UserError if RecBole already
+    uses the name or the module lacks the class.
+    """
+    trainers = importlib.import_module("recbole.trainer")
+    datasets = importlib.import_module("recbole.data.dataset")
+    trainer, dataset = f"{name}Trainer", f"{name}Dataset"
+    own = {known.lower() for known in recbole_model_names()}
+    if name not in _registered and (name.lower() in own or hasattr(trainers, trainer)
+                                    or hasattr(datasets, dataset)):
+        raise UserError(f"RecBole already uses the model name {name!r}. Choose another.")
+    model_class = getattr(module, name, None)
+    if model_class is None:
+        raise UserError(f"The module {module.__name__} defines no class {name!r}. Name the model "
+                        "as its class.")
+    alias = f"recbole.model.general_recommender.{name.lower()}"
+    if module.__spec__ is None:  # RecBole's look-up refuses modules without a spec
+        module.__spec__ = ModuleSpec(alias, loader=None)
+    sys.modules[alias] = module
+    setattr(trainers, trainer, _load(getattr(model_class, "trainer_class", DEFAULT_TRAINER)))
+    setattr(datasets, dataset, _load(getattr(model_class, "dataset_class", DEFAULT_DATASET)))
+    _registered.add(name)
+
+
+def _load(target: type | str) -> type:
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def is_plugin_model(name: str) -> bool:
+    """Tell whether `name` was registered here."""
+    return name in _registered
+
+
+def recbole_model_names() -> tuple[str, ...]:
+    """Return the class names of RecBole's own models, without importing them."""
+    stems = {path.stem for path in (RECBOLE_PROPERTIES / "model").glob("*.yaml")}
+    return tuple(sorted(stems.union(_NO_YAML)))
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of the plugin's models, then of RecBole's."""
+    return (*sorted(_registered.union(MODELS)), *recbole_model_names())
+
+
+def canonical(name: str) -> str:
+    """Return the model's name as its class spells it: "lightgcn" gives "LightGCN".
+
+    Raises UserError with the nearest name if there is no such model.
+    """
+    by_lower = {known.lower(): known for known in model_names()}
+    found = by_lower.get(str(name).lower())
+    if found is None:
+        raise UserError(f"There is no model named {name!r}.{nearest(name, by_lower.values())} "
+                        f"The plugin adds {', '.join(sorted(_registered.union(MODELS)))} to "
+                        "RecBole's models.")
+    return found
+
+
+def properties_folder() -> Path:
+    """Return the folder of the plugin's default yamls."""
+    return Path(str(resources.files("recbole_ssr.properties")))
+
+
+def plugin_files(model: str | None, dataset: str | None) -> list[Path]:
+    """Return the plugin's yamls for a run, weakest first: overall, model, dataset."""
+    folder = properties_folder()
+    files = [folder / "overall.yaml"]
+    if model is not None:
+        files.append(folder / "model" / f"{model}.yaml")
+    if dataset is not None:
+        files.append(folder / "dataset" / f"{dataset}.yaml")
+    return [file for file in files if file.is_file()]
+
+
+@functools.lru_cache(maxsize=1)
+def keys_of_any_model() -> frozenset[str]:
+    """Return the keys of all yamls of RecBole and the plugin, whatever their model or dataset."""
+    files = [*RECBOLE_PROPERTIES.glob("**/*.yaml"), *properties_folder().glob("**/*.yaml")]
+    # The url lists map data sets to addresses and hold no settings.
+    settings = [file for file in files if "url" not in file.stem]
+    return frozenset(key for file in settings for key in read_config_file(file))
+
+
+def use_dataset_folder(config: Config) -> None:
+    """Point `data_path` of an ml-100k run at the user's folder, else at the plugin's copy.
+
+    RecBole sends every ml-100k run to its own copy, which has no item features.
+    """
+    if config.dataset != DEMO_DATASET:
+        return
+    given = config.external_config_dict.get("data_path")
+    if given is None:
+        from recbole_ssr.data.demo import ensure_ml_100k
+
+        folder = ensure_ml_100k(config.final_config_dict.get("cache_dir"))
+    else:
+        folder = Path(given) / DEMO_DATASET
+    config.final_config_dict["data_path"] = str(folder)
+
+
+def install_config_hook() -> None:
+    """Wrap RecBole's Config once, so that stock runs of plugin models get the plugin's defaults."""
+    if getattr(Config._load_internal_config_dict, "of_recbole_ssr", False):
+        return
+    load, set_defaults = Config._load_internal_config_dict, Config._set_default_parameters
+
+    @functools.wraps(load)
+    def load_with_plugin(self, model, model_class, dataset):
+        load(self, model, model_class, dataset)
+        if is_plugin_model(model):
+            for file in plugin_files(model, dataset):
+                self._update_internal_config_dict(str(file))
+
+    @functools.wraps(set_defaults)
+    def set_defaults_with_plugin(self):
+        set_defaults(self)
+        if is_plugin_model(self.model):
+            use_dataset_folder(self)
+
+    load_with_plugin.of_recbole_ssr = True
+    Config._load_internal_config_dict = load_with_plugin
+    Config._set_default_parameters = set_defaults_with_plugin

@@ -1,0 +1,31 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real datasets beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("no folder shared/data beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def no_arguments(monkeypatch):
+    """RecBole's Config reads sys.argv whenever it is built, pytest's arguments included."""
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory):
+    """Keep the user's cache folder out of the tests."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RECBOLE_SSR_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
