@@ -14,3 +14,18 @@ __version__ = "0.1.0"
 _checkout = _Path(__file__).resolve().parent.parent
 if (_checkout / "properties" / "overall.yaml").is_file():
     __path__.append(str(_checkout))
+
+from recbole_ssr import compat as _compat  # noqa: E402
+
+# RecBole reads names that current numpy and scipy lack while it is imported: repair them first.
+_compat.apply()
+
+from recbole_ssr import registry as _registry  # noqa: E402
+
+_registry.register_all()
+
+from recbole_ssr.errors import UserError  # noqa: E402
+from recbole_ssr.quick_start import load_run, run  # noqa: E402
+from recbole_ssr.result import RunResult  # noqa: E402
+
+__all__ = ["RunResult", "UserError", "__version__", "load_run", "run"]

@@ -30,6 +30,18 @@ DEFAULT_DATASET = "recbole_ssr.data.dataset:MultimodalDataset"
 DEMO_DATASET = "ml-100k"
 RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
 _NO_YAML = ("Random",)  # the one RecBole model without a yaml of its own
+_CLASS_OF_YAML = {"lightgbm": "LightGBM", "xgboost": "XGBoost"}  # elsewhere the two names agree
+# Keys that RecBole reads although none of its yamls or argument lists names them.
+KEYS_WITHOUT_YAML = (
+    "model", "dataset", "config_files", "encoding", "eta", "tail_ratio", "token_num_threshold",
+    "neg_sampling", "training_neg_sample_num", "world_size", "local_rank", "nproc", "ip", "port",
+    "offset", "verbose", "cin", "contrast", "feature_num", "has_residual", "norm", "sim",
+    "use_filter", "xgb_early_stopping_rounds", "CROP_ITEM_SEQ", "CROP_ITEM_SEQ_LEN",
+    "INVERSE_ITEM_SEQ", "MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS",
+    "REORDER_ITEM_SEQ", "mask_ratio", "ft_ratio", "beta",
+)
+# Read by one model although only other models' yamls name them.
+KEYS_MISSING_IN_YAML = {"FEARec": ("tau",), "HRM": ("reg_weight",)}
 _registered: set[str] = set()
 
 
@@ -82,7 +94,7 @@ def is_plugin_model(name: str) -> bool:
 def recbole_model_names() -> tuple[str, ...]:
     """Return the class names of RecBole's own models, without importing them."""
     stems = {path.stem for path in (RECBOLE_PROPERTIES / "model").glob("*.yaml")}
-    return tuple(sorted(stems.union(_NO_YAML)))
+    return tuple(sorted(_CLASS_OF_YAML.get(stem, stem) for stem in stems.union(_NO_YAML)))
 
 
 def model_names() -> tuple[str, ...]:
@@ -144,6 +156,21 @@ def use_dataset_folder(config: Config) -> None:
     else:
         folder = Path(given) / DEMO_DATASET
     config.final_config_dict["data_path"] = str(folder)
+
+
+def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
+    """Raise UserError unless `folder` holds the dataset's .inter file (or presplit files)."""
+    if folder.is_dir() and (benchmark or (folder / f"{dataset}.inter").is_file()):
+        return
+    root = folder.parent
+    here = sorted(p.name for p in root.iterdir() if (p / f"{p.name}.inter").is_file()) \
+        if root.is_dir() else []
+    raise UserError(
+        f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
+        f"{nearest(dataset, [*here, DEMO_DATASET])} Under data_path {str(root)!r} lie: "
+        f"{', '.join(here) or 'none'}. Set data_path to the folder that holds {dataset}/, prepare "
+        f"the dataset with dataset_prep, or use {DEMO_DATASET} without data_path."
+    )
 
 
 def install_config_hook() -> None:

@@ -11,9 +11,9 @@ import logging
 import os
 import re
 import uuid
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from recbole_ssr.errors import UserError, nearest
 FILLS = ("zero", "mean", "error")
 SCALINGS = ("none", "l2", "standardise")
 
-# Working set of one pass over a matrix: far below any matrix worth mapping, far above call overhead.
+# Working set of one pass over a matrix: far below a matrix worth mapping, above call overhead.
 _BLOCK_BYTES = 16 * 2**20
 # Models call the item's own embedding "id", beside the modalities.
 _RESERVED = "id"
@@ -44,15 +44,9 @@ def write_features(
     _check_shape(matrix, npy)
     _check_tokens(tokens, len(matrix), npy, names)
     _check_finite(matrix, tokens, npy)
-    for row, token in enumerate(tokens):
-        if "\n" in token or "\r" in token:
-            raise UserError(
-                f"{names}: the token {token!r} of row {row} contains a line break. Remove it: "
-                "the file holds one token per line."
-            )
     npy.parent.mkdir(parents=True, exist_ok=True)
-    suffix = f".{uuid.uuid4().hex}.tmp"
-    new_npy, new_names = npy.with_name(f".{npy.name}{suffix}"), names.with_name(f".{names.name}{suffix}")
+    unique = uuid.uuid4().hex
+    new_npy, new_names = (path.with_name(f".{path.name}.{unique}") for path in (npy, names))
     try:
         with open(new_npy, "wb") as file:
             np.save(file, np.ascontiguousarray(matrix))
@@ -69,14 +63,10 @@ def write_features(
 
 def list_modalities(folder: str | Path) -> tuple[str, ...]:
     """Return the sorted names of the modalities in `folder`; UserError if there is none."""
-    remedy = (
-        "Write <modality>.npy and <modality>.tokens there (recbole_ssr.data.features."
-        "write_features), or set feature_path."
-    )
+    remedy = "Write <modality>.npy and <modality>.tokens there, or set feature_path."
     if not Path(folder).is_dir():
         raise UserError(f"The feature folder {folder} does not exist. {remedy}")
-    names = (path.name[: -len(".npy")] for path in Path(folder).glob("*.npy"))
-    found = tuple(sorted(name for name in names if not name.startswith(".")))
+    found = tuple(sorted(path.name[: -len(".npy")] for path in Path(folder).glob("[!.]*.npy")))
     if not found:
         raise UserError(f"The feature folder {folder} holds no .npy file. {remedy}")
     return found
@@ -93,15 +83,16 @@ def load_item_features(
 
     `modalities` None loads every one. UserError names the file, row and remedy of what is wrong.
     """
-    _check_policy("feature_fill", fill, FILLS)
-    _check_policy("feature_scaling", scaling, SCALINGS)
+    for key, value, known in ("feature_fill", fill, FILLS), ("feature_scaling", scaling, SCALINGS):
+        if value not in known:
+            raise UserError(f"{key} is {value!r}. Use {', '.join(known)}.{nearest(value, known)}")
     found = list_modalities(folder)
     if modalities is None:
         modalities = found
     names = tuple(dict.fromkeys([modalities] if isinstance(modalities, str) else modalities))
     if not names:
         raise UserError(
-            f"modalities is empty. Name at least one of {', '.join(found)}, or set it to null for all."
+            f"modalities is empty. Name at least one of {', '.join(found)}, or set it to null."
         )
     items = [str(token) for token in item_tokens]
     return ItemFeatures([_load_source(folder, m, found, items, fill) for m in names], fill, scaling)
@@ -116,24 +107,21 @@ class ItemFeatures:
     def __init__(self, sources: "Sequence[_Source]", fill: str, scaling: str):
         self._sources = {source.modality: source for source in sources}
         self.fill, self.scaling = fill, scaling
-        self._fingerprint = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities, in the order asked for."""
         return tuple(self._sources)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of all that determines the matrices: names, files, row maps, policies."""
-        if self._fingerprint is None:
-            parts = [
-                [s.modality, s.digest, hashlib.sha256(s.rows.astype("<i8").tobytes()).hexdigest()]
-                for s in self._sources.values()
-            ]
-            text = json.dumps([parts, self.fill, self.scaling])
-            self._fingerprint = hashlib.sha256(text.encode("utf-8")).hexdigest()
-        return self._fingerprint
+        parts = [
+            [s.modality, s.digest, hashlib.sha256(s.rows.astype("<i8").tobytes()).hexdigest()]
+            for s in self._sources.values()
+        ]
+        text = json.dumps([parts, self.fill, self.scaling])
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     def dim(self, modality: str) -> int:
         """Return the width of a modality's matrix."""
@@ -165,7 +153,8 @@ class ItemFeatures:
         # The mean of standardised columns is zero already.
         if self.fill == "mean" and self.scaling != "standardise":
             missing = np.flatnonzero(source.rows < 0)
-            out[missing[missing > 0]] = _column_mean(out, present)
+            # Rows without features are zero up to here, so that the sum is that of present rows.
+            out[missing[missing > 0]] = out.sum(axis=0, dtype=np.float64) / len(present)
         return torch.from_numpy(out)
 
     def _source(self, modality: str) -> "_Source":
@@ -186,27 +175,19 @@ class _Source:
     dim: int
     digest: str
     rows: np.ndarray
-    stamp: tuple | None
-
-    def __getstate__(self) -> dict:
-        # A stamp says "hashed in this process"; whoever unpickles has to hash for himself.
-        return {**self.__dict__, "stamp": None}
 
     def open(self) -> np.ndarray:
         """Return the mapped matrix (n_rows, dim) after a check that the files are those hashed."""
         npy, names = _paths(self.folder, self.modality)
-        stamp = _stamp(npy, names)
-        if stamp != self.stamp:
-            if _digest(npy, names) != self.digest:
-                raise UserError(
-                    f"{npy} or {names.name} changed since the dataset was built, so its rows may "
-                    "belong to other items. Build the dataset again, or restore the files."
-                )
-            self.stamp = stamp
+        if _digest(npy, names) != self.digest:
+            raise UserError(
+                f"{npy} or {names.name} changed since the dataset was built: its rows may belong "
+                "to other items. Build the dataset again, or restore the files."
+            )
         return _open_matrix(npy)
 
 
-def _load_source(folder, modality: str, found: Sequence[str], items: list[str], fill: str) -> _Source:
+def _load_source(folder, modality: str, found: tuple, items: list[str], fill: str) -> _Source:
     npy, names = _paths(folder, modality)
     if modality not in found:
         raise UserError(
@@ -218,7 +199,7 @@ def _load_source(folder, modality: str, found: Sequence[str], items: list[str], 
             f"{names} is missing, so the rows of {npy.name} belong to no item. Write the item "
             "token of each row there, one per line."
         )
-    stamp, digest = _stamp(npy, names), _digest(npy, names)
+    digest = _digest(npy, names)
     stored = _open_matrix(npy)
     tokens = _read_tokens(names)
     _check_shape(stored, npy)
@@ -228,8 +209,12 @@ def _load_source(folder, modality: str, found: Sequence[str], items: list[str], 
     row_of = {token: row for row, token in enumerate(tokens)}
     rows = np.array([-1] + [row_of.get(token, -1) for token in items[1:]], dtype=np.int64)
     _check_overlap(rows, items, tokens, names, fill)
-    _log_coverage(modality, rows, len(tokens), fill)
-    return _Source(os.path.abspath(folder), modality, stored.shape[1], digest, rows, stamp)
+    total, present = len(rows) - 1, int((rows >= 0).sum())
+    logger.info(
+        f"features {modality}: {present:,} of {total:,} items ({100 * present / total:.1f} %), "
+        f"{total - present:,} filled with {fill}, {len(tokens) - present:,} rows of the file unused"
+    )
+    return _Source(os.path.abspath(folder), modality, stored.shape[1], digest, rows)
 
 
 def _check_overlap(rows: np.ndarray, items, tokens, names: Path, fill: str) -> None:
@@ -247,45 +232,27 @@ def _check_overlap(rows: np.ndarray, items, tokens, names: Path, fill: str) -> N
         )
 
 
-def _log_coverage(modality: str, rows: np.ndarray, n_rows: int, fill: str) -> None:
-    total, present = len(rows) - 1, int((rows >= 0).sum())
-    logger.info(
-        f"features {modality}: {present:,} of {total:,} items ({present / total:.1%}), "
-        f"{total - present:,} filled with {fill}, {n_rows - present:,} rows of the file unused"
-        .replace("%)", " %)")
-    )
-
-
 def _paths(folder, modality: str) -> tuple[Path, Path]:
     if not isinstance(modality, str) or not re.fullmatch(r"\w[\w.\-]*", modality):
         raise UserError(
-            f"The modality name {modality!r} is no file name. Use letters, digits, '_', '-' and '.'."
+            f"The modality name {modality!r} is no file name. Use letters, digits, '_', '-', '.'."
         )
     if modality == _RESERVED:
         raise UserError(
-            f"The modality name {modality!r} in {folder} is reserved for the embedding of item ids. "
-            "Rename its .npy and .tokens files."
+            f"The modality name {modality!r} in {folder} is reserved for the embedding of item "
+            "ids. Rename its .npy and .tokens files."
         )
     return Path(folder, f"{modality}.npy"), Path(folder, f"{modality}.tokens")
 
 
-def _check_policy(key: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f"{key} is {value!r}. Use {', '.join(known)}.{nearest(value, known)}")
-
-
 def _open_matrix(npy: Path) -> np.ndarray:
     try:
-        stored = np.load(npy, mmap_mode="r")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        return np.lib.format.open_memmap(npy, mode="r")
+    except (ValueError, OSError, EOFError) as error:
         raise UserError(
             f"{npy} is no readable matrix ({error}). It may be cut off, hold Python objects or be "
             "another format: write it again with numpy.save from a floating point array."
         ) from error
-    if not isinstance(stored, np.ndarray):
-        stored.close()
-        raise UserError(f"{npy} is an .npz archive. Write one array with numpy.save instead.")
-    return stored
 
 
 def _read_tokens(names: Path) -> list[str]:
@@ -301,14 +268,9 @@ def _read_tokens(names: Path) -> list[str]:
 
 def _check_shape(matrix: np.ndarray, npy: Path) -> None:
     if matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8:
-        raise UserError(
-            f"{npy} has the type {matrix.dtype}. Save it as float16, float32 or float64."
-        )
+        raise UserError(f"{npy} has the type {matrix.dtype}. Save float16, float32 or float64.")
     if matrix.ndim != 2 or matrix.shape[1] == 0:
-        raise UserError(
-            f"{npy} has the shape {matrix.shape}. Save two dimensions: a row per item, a column per "
-            "feature."
-        )
+        raise UserError(f"{npy} has the shape {matrix.shape}. Save items x features, none empty.")
 
 
 def _check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> None:
@@ -319,8 +281,11 @@ def _check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> Non
         )
     row_of: dict[str, int] = {}
     for row, token in enumerate(tokens):
-        if not token.strip():
-            raise UserError(f"{names}: the token of row {row} is blank. Name the item of that row.")
+        if not token.strip() or "\n" in token or "\r" in token:
+            raise UserError(
+                f"{names}: the token {token!r} of row {row} is blank or broken over lines. Name "
+                "the item of that row in one line."
+            )
         if row_of.setdefault(token, row) != row:
             raise UserError(
                 f"{names}: rows {row_of[token]} and {row} both have the token {token!r}. Keep one "
@@ -359,42 +324,24 @@ def _scale_to_unit_rows(out: np.ndarray) -> None:
 
 
 def _standardise_columns(out: np.ndarray, present: np.ndarray) -> None:
-    first, mean = out[present[0]].astype(np.float64), _column_mean(out, present)
-    squares, constant = np.zeros(out.shape[1]), np.ones(out.shape[1], dtype=bool)
-    for block in _blocks(len(present), out.shape[1]):
-        rows = out[present[block]]
-        squares += np.square(rows - mean).sum(axis=0)
-        constant &= (rows == first).all(axis=0)
-    std = np.sqrt(squares / len(present))
-    # A rounded mean would blow a constant column up to noise of unit size.
-    mean[constant], std[constant] = first[constant], 1
-    for block in _blocks(len(present), out.shape[1]):
-        out[present[block]] = (out[present[block]] - mean) / std
-
-
-def _column_mean(out: np.ndarray, present: np.ndarray) -> np.ndarray:
-    blocks = _blocks(len(present), out.shape[1])
-    total = sum(out[present[block]].sum(axis=0, dtype=np.float64) for block in blocks)
-    return total / len(present)
-
-
-def _stamp(*files: Path) -> tuple:
-    try:
-        stats = [os.stat(file) for file in files]
-    except OSError as error:
-        raise UserError(
-            f"{error.filename} is gone since the dataset was built. Restore the file."
-        ) from error
-    return tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)
+    for columns in _blocks(out.shape[1], len(out)):
+        values = out[present, columns].astype(np.float64)
+        # Tested exactly: rounding would blow a constant column up to noise of unit size.
+        constant = (values == values[0]).all(axis=0)
+        values -= values.mean(axis=0)
+        values[:, constant] = 0
+        out[present, columns] = values / np.where(constant, 1, values.std(axis=0))
 
 
 def _digest(*files: Path) -> str:
     """Return the sha256 (hex) over the contents of `files`, read in blocks."""
     total = hashlib.sha256()
     for path in files:
-        one = hashlib.sha256()
-        with open(path, "rb") as file:
-            while chunk := file.read(_BLOCK_BYTES):
-                one.update(chunk)
-        total.update(one.digest())
+        try:
+            with open(path, "rb") as file:
+                total.update(f"{path.name} {os.stat(path).st_size}\n".encode())
+                while chunk := file.read(_BLOCK_BYTES):
+                    total.update(chunk)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error}). Restore the file.") from error
     return total.hexdigest()

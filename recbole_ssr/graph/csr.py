@@ -14,10 +14,13 @@ def csr_tensor(rows: Tensor, cols: Tensor, values: Tensor, shape: tuple[int, int
     Shapes: rows, cols, values (E,); result `shape`. Sparse kernels of the CPU take int32 without
     converting, and half the index memory.
     """
-    coo = torch.sparse_coo_tensor(torch.stack([rows, cols]).long(), values, shape).coalesce()
+    place = torch.stack([rows, cols]).long()
+    coo = torch.sparse_coo_tensor(place, values, shape, check_invariants=True).coalesce()
     row, col = coo.indices()
     crow = torch.zeros(shape[0] + 1, dtype=torch.int32, device=values.device)
     crow[1:] = torch.bincount(row, minlength=shape[0]).cumsum(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        return torch.sparse_csr_tensor(crow, col.int(), coo.values(), shape)
+        return torch.sparse_csr_tensor(
+            crow, col.int(), coo.values(), shape, check_invariants=False
+        )

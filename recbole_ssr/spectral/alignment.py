@@ -25,7 +25,7 @@ def cross_modal_infonce(
     """
     bands = a.shape[1]
     a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
-    weight = counts.repeat_interleave(bands)
+    weight = counts.to(a).repeat_interleave(bands)
     log_weight = weight.log().repeat(2)
     positive = (a * b).sum(1) / temperature
     keys = torch.cat([a, b])

@@ -51,6 +51,9 @@ def to_plain(obj: Any, path: str = "state") -> Any:
         return obj
     if isinstance(obj, torch.Tensor):
         return obj.detach()
+    # Before dict, because dok matrices are dicts too.
+    if sp.issparse(obj):
+        return _plain_sparse(obj)
     if isinstance(obj, dict):
         return _plain_dict(obj, path)
     if type(obj) is list:
@@ -61,8 +64,6 @@ def to_plain(obj: Any, path: str = "state") -> Any:
         return obj.item()
     if isinstance(obj, np.ndarray) and obj.dtype.kind in _ARRAY_KINDS:
         return _plain_array(obj)
-    if sp.issparse(obj):
-        return _plain_sparse(obj)
     if isinstance(obj, torch.device):
         return {TAG: "device", "name": str(obj)}
     detail = f" of dtype {obj.dtype}" if isinstance(obj, np.ndarray) else ""
@@ -86,6 +87,9 @@ def _plain_array(array: np.ndarray) -> dict:
     # Raw bytes keep every dtype exactly, also those that torch does not know (str, datetime).
     # A copy where needed: torch warns about memory that it must not write.
     flat = np.require(array, requirements=["C", "W"]).reshape(-1).view(np.ndarray)
+    if flat.size == 1:
+        # numpy calls a lone element contiguous whatever its stride; torch refuses negative ones.
+        flat = flat.copy()
     raw = torch.from_numpy(flat.view(np.uint8)) if flat.nbytes else torch.zeros(0).byte()
     return {
         TAG: "array",

@@ -1,0 +1,75 @@
+"""Command line: `recbole-ssr` and `run_recbole_ssr.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.flags import parse_flags
+
+USAGE = """\
+usage: recbole-ssr [--model=NAME] [--dataset=NAME] [--config_files FILE ...] [--KEY=VALUE ...]
+
+Trains a recommender with RecBole, selects on validation, tests once. Without arguments: SSR on the
+embedded ml-100k.
+
+  --model=SSR             a model of this package, or any general model of RecBole (LightGCN, BPR)
+  --dataset=ml-100k       a folder below data_path with NAME.inter and features/<modality>.npy
+  --config_files a.yaml   settings in files; later files win, flags win over files
+  --resume=runs/<run>     continue an interrupted run
+  --device=auto           auto, cpu, cuda or cuda:N
+  --KEY=VALUE             any setting, parsed as YAML: --epochs=50 --topk="[5, 20]" --n_bands 4
+  --help                  this text, and the models and settings of the package
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; return the exit status (0 done, 2 user's mistake, 130 interrupted)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    if any(word in ("--help", "-h") for word in argv):
+        _help(console)
+        return 0
+    try:
+        return _run(parse_flags(argv), console)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(flags: dict, console: Console) -> int:
+    from recbole_ssr.quick_start import run
+    from recbole_ssr.report.tables import result_table
+    from recbole_ssr.result import earlier_results
+
+    files = flags.pop("config_files", [])
+    result = run(config_files=files, flags=flags)
+    earlier = earlier_results(os.path.dirname(result.run), result)
+    console.print(result_table([result, *earlier]))
+    if earlier:
+        console.print("The first row is this run; the others are the newest of their model here.")
+    console.print(f"Run folder: {result.run} (curve.png, metrics.json, best.pth, run.log)",
+                  soft_wrap=True)
+    return 0
+
+
+def _help(console: Console) -> None:
+    from importlib.resources import files
+
+    from recbole_ssr.registry import MODELS
+
+    console.print(USAGE, markup=False)
+    properties = files("recbole_ssr.properties")
+    console.print(f"Models of this package: {', '.join(MODELS)}\n", markup=False)
+    for name in ("overall.yaml", *(f"model/{model}.yaml" for model in MODELS)):
+        console.print((properties / name).read_text(), markup=False, soft_wrap=True)

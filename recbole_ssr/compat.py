@@ -1,0 +1,348 @@
+"""Repairs of RecBole 1.2.1 on current numpy, scipy and torch.
+
+:func:`apply` runs at ``import recbole_ssr``. Each ``_shim_`` function states the symptom that a
+user sees without it and the remedy; what it replaces stays reachable as ``__wrapped__``. Nothing
+here imports ``recbole.quick_start``, so that ray stays optional.
+"""
+
+import copy
+import enum
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.data.interaction import Interaction
+from recbole.evaluator.collector import Collector, DataStruct
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Trainer
+from recbole.utils import EvaluatorType, InputType, ModelType, get_model, init_logger, init_seed
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.train import checkpoint
+
+logger = logging.getLogger("recbole_ssr")
+
+# Names that RecBole (first three lines) and ray (last) still use, with what they stood for.
+NUMPY_ALIASES = {
+    "bool": np.bool_, "int": np.int_, "float": np.float64, "complex": np.complex128,
+    "object": np.object_, "str": np.str_, "long": np.int_, "unicode": np.str_,
+    "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_,
+    "bool8": np.bool_,
+}  # fmt: skip
+
+# What evaluation collects batch by batch; the rest of a DataStruct comes once, from training data.
+COLLECTED = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+
+_CONFIG_ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
+_QUICK_START = "recbole.quick_start.quick_start"
+_MARK = "_recbole_ssr_shim"
+
+
+def apply() -> None:
+    """Apply every repair that this environment needs. Calling it again changes nothing."""
+    _shim_numpy_aliases()
+    _shim_dok_update()
+    _shim_checkpoint_saving()
+    _shim_other_parameters()
+    _shim_load_data_and_model()
+    _shim_interaction_indexing()
+    _shim_data_struct()
+
+
+def _replace(owner: type | ModuleType, name: str, make: Callable[[Callable], Callable]) -> None:
+    """Replace the function `owner.name` by `make(it)`, once."""
+    original = getattr(owner, name)
+    if not getattr(original, _MARK, False):
+        replacement = functools.wraps(original)(make(original))
+        setattr(replacement, _MARK, True)
+        setattr(owner, name, replacement)
+
+
+def _shim_numpy_aliases() -> None:
+    """Give numpy back the type names that it dropped.
+
+    Symptom: "module 'numpy' has no attribute 'float'" in Interaction, metrics and Dataset before
+    the first Config was built; with numpy 2, "`np.float_` was removed" in every Config.
+    Remedy: define the missing names.
+    """
+    for name, target in NUMPY_ALIASES.items():
+        # Not hasattr: numpy answers for a dropped name with a warning or an error of its own.
+        if name not in vars(np):
+            setattr(np, name, target)
+
+
+def _shim_dok_update() -> None:
+    """Give dok matrices back the method that inserts many entries at once.
+
+    Symptom: scipy 1.13 and newer, "'dok_matrix' object has no attribute '_update'" when LightGCN,
+    NGCF, NCL, GCMC, SpectralCF, KGIN or MCCLK is built.
+    Remedy: add the method.
+    """
+    if hasattr(sp.dok_matrix, "_update"):
+        return
+
+    def _update(self: sp.dok_matrix, entries: dict) -> None:
+        self._dict.update(entries)
+
+    sp.dok_matrix._update = _update
+
+
+def _shim_checkpoint_saving() -> None:
+    """Write checkpoints that hold data only.
+
+    Symptom: torch 2.6 and newer, "Weights only load failed" when a stock run has trained and loads
+    its best epoch, because the file holds a pickled Config.
+    Remedy: save plain types, which stock code then loads without complaint, and which cannot run
+    code on loading.
+    """
+    _replace(Trainer, "_save_checkpoint", lambda _: _save_checkpoint)
+    _replace(PretrainTrainer, "save_pretrained_model", lambda _: _save_pretrained_model)
+    _replace(DecisionTreeTrainer, "_save_checkpoint", lambda _: _save_tree_checkpoint)
+
+
+def _save_checkpoint(self: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+    if not self.config["single_spec"] and self.config["local_rank"] != 0:
+        return
+    file = kwargs.pop("saved_model_file", self.saved_model_file)
+    checkpoint.save(model_state(self, epoch), file)
+    if verbose:
+        self.logger.info("Saving current: %s", file)
+
+
+def _save_pretrained_model(self: PretrainTrainer, epoch: int, saved_model_file: str) -> None:
+    checkpoint.save(model_state(self, epoch), saved_model_file)
+    self.saved_model_file = saved_model_file
+
+
+def _save_tree_checkpoint(self: DecisionTreeTrainer, epoch: int) -> None:
+    state = _progress(self, epoch) | {"state_dict": self.temp_best_file, "other_parameter": None}
+    checkpoint.save(state, self.saved_model_file)
+
+
+def model_state(trainer: Trainer, epoch: int) -> dict:
+    """What RecBole saves of a training run, in plain types."""
+    other = trainer.model.other_parameter() or {}
+    return _progress(trainer, epoch) | {
+        "state_dict": trainer.model.state_dict(),
+        # A submodule listed here (DIN, SASRecF ...) has its weights in the state_dict already.
+        "other_parameter": {k: v for k, v in other.items() if not isinstance(v, torch.nn.Module)},
+        "optimizer": trainer.optimizer.state_dict(),
+    }
+
+
+def _progress(trainer: Any, epoch: int) -> dict:
+    return {
+        "config": plain_config(trainer.config),
+        "epoch": epoch,
+        "cur_step": trainer.cur_step,
+        "best_valid_score": trainer.best_valid_score,
+    }
+
+
+def _shim_other_parameters() -> None:
+    """Decode arrays and sparse matrices of a plain checkpoint on their way into a model.
+
+    Symptom: ItemKNN, EASE and SLIM get dicts in place of the scipy matrices they were saved with.
+    Remedy: decode before the stock method sets the attributes.
+    """
+
+    def make(original: Callable) -> Callable:
+        return lambda self, para: original(self, checkpoint.from_plain(para))
+
+    _replace(AbstractRecommender, "load_other_parameter", make)
+
+
+def plain_config(config: Config) -> dict:
+    """Return the final values of `config` with plain types only: enums and devices by name."""
+    return _plain_value(config.final_config_dict)
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_plain_value(k): _plain_value(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_plain_value(v) for v in value)
+    if isinstance(value, (list, set, frozenset)):
+        return [_plain_value(v) for v in value]
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    return str(value)
+
+
+def restore_config(plain: dict) -> Config:
+    """Rebuild the Config that :func:`plain_config` described, without reading argv or files.
+
+    A GPU that this machine lacks becomes the CPU.
+
+    Raises:
+        UserError: `plain` lacks model, dataset or device, or names a model nobody registered.
+    """
+    missing = [key for key in ("model", "dataset", "device", "MODEL_TYPE") if key not in plain]
+    if missing:
+        raise UserError(f"the saved configuration lacks {', '.join(missing)}: train again.")
+    config = Config.__new__(Config)
+    config._init_parameters_category()
+    config.yaml_loader = config._build_yaml_loader()
+    final = copy.deepcopy(plain)
+    for key, kind in _CONFIG_ENUMS.items():
+        if isinstance(final.get(key), str):
+            final[key] = kind[final[key]]
+    final["device"] = _present_device(final["device"])
+    try:
+        config.model_class = get_model(final["model"])
+    # ImportError too: RecBole searches its tree models last, and their libraries may be missing.
+    except (ValueError, ImportError) as error:
+        raise UserError(
+            f"the saved configuration names the model {final['model']!r}, which is unknown here: "
+            "import the package that registers it first."
+        ) from error
+    config.model, config.dataset = final["model"], final["dataset"]
+    config.file_config_dict, config.variable_config_dict, config.cmd_config_dict = {}, {}, {}
+    config.internal_config_dict = copy.deepcopy(final)
+    config.external_config_dict = {}
+    config.final_config_dict = final
+    return config
+
+
+def _present_device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        logger.warning("The recorded device %s is absent here: using the CPU.", name)
+        return torch.device("cpu")
+    return device
+
+
+def _shim_load_data_and_model() -> None:
+    """Let ``recbole.quick_start.load_data_and_model`` read plain checkpoints.
+
+    Symptom: torch 2.6 and newer, "Weights only load failed"; with a plain checkpoint, a dict where
+    a Config is expected.
+    Remedy: replace the function; where quick_start was not imported yet, as soon as it is.
+    """
+    module = sys.modules.get(_QUICK_START)
+    if module is not None:
+        _patch_quick_start(module)
+        _patch_quick_start(sys.modules[_QUICK_START.rpartition(".")[0]])
+    elif _QuickStartFinder not in sys.meta_path:
+        sys.meta_path.insert(0, _QuickStartFinder)
+
+
+def _patch_quick_start(module: ModuleType) -> None:
+    _replace(module, "load_data_and_model", lambda _: _load_data_and_model)
+
+
+class _QuickStartFinder:
+    """Import hook that patches RecBole's quick_start once it was executed, then leaves."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        del target
+        spec = PathFinder.find_spec(name, path) if name == _QUICK_START else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            # Without ray this raises, and the hook stays for a later attempt.
+            execute(module)
+            _patch_quick_start(module)
+            if cls in sys.meta_path:
+                sys.meta_path.remove(cls)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def _load_data_and_model(model_file: str) -> tuple:
+    state = checkpoint.load(model_file)
+    config = restore_config(state["config"])
+    if config["device"].type != "cpu":
+        state = checkpoint.load(model_file, map_location=config["device"])
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger.info(config)
+    dataset = create_dataset(config)
+    logger.info(dataset)
+    parts = data_preparation(config, dataset)
+    # A second time, as in training, where the split must not decide the initial weights.
+    init_seed(config["seed"], config["reproducibility"])
+    model = config.model_class(config, parts[0]._dataset).to(config["device"])
+    model.load_state_dict(state["state_dict"])
+    model.load_other_parameter(state.get("other_parameter"))
+    return config, model, dataset, *parts
+
+
+def _shim_interaction_indexing() -> None:
+    """Index the fields of an Interaction by tensor instead of by list.
+
+    Symptom: half of the time of a data loader goes into ``index.tolist()`` (2 ms a batch of 2048).
+    Remedy: hand one-dimensional integer or boolean indices to torch as they are.
+    """
+
+    def make(original: Callable) -> Callable:
+        def __getitem__(self: Interaction, index: Any) -> Any:
+            rows = _row_index(index)
+            fields = self.interaction
+            if rows is None or not all(isinstance(v, torch.Tensor) for v in fields.values()):
+                return original(self, index)
+            return Interaction({k: v[rows.to(v.device)] for k, v in fields.items()})
+
+        return __getitem__
+
+    _replace(Interaction, "__getitem__", make)
+
+
+def _row_index(index: Any) -> torch.Tensor | None:
+    """Return `index` as an int64 or boolean tensor, or None where stock code must decide."""
+    if not isinstance(index, (np.ndarray, torch.Tensor)) or index.ndim != 1 or len(index) == 0:
+        return None
+    if isinstance(index, np.ndarray):
+        if index.dtype.kind not in "biu":
+            return None
+        wanted = np.bool_ if index.dtype.kind == "b" else np.int64
+        # A copy: torch refuses negative strides and warns about read-only memory.
+        return torch.from_numpy(np.array(index, dtype=wanted))
+    if index.dtype.is_floating_point or index.dtype.is_complex:
+        return None
+    return index if index.dtype == torch.bool else index.long()
+
+
+def _shim_data_struct() -> None:
+    """Let the collector hand over resources that are no tensors.
+
+    Symptom: "'int' object has no attribute 'cpu'" (or 'Counter') from ItemCoverage, GiniIndex,
+    AveragePopularity and TailPercentage.
+    Remedy: move tensors only.
+    """
+    _replace(Collector, "get_data_struct", lambda _: _get_data_struct)
+
+
+def _get_data_struct(self: Collector) -> DataStruct:
+    return take_data_struct(self.data_struct, COLLECTED)
+
+
+def take_data_struct(source: DataStruct, collected: tuple[str, ...]) -> DataStruct:
+    """Move the resources named in `collected` out of `source`, copy the others; tensors on CPU."""
+    taken = DataStruct()
+    for key, value in list(source._data_dict.items()):
+        if isinstance(value, torch.Tensor):
+            value = value.cpu()
+        if key in collected:
+            del source[key]
+        else:
+            value = copy.deepcopy(value)
+        taken.set(key, value)
+    return taken

@@ -1,0 +1,345 @@
+"""The configuration of a run: RecBole's Config, stricter and without side effects.
+
+Weakest first: RecBole's overall.yaml, the plugin's, RecBole's yamls for the model, the dataset and
+the model's type, the plugin's for the model and the dataset, config files, config_dict, flags.
+Unlike RecBole's, this Config never reads `sys.argv`, never evaluates text, sets no environment
+variable, and refuses what it does not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from enum import Enum
+from pathlib import Path, PurePath
+
+import torch
+from recbole.config import Config
+from recbole.evaluator.register import metric_information, metric_types, metrics_dict
+from recbole.utils import ModelType, get_model
+
+from recbole_ssr import registry
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.flags import ConfigLoader, as_type_of, read_config_file
+
+logger = logging.getLogger("recbole_ssr")
+
+# Derived from other keys, or settled by this single-process Config.
+_DERIVED = frozenset((
+    "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "gpu_id", "use_gpu", "config_files",
+    "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset",
+))
+# Where a run happens and what it shows or stores, but not what comes out.
+_WITHOUT_EFFECT_ON_RESULTS = frozenset((
+    "device", "run_dir", "resume", "show_progress", "cache_dir", "data_path", "state",
+    "checkpoint_dir", "eval_batch_size", "eval_users_per_step", "verbose", "log_wandb",
+    "wandb_project", "save_dataset", "save_dataloaders", "loss_decimal_place",
+))
+_SUBKEYS = {
+    "eval_args": ("split", "group_by", "order", "mode"),
+    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
+}
+_CHOICES = {
+    "feature_fill": ("zero", "mean", "error"),
+    "feature_scaling": ("none", "l2", "standardise"),
+}
+_MINIMUM = {"epochs": 1, "train_batch_size": 1, "embedding_size": 1, "eval_users_per_step": 1,
+            "stopping_step": 0}
+# RecBole's yamls give these a text, but it also takes a null, a number or a list.
+_UNTYPED = ("gpu_id", "additional_feat_suffix", "entity_kg_num_interval", "user_inter_num_interval",
+            "item_inter_num_interval", "relation_kg_num_interval")
+# RecBole splits or labels the data of these types in its own way.
+_OWN_PROTOCOL = (ModelType.SEQUENTIAL, ModelType.CONTEXT, ModelType.DECISIONTREE)
+
+
+def build_config(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_files: Sequence[str | Path] = (),
+    config_dict: Mapping[str, object] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> PluginConfig:
+    """Build the configuration of one run from all its layers.
+
+    `model` and `dataset` override the layers, and default to SSR and ml-100k. `flags` comes from
+    `parse_flags`. Raises UserError for anything that the run could not honour.
+    """
+    flags = dict(flags or {})
+    files = [[given] if isinstance(given, str) else list(given)
+             for given in (config_files, flags.pop("config_files", None) or ())]
+    try:
+        return PluginConfig(model, dataset, sum(files, []), config_dict, flags)
+    except (ValueError, NotImplementedError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"RecBole refuses these settings: {error}") from error
+
+
+class PluginConfig(Config):
+    """RecBole's Config, built by :func:`build_config`.
+
+    `sources` tells for every key that the user set where its value came from.
+    """
+
+    def __init__(self, model, dataset, config_files, config_dict, flags):
+        self.sources: dict[str, str] = {}
+        self._flags = flags
+        self._loose: set[str] = set()
+        self._nullable: set[str] = set()
+        super().__init__(model, dataset, config_files, config_dict)
+
+    def compatibility_settings(self):
+        """Do nothing: `recbole_ssr.compat` has put numpy's aliases in place."""
+
+    def _build_yaml_loader(self):
+        return ConfigLoader
+
+    def _convert_config_dict(self, config_dict):
+        return config_dict
+
+    def _load_config_files(self, file_list):
+        merged = {}
+        for file in file_list:
+            merged = self._layer(merged, read_config_file(file), f"config file {file}")
+        return merged
+
+    def _load_variable_config_dict(self, config_dict):
+        return self._layer({}, config_dict or {}, "config_dict")
+
+    def _load_cmd_line(self):
+        return self._layer({}, self._flags, "command line")
+
+    def _merge_external_config_dict(self):
+        merged = {}
+        for layer in (self.file_config_dict, self.variable_config_dict, self.cmd_config_dict):
+            merged = _merge(merged, layer)
+        self.external_config_dict = merged
+
+    def _layer(self, weaker: dict, layer: Mapping, source: str) -> dict:
+        """Merge a private copy of `layer` over `weaker` and note where its keys came from."""
+        own = {str(key): str(value) if isinstance(value, PurePath) else deepcopy(value)
+               for key, value in layer.items()}
+        self.sources.update(dict.fromkeys(own, source))
+        return _merge(weaker, own)
+
+    def _get_model_and_dataset(self, model, dataset):
+        for key, value, default in (("model", model, "SSR"),
+                                    ("dataset", dataset, registry.DEMO_DATASET)):
+            if value is not None:
+                self.external_config_dict[key], self.sources[key] = value, "argument"
+            elif self.external_config_dict.get(key) is None:
+                self.external_config_dict[key] = default
+        model = registry.canonical(self.external_config_dict["model"])
+        self.external_config_dict["model"] = model
+        try:
+            return model, get_model(model), str(self.external_config_dict["dataset"])
+        except ImportError as error:
+            raise UserError(f"The model {model} cannot be imported: {error}. Install the package "
+                            "it needs.") from error
+
+    def _update_internal_config_dict(self, file):
+        loaded = super()._update_internal_config_dict(file)
+        path = Path(file).resolve()
+        self._nullable.update(key for key, value in (loaded or {}).items() if value is None)
+        if path.parent == registry.RECBOLE_PROPERTIES / "model":
+            self._loose.update(loaded or ())
+        if path == registry.RECBOLE_PROPERTIES / "overall.yaml":
+            # Directly above RecBole's, so that its settings for some model types still win.
+            self._update_internal_config_dict(registry.properties_folder() / "overall.yaml")
+        return loaded
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        super()._load_internal_config_dict(model, model_class, dataset)
+        if registry.is_plugin_model(model):
+            return  # the hook of the registry has added the plugin's yamls
+        before = dict(self.internal_config_dict)
+        for file in registry.plugin_files(None, dataset)[1:]:
+            self._update_internal_config_dict(file)
+        after = self.internal_config_dict
+        # A knowledge-aware model needs its .kg and .link columns on every dataset.
+        if isinstance(after["load_col"], dict):
+            after["load_col"] = {**(before["load_col"] or {}), **after["load_col"]}
+        if model_class.type in _OWN_PROTOCOL:
+            after.update({key: before[key] for key in ("eval_args", "repeatable")})
+
+    def _get_final_config_dict(self):
+        self._check_keys()
+        final = _merge(self.internal_config_dict, self.external_config_dict)
+        final = {key: self._checked(key, value) for key, value in final.items()}
+        if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            self._split_by_sequence(final)
+        _check_metrics(final, self._given)
+        return final
+
+    def _split_by_sequence(self, final: dict) -> None:
+        column, final["split_column"] = final.get("split_column"), None
+        if column is not None and "split_column" in self.sources:
+            logger.warning("%s has no effect on %s, which leaves out the last items of each user.",
+                           self._given("split_column", column), self.model)
+        load = final.get("load_col")
+        if isinstance(load, dict) and load.get("inter") and "load_col" not in self.sources:
+            # The labels of a split that is not used would be a feature.
+            final["load_col"] = {**load, "inter": [c for c in load["inter"] if c != column]}
+        if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.sources:
+            final["train_neg_sample_args"] = None  # RecBole refuses its own default here
+
+    def _check_keys(self) -> None:
+        """Raise UserError for unknown keys; drop, with a warning, those of other models."""
+        lists = (key for keys in self.parameters.values() for key in keys)
+        known = {*self.internal_config_dict, *lists, *registry.KEYS_WITHOUT_YAML,
+                 *registry.KEYS_MISSING_IN_YAML.get(self.model, ())} - {"config_file"}
+        for key in [key for key in self.external_config_dict if key not in known]:
+            if key not in registry.keys_of_any_model():
+                raise UserError(
+                    f"Unknown key {key!r} ({self.sources[key]}).{nearest(key, known)} The yamls "
+                    f"in properties/ and RecBole's own list the keys of {self.model}."
+                )
+            logger.warning("%s (%s) has no effect on %s.", key, self.sources[key], self.model)
+            del self.external_config_dict[key], self.sources[key]
+        for key, subkeys in _SUBKEYS.items():
+            value = self.external_config_dict.get(key)
+            for name in set(value if isinstance(value, dict) else ()).difference(subkeys):
+                raise UserError(f"Unknown entry {name!r} of {key} ({self.sources[key]})."
+                                f"{nearest(name, subkeys)} It has {', '.join(subkeys)}.")
+
+    def _given(self, key: str, value: object) -> str:
+        """Return how a message names a setting: key, value and source."""
+        return f"{key}={value!r} ({self.sources.get(key, 'default')})"
+
+    def _checked(self, key: str, value: object) -> object:
+        """Return `value` as its default's type; raise UserError if that is impossible."""
+        if key not in self.sources:
+            return value
+        free = key in _UNTYPED or (value is None and key in self._nullable | self._loose)
+        if key in self.internal_config_dict and not free:
+            default, loose = self.internal_config_dict[key], key in self._loose
+            value = as_type_of(default, value, self._given(key, value), loose)
+        _check_range(self._given(key, value), key, value)
+        return value
+
+    def _set_default_parameters(self):
+        super()._set_default_parameters()
+        if not registry.is_plugin_model(self.model):
+            registry.use_dataset_folder(self)
+        if self.dataset != registry.DEMO_DATASET or "data_path" in self.sources:
+            registry.check_dataset(Path(self.final_config_dict["data_path"]), self.dataset,
+                                   bool(self.final_config_dict.get("benchmark_filename")))
+
+    def _init_device(self):
+        final = self.final_config_dict
+        text = final["device"]
+        if text == "auto":
+            text = _device_of_recbole_keys(final, self.sources)
+        device = resolve_device(text)
+        cuda = device.type == "cuda"
+        final.update(device=device, use_gpu=cuda, gpu_id=str(device.index) if cuda else "",
+                     single_spec=True, local_rank=0)
+
+
+def _merge(weaker: Mapping, stronger: Mapping) -> dict:
+    """Update key by key; the entries of nested protocol settings one by one."""
+    merged = {**weaker, **stronger}
+    for key in _SUBKEYS:
+        if isinstance(weaker.get(key), dict) and isinstance(stronger.get(key), dict):
+            merged[key] = {**weaker[key], **stronger[key]}
+    return merged
+
+
+def _check_range(given: str, key: str, value: object) -> None:
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise UserError(f"{given} must be one of {', '.join(_CHOICES[key])}."
+                        f"{nearest(value, _CHOICES[key])}")
+    if not isinstance(value, (int, float)):
+        return
+    if key in _MINIMUM and not value >= _MINIMUM[key]:
+        raise UserError(f"{given} must be at least {_MINIMUM[key]}.")
+    if key == "learning_rate" and not (value > 0 and math.isfinite(value)):
+        raise UserError(f"{given} must be a positive number, for instance 0.001.")
+
+
+def _check_metrics(final: dict, given) -> None:
+    """Normalise `metrics` and `topk` to lists; check them and that they hold `valid_metric`."""
+    names = [metrics_dict[known].__name__ for known in metric_types]
+    for key in ("metrics", "topk"):
+        final[key] = list(final[key]) if isinstance(final[key], (list, tuple)) else [final[key]]
+    metrics, topk = final["metrics"], final["topk"]
+    for metric in metrics:
+        if str(metric).lower() not in metric_types:
+            raise UserError(f"{given('metrics', metrics)}: there is no metric {metric!r}."
+                            f"{nearest(metric, names)} Known are {', '.join(names)}.")
+    if len({metric_types[metric.lower()] for metric in metrics}) != 1:
+        raise UserError(f"{given('metrics', metrics)} must name metrics of one kind: ranking "
+                        "metrics, or value metrics such as AUC and LogLoss.")
+    if not topk or any(type(k) is not int or k < 1 for k in topk):
+        raise UserError(f"{given('topk', topk)} must be positive whole numbers, as in [10, 20].")
+    chosen = given("valid_metric", final["valid_metric"])
+    name, _, cutoff = str(final["valid_metric"]).partition("@")
+    if name.lower() not in metric_types:
+        raise UserError(f"{chosen}: there is no metric {name!r}.{nearest(name, names)}")
+    if name.lower() not in [metric.lower() for metric in metrics]:
+        raise UserError(f"{chosen} is not computed. Add {name} to metrics, which is {metrics}.")
+    if {"rec.topk", "rec.items"}.isdisjoint(metric_information[name.lower()]):
+        if cutoff:
+            raise UserError(f"{chosen}: {name} has no cut-off. Write valid_metric={name}.")
+    elif cutoff not in map(str, topk):
+        remedy = f"Add {cutoff} to" if cutoff.isdigit() else f"Write {name}@k with a k from"
+        raise UserError(f"{chosen} is not computed. {remedy} topk, which is {topk}.")
+
+
+def resolve_device(text: str) -> torch.device:
+    """Turn auto, cpu, cuda or cuda:N into a device; auto is the first GPU where there is one.
+
+    Raises UserError for other text and for a GPU that this machine lacks.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, colon, number = str(text).partition(":")
+    if text == "cpu" or (text == "auto" and not count):
+        return torch.device("cpu")
+    if text == "auto" or (kind == "cuda" and (not colon or number.isdigit())):
+        index = int(number or 0)
+        if index < count:
+            return torch.device("cuda", index)
+        here = ", ".join(["cpu", *(f"cuda:{n}" for n in range(count))])
+        raise UserError(f"device={text!r} is not available. This machine has {here}.")
+    raise UserError(f"device={text!r} is unknown. Use auto, cpu, cuda or cuda:N.")
+
+
+def _device_of_recbole_keys(final: dict, sources: dict) -> str:
+    """Read RecBole's use_gpu and gpu_id, of several the first, where the user set them."""
+    gpu = str("" if final["gpu_id"] is None else final["gpu_id"]).strip("[]() ").split(",")[0]
+    if ("use_gpu" in sources and not final["use_gpu"]) or ("gpu_id" in sources and not gpu):
+        return "cpu"
+    return f"cuda:{gpu}" if "gpu_id" in sources and torch.cuda.is_available() else "auto"
+
+
+def resolved(config: Config) -> dict[str, object]:
+    """Return every setting that a user may set, in plain types: a config file of the same run."""
+    settable = {*config.internal_config_dict, *config.external_config_dict} - _DERIVED
+    plain = {key: _plain(config.final_config_dict[key]) for key in sorted(settable)}
+    del plain["data_path"]  # it is the dataset's own folder by now
+    if "data_path" in config.external_config_dict:
+        plain["data_path"] = config.external_config_dict["data_path"]
+    sampling = plain.get("train_neg_sample_args")
+    if isinstance(sampling, dict) and sampling["distribution"] == "none":
+        plain["train_neg_sample_args"] = None  # RecBole writes "none" but reads only null
+    return plain
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(entry) for entry in value]
+    value = value.name if isinstance(value, Enum) else value
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def config_hash(config: Config) -> str:
+    """Return 8 hex digits that differ when any setting differs that can change results."""
+    content = {k: v for k, v in resolved(config).items() if k not in _WITHOUT_EFFECT_ON_RESULTS}
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,36 @@
+"""Pictures of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from recbole_ssr.result import RunResult
+
+
+def learning_curve(result: RunResult, path: Path) -> None:
+    """Draw loss parts and validation metric over epochs; mark the selected epoch. Writes a PNG."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss_axis, valid_axis = figure.subplots(1, 2)
+    epochs = [record["epoch"] for record in result.history]
+    for name in result.history[0]["loss"] if result.history else ():
+        values = [record["loss"][name] for record in result.history]
+        if any(value > 0 for value in values):
+            loss_axis.plot(epochs, values, label=name, marker="." if len(epochs) < 3 else None)
+    loss_axis.set(xlabel="epoch", ylabel="training loss (mean per step)", yscale="log")
+    loss_axis.legend(frameon=False)
+    metric = result.protocol["valid_metric"]
+    measured = [record for record in result.history if "valid" in record]
+    for name in result.valid:
+        chosen = name == metric.lower()
+        valid_axis.plot([r["epoch"] for r in measured], [r["valid"][name] for r in measured],
+                        label=name, linewidth=2 if chosen else 1, alpha=1 if chosen else 0.5)
+    valid_axis.axvline(result.best_epoch, color="0.6", linestyle=":",
+                       label=f"best epoch {result.best_epoch}")
+    valid_axis.set(xlabel="epoch", ylabel="validation", ylim=(0, None))
+    valid_axis.legend(frameon=False, fontsize="small")
+    figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,47 @@
+"""Terminal tables of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from recbole_ssr.result import RunResult
+
+
+def result_table(results: Sequence[RunResult]) -> Table:
+    """One row per run and part, the best value of a part's column in bold. Fits 100 columns."""
+    metrics = list(results[0].test)
+    many = len(results) > 1
+    table = Table(title=f"{results[0].dataset}: {_protocol(results[0].protocol)}",
+                  title_justify="left", title_style="")
+    table.add_column("model")
+    table.add_column("part")
+    for metric in metrics:
+        table.add_column(_short(metric), justify="right")
+    for name in ("best epoch", "s/epoch", "peak MiB"):
+        table.add_column(name, justify="right")
+    for result in results:
+        for part in ("valid", "test"):
+            cells = []
+            for metric in metrics:
+                value = getattr(result, part)[metric]
+                leads = many and value == max(getattr(r, part)[metric] for r in results)
+                cells.append(f"[bold]{value:.4f}[/bold]" if leads else f"{value:.4f}")
+            tail = ["", "", ""] if part == "test" else [
+                f"{result.best_epoch} of {result.epochs}", f"{result.seconds_per_epoch:.2f}",
+                "-" if result.peak_mib is None else f"{result.peak_mib:.0f}",
+            ]
+            name = result.model if part == "valid" else ""
+            table.add_row(name, part, *cells, *tail, end_section=part == "test")
+    return table
+
+
+def _short(metric: str) -> str:
+    """recall@10 -> Recall@10, ndcg@10 -> NDCG@10."""
+    name, at, k = metric.partition("@")
+    return (name.upper() if len(name) <= 4 else name.capitalize()) + at + k
+
+
+def _protocol(protocol: dict) -> str:
+    return f"full ranking, {protocol['split']}, selected on {protocol['valid_metric']} (valid)"

@@ -1,0 +1,129 @@
+"""Run folders: creation, logging, machine facts."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from recbole_ssr.errors import UserError
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def create(run_dir: str | Path, dataset: str, model: str) -> Path:
+    """Make `<run_dir>/<dataset>-<model>-<id>/`, the id being the time, unique in the folder."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1, 1000):
+        suffix = "" if attempt == 1 else f"-{attempt}"
+        folder = Path(run_dir).expanduser() / f"{dataset}-{model}-{stamp}{suffix}"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if not folder.parent.is_dir():
+                raise UserError(
+                    f"run_dir {folder.parent} is a file; name a folder with --run_dir"
+                ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot create the run folder {folder}: {error.strerror}. Free space there, or "
+                "name a folder that you may write with --run_dir=<folder>"
+            ) from None
+    raise UserError(f"{run_dir} holds 999 runs of this second; name another with --run_dir")
+
+
+def existing(folder: str | Path) -> Path:
+    """Return a run folder that holds settings, or raise UserError naming the ones beside it."""
+    folder = Path(folder).expanduser()
+    if (folder / "config.yaml").is_file():
+        return folder
+    beside = sorted(p.parent.name for p in folder.parent.glob("*/config.yaml"))
+    known = f" Runs there: {', '.join(beside[-5:])}." if beside else ""
+    raise UserError(f"{folder} is not a run folder (it has no config.yaml).{known}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of a run folder, with a clear error for a full or read-only disk."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+class _TerminalHandler(logging.Handler):
+    """Messages for the person at the keyboard, above any progress bar."""
+
+    def emit(self, record):
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        tqdm.write(level + _ANSI.sub("", record.getMessage()), file=sys.stderr)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record):
+        return _ANSI.sub("", super().format(record))
+
+
+@contextmanager
+def log_into(folder: Path, discard_unless_started: bool):
+    """Send all log records to `<folder>/run.log` and the plugin's to the terminal.
+
+    Yields a function to call once training is about to begin. A run that fails before that leaves
+    no folder behind when `discard_unless_started`.
+    """
+    root, plugin = logging.getLogger(), logging.getLogger("recbole_ssr")
+    try:
+        file = logging.FileHandler(folder / "run.log")
+    except OSError as error:
+        raise UserError(f"cannot write {folder / 'run.log'}: {error.strerror}") from None
+    file.setFormatter(_PlainFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    terminal = _TerminalHandler(level=logging.INFO)
+    levels = root.level, plugin.level
+    root.addHandler(file)
+    plugin.addHandler(terminal)
+    root.setLevel(min(logging.INFO, root.level or logging.INFO))
+    plugin.setLevel(logging.DEBUG)
+    state = {"started": False}
+    try:
+        yield lambda: state.update(started=True)
+    finally:
+        root.removeHandler(file)
+        plugin.removeHandler(terminal)
+        file.close()
+        root.setLevel(levels[0])
+        plugin.setLevel(levels[1])
+        if discard_unless_started and not state["started"]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def peak_mib(device: torch.device) -> float | None:
+    """Peak memory in MiB: the GPU allocator's, or the process's resident set; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("recbole_ssr", "recbole", "torch", "numpy", "scipy", "pandas"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,293 @@
+"""RecBole's trainers with run folders, named losses, exact resume and fast evaluation."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import recbole.trainer.trainer as host
+import torch
+from recbole.utils import calculate_valid_score, early_stopping
+from tqdm import tqdm
+
+from recbole_ssr.compat import model_state
+from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.collector import FullRankingCollector
+from recbole_ssr.train import checkpoint
+
+logger = logging.getLogger("recbole_ssr")
+
+LAST, BEST = "last.pth", "best.pth"
+
+
+class RunMixin:
+    """Mixed into any RecBole trainer class; see :class:`RunTrainer`.
+
+    With ``config["run_folder"]`` set, the folder receives `best.pth` and, after every epoch,
+    `last.pth`, from which :meth:`restore` continues exactly. Without it (stock `run_recbole`) the
+    best checkpoint goes where RecBole puts it.
+
+    Attributes: `history`, one dict per finished epoch: epoch, seconds, losses by name, valid.
+    """
+
+    def __init__(self, config, model):
+        self.run_folder = Path(config["run_folder"]) if config["run_folder"] else None
+        # RecBole opens a TensorBoard folder in the current directory; a run has its own folder.
+        with _without_tensorboard() if self.run_folder else nullcontext():
+            super().__init__(config, model)
+        if self.run_folder:
+            self.saved_model_file = str(self.run_folder / BEST)
+        self.eval_collector = FullRankingCollector(config)
+        self.history: list[dict] = []
+        self.stopped = False
+        self._loss_names: tuple[str, ...] | None = None
+        self._rng: dict | None = None
+
+    def _build_optimizer(self, **kwargs):
+        optimizer = super()._build_optimizer(**kwargs)
+        if not self.config["fused_optimizer"] or type(optimizer) not in (
+            torch.optim.Adam, torch.optim.AdamW,
+        ):
+            return optimizer
+        options = {**optimizer.defaults, "fused": True, "foreach": None}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        try:
+            return type(optimizer)(parameters, **_accepted(type(optimizer), options))
+        except RuntimeError:  # no fused kernel for this device in this torch
+            return optimizer
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        loss_func = loss_func or self.model.calculate_loss
+
+        def named(interaction):
+            losses = loss_func(interaction)
+            self._loss_names = getattr(losses, "_fields", None)
+            return losses
+
+        bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
+        return super()._train_epoch(bar, epoch_idx, named, show_progress=False)
+
+    def _check_nan(self, loss):
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the training loss became {loss.item()} in epoch {len(self.history)}; lower "
+                f"learning_rate (now {self.learning_rate}) or set clip_grad_norm. The checkpoints "
+                "of the epochs before are intact"
+            )
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False,
+            callback_fn=None):
+        """Train until `epochs` or early stopping; return best valid score and result.
+
+        The arguments are RecBole's. Without validation data the last epoch is the best one.
+        """
+        self.eval_collector.data_collect(train_data)
+        if self.config["train_neg_sample_args"].get("dynamic", False):
+            train_data.get_model(self.model)
+        if self._rng is not None:
+            _set_random_state(self._rng, train_data)
+        elif saved:
+            self._save_last(train_data)
+        if saved and self.start_epoch >= self.epochs and not self.history:
+            self._save_checkpoint(-1)
+        epochs = range(self.start_epoch, self.start_epoch if self.stopped else self.epochs)
+        with tqdm(total=self.epochs, initial=self.start_epoch, unit="epoch", ncols=100,
+                  desc=str(self.config["model"]), disable=not show_progress) as bar:
+            for epoch in epochs:
+                record = self._run_epoch(train_data, valid_data, epoch, saved, show_progress)
+                if saved:
+                    self._save_last(train_data)
+                bar.update()
+                bar.set_postfix_str(_summary(record, self.valid_metric, self.best_valid_score))
+                if verbose:
+                    logger.debug("epoch %d: %s", epoch, record)
+                if callback_fn and "valid" in record:
+                    callback_fn(epoch, record["valid"][self.valid_metric])
+                if self.stopped:
+                    break
+        self._add_hparam_to_tensorboard(self.best_valid_score)
+        return self.best_valid_score, self.best_valid_result
+
+    def _run_epoch(self, train_data, valid_data, epoch, saved, show_progress) -> dict:
+        """Train one epoch, evaluate when due, keep the best; return the epoch's record."""
+        start = time.perf_counter()
+        total = self._train_epoch(train_data, epoch, show_progress=show_progress)
+        seconds = time.perf_counter() - start
+        losses = self._named_means(total, len(train_data))
+        self.train_loss_dict[epoch] = sum(losses.values())
+        self._add_train_loss_to_tensorboard(epoch, total)
+        record = {"epoch": epoch, "seconds": seconds, "loss": losses}
+        due = self.eval_step > 0 and (epoch + 1) % self.eval_step == 0
+        if valid_data and due:
+            start = time.perf_counter()
+            result = self.evaluate(valid_data, load_best_model=False)
+            record |= {"eval_seconds": time.perf_counter() - start, "valid": dict(result)}
+            score = calculate_valid_score(result, self.valid_metric)
+            self.best_valid_score, self.cur_step, self.stopped, improved = early_stopping(
+                score, self.best_valid_score, self.cur_step, max_step=self.stopping_step,
+                bigger=self.valid_metric_bigger,
+            )
+            if improved:
+                self.best_valid_result = dict(result)
+        else:
+            improved = not valid_data
+        self.history.append(record)
+        if improved and saved:
+            self._save_checkpoint(epoch)
+        return record
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch in best.pth; the last one where nothing was validated, -1 before training."""
+        measured = [r for r in self.history if "valid" in r]
+        best = [r["epoch"] for r in measured
+                if r["valid"][self.valid_metric] == self.best_valid_score]
+        return best[-1] if best else len(self.history) - 1
+
+    def _named_means(self, total, steps: int) -> dict[str, float]:
+        """Mean per step of every loss part, by the name the model gives it."""
+        parts = total if isinstance(total, tuple) else (total,)
+        names = self._loss_names or (
+            ("loss",) if len(parts) == 1 else tuple(f"loss{k + 1}" for k in range(len(parts)))
+        )
+        return {name: part / max(steps, 1) for name, part in zip(names, parts)}
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        """Write the best checkpoint, with RecBole's keys."""
+        state = model_state(self, epoch)
+        if self.run_folder:
+            del state["optimizer"]  # last.pth has it; the best epoch is only ever scored
+        checkpoint.save(state, kwargs.get("saved_model_file", self.saved_model_file))
+
+    def _save_last(self, train_data) -> None:
+        """Write everything that the rest of the run depends on."""
+        if not self.run_folder:
+            return
+        state = model_state(self, len(self.history) - 1) | {
+            "best_valid_result": self.best_valid_result,
+            "history": self.history,
+            "stopped": self.stopped,
+            "random_state": _random_state(train_data),
+        }
+        checkpoint.save(state, self.run_folder / LAST)
+
+    def restore(self, path) -> None:
+        """Take over the state of a `last.pth`, so that `fit` goes on where it was written."""
+        state = checkpoint.load(path, map_location=self.device)
+        try:
+            self.model.load_state_dict(state["state_dict"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"checkpoint {path} does not fit this model and dataset: {error}. Did the data or "
+                "its features change since the run began? Start a new run instead"
+            ) from None
+        self.model.load_other_parameter(state["other_parameter"])
+        self.history, self.stopped = state["history"], state["stopped"]
+        # A run that stopped early may go on when stopping_step was raised.
+        self.stopped &= state["cur_step"] > self.stopping_step
+        self.start_epoch = state["epoch"] + 1
+        self.cur_step, self.best_valid_score = state["cur_step"], state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self._rng = state["random_state"]
+
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """Evaluate with RecBole's metrics; the arguments are RecBole's."""
+        if eval_data and load_best_model:
+            state = checkpoint.load(model_file or self.saved_model_file, map_location=self.device)
+            self.model.load_state_dict(state["state_dict"])
+            self.model.load_other_parameter(state.get("other_parameter"))
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+
+class RunTrainer(RunMixin, host.Trainer):
+    """RecBole's Trainer for the plugin's models."""
+
+
+def run_trainer(cls: type) -> type:
+    """Return `cls`, any RecBole trainer, with :class:`RunMixin` mixed in.
+
+    Raises UserError for a trainer with a training procedure of its own.
+    """
+    if issubclass(cls, RunMixin):
+        return cls
+    if not issubclass(cls, host.Trainer) or cls.fit is not host.Trainer.fit:
+        raise UserError(
+            f"{cls.__name__} replaces RecBole's training loop and cannot keep a run folder; start "
+            "this model with RecBole's own run_recbole"
+        )
+    return type(f"Run{cls.__name__}", (RunMixin, cls), {})
+
+
+class _ProgressLoader:
+    """A data loader that draws a transient progress bar while it is iterated."""
+
+    def __init__(self, loader, description: str, show: bool):
+        self._loader, self._description, self._show = loader, description, show
+
+    def __iter__(self):
+        return iter(tqdm(self._loader, desc=self._description, unit="step", leave=False,
+                         ncols=100, disable=not self._show))
+
+    def __len__(self):
+        return len(self._loader)
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+
+class _NoTensorBoard:
+    def add_scalar(self, *_args):
+        """Drop the value."""
+
+    def add_hparams(self, *_args):
+        """Drop the values."""
+
+
+@contextmanager
+def _without_tensorboard():
+    original = host.get_tensorboard
+    host.get_tensorboard = lambda _logger: _NoTensorBoard()
+    try:
+        yield
+    finally:
+        host.get_tensorboard = original
+
+
+def _accepted(cls: type, options: dict) -> dict:
+    """The options that a constructor takes; optimizers keep more in `defaults`."""
+    names = cls.__init__.__code__.co_varnames
+    return {k: v for k, v in options.items() if k in names}
+
+
+def _summary(record: dict, metric: str, best: float) -> str:
+    text = f"loss {sum(record['loss'].values()):.4f}"
+    if "valid" in record:
+        text += f"  valid {metric} {record['valid'][metric]:.4f} (best {best:.4f})"
+    return text
+
+
+def _random_state(train_data) -> dict:
+    """Every generator that training draws from."""
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": list(np.random.get_state()),
+        "python": list(random.getstate()),
+        "loader": train_data.generator.get_state(),
+    }
+
+
+def _set_random_state(state: dict, train_data) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if len(state["cuda"]) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    np.random.set_state(tuple(state["numpy"]))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    train_data.generator.set_state(state["loader"].cpu())

@@ -1,0 +1,210 @@
+"""The contract that every model of the package inherits.
+
+A test module subclasses :class:`ModelContract`, sets `model` and may change `settings`. Where a
+loss is not a sum that reaches zero, `overfit_loss` names the part that does.
+"""
+
+import pytest
+import torch
+from recbole.utils import get_model
+from stubs import Data, Features, settings, triples
+
+from recbole_ssr.train import checkpoint
+
+USERS, ITEMS = 26, 18  # no other axis of a model may have these lengths
+
+
+class ModelContract:
+    """Behaviour of a recommender on a checkerboard of users and items."""
+
+    model: str
+    settings: dict = {}
+    overfit_loss = "bce"
+    steps, learning_rate = 150, 0.02
+
+    def edges(self):
+        """Users like the items of their own colour, except one each, held out."""
+        pairs = [(u, i) for u in range(1, USERS) for i in range(1, ITEMS) if (u + i) % 2 == 0]
+        held_out = {}
+        for u in range(1, USERS):
+            own = [i for v, i in pairs if v == u]
+            held_out[u] = own[u % len(own)]
+        return [pair for pair in pairs if held_out[pair[0]] != pair[1]], held_out
+
+    def features(self):
+        """Two modalities that carry the colour of an item under noise; none for item 5's text."""
+        generator = torch.Generator().manual_seed(7)
+        colour = torch.arange(ITEMS) % 2
+        matrices, present = {}, {}
+        for c, dim in (("text", 6), ("image", 9)):
+            noise = torch.randn(ITEMS, dim, generator=generator)
+            matrices[c] = noise * 0.3 + torch.where(colour == 1, 1.0, -1.0)[:, None]
+            here = torch.arange(ITEMS) > 0
+            here[5] &= c != "text"
+            present[c] = here
+            matrices[c][~here] = 0
+        return Features(present, **matrices)
+
+    def build(self, seed=1, edges=None, features=None, **changes):
+        torch.manual_seed(seed)
+        pairs = torch.tensor(edges or self.edges()[0])
+        data = Data(pairs[:, 0], pairs[:, 1], USERS, ITEMS, features or self.features())
+        options = {"embedding_size": 8, "seed": seed, **self.settings, **changes}
+        return get_model(self.model)(settings(self.model, **options), data)
+
+    def batch(self, size=64, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        pairs = torch.tensor(self.edges()[0])
+        u, i = pairs[torch.randint(len(pairs), (size,), generator=generator)].T
+        other = torch.randint((ITEMS - 2) // 2, (size,), generator=generator) * 2
+        negative = other + 1 + (u % 2 == 1).long()
+        assert ((negative + u) % 2 == 1).all() and negative.min() > 0
+        return triples(u, i, negative)
+
+    def fit(self, model, batch, steps=None):
+        optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        model.train()
+        for _ in range(steps or self.steps):
+            optimizer.zero_grad()
+            losses = model.calculate_loss(batch)
+            (sum(losses) if isinstance(losses, tuple) else losses).backward()
+            optimizer.step()
+        return model
+
+    def ranking_loss(self, model, batch):
+        losses = model.train().calculate_loss(batch)
+        return getattr(losses, self.overfit_loss) if isinstance(losses, tuple) else losses
+
+    def all_scores(self, model):
+        users = {"user_id": torch.arange(USERS)}
+        return model.eval().full_sort_predict(users).view(USERS, ITEMS)
+
+    def test_one_batch_can_be_overfitted(self):
+        model, batch = self.build(), self.batch()
+        start = self.ranking_loss(model, batch).item()
+        self.fit(model, batch)
+        assert self.ranking_loss(model, batch).item() < 0.1 * start
+
+    def test_every_parameter_gets_a_gradient(self):
+        model = self.build()
+        losses = model.train().calculate_loss(self.batch(256))
+        (sum(losses) if isinstance(losses, tuple) else losses).backward()
+        without = [name for name, p in model.named_parameters()
+                   if p.grad is None or not p.grad.abs().sum() > 0]
+        assert not without
+
+    def test_loss_parts_are_named_finite_scalars(self):
+        losses = self.build().train().calculate_loss(self.batch())
+        assert losses._fields
+        assert all(part.shape == () and torch.isfinite(part) for part in losses)
+
+    def test_evaluation_is_deterministic_and_draws_no_random_number(self):
+        model = self.build()
+        before, own = torch.get_rng_state(), model.generator.get_state()
+        first = self.all_scores(model).clone()
+        model.drop_encoded()
+        assert torch.equal(self.all_scores(model), first)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(model.generator.get_state(), own)
+
+    def test_the_same_seed_gives_the_same_model_and_another_seed_another(self):
+        batch = self.batch()
+        a, b, c = (self.fit(self.build(seed), batch, 3) for seed in (1, 1, 2))
+        assert torch.equal(self.all_scores(a), self.all_scores(b))
+        assert not torch.allclose(self.all_scores(a), self.all_scores(c))
+
+    def test_predict_equals_full_sort_predict(self):
+        model = self.fit(self.build(), self.batch(), 5)
+        scores = self.all_scores(model)
+        u, i = torch.randint(USERS, (40,)), torch.randint(ITEMS, (40,))
+        torch.testing.assert_close(model.predict({"user_id": u, "item_id": i}), scores[u, i])
+
+    def test_a_checkpoint_restores_the_scores_and_the_generator(self, tmp_path):
+        model = self.fit(self.build(), self.batch(), 5)
+        scores = self.all_scores(model)
+        checkpoint.save({"state_dict": model.state_dict()}, tmp_path / "model.pth")
+        other = self.build(seed=9)
+        assert not torch.allclose(self.all_scores(other), scores)
+        other.load_state_dict(checkpoint.load(tmp_path / "model.pth")["state_dict"])
+        torch.testing.assert_close(self.all_scores(other), scores, rtol=0, atol=0)
+        assert torch.equal(other.generator.get_state(), model.generator.get_state())
+
+    def test_kept_embeddings_are_dropped_on_train_and_on_loading(self):
+        model, batch = self.build(), self.batch()
+        before = self.all_scores(model).clone()
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        assert torch.equal(self.all_scores(model), before)
+        self.fit(model, batch, 3)
+        after = self.all_scores(model).clone()
+        assert not torch.allclose(after, before)
+        model.load_state_dict(state)
+        torch.testing.assert_close(self.all_scores(model), before)
+
+    def test_scores_are_encoded_once_per_evaluation(self):
+        model, calls = self.build().eval(), []
+        encode = model.encode
+        model.encode = lambda: calls.append(1) or encode()
+        for user in range(1, 5):
+            model.full_sort_predict({"user_id": torch.tensor([user])})
+        assert len(calls) == 1
+
+    def test_editing_returned_scores_leaves_the_model_alone(self):
+        model = self.build()
+        scores = self.all_scores(model)
+        kept = scores.clone()
+        scores[:] = -float("inf")
+        assert torch.equal(self.all_scores(model), kept)
+
+    def test_the_checkerboard_is_recovered(self):
+        edges, held_out = self.edges()
+        model = self.build()
+        for step in range(4):
+            self.fit(model, self.batch(512, seed=step), 40)
+        scores = self.all_scores(model)
+        users, items = torch.tensor(edges).T
+        scores[users, items] = -float("inf")
+        scores[:, 0] = -float("inf")
+        best = scores.argmax(1)
+        right = [best[u].item() == held_out[u] for u in range(1, USERS)]
+        assert all(right), f"{sum(right)} of {len(right)}"
+
+    def test_relabelled_nodes_permute_the_scores(self):
+        pu = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(USERS - 1)])
+        pi = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(ITEMS - 1)])
+        model, base = self.build(), self.features()
+        moved, present = {}, {}
+        for c in base.modalities:
+            moved[c] = torch.empty_like(base.matrix(c))
+            moved[c][pi] = base.matrix(c)
+            present[c] = torch.empty_like(base.has_feature(c))
+            present[c][pi] = base.has_feature(c)
+        edges = [(pu[u].item(), pi[i].item()) for u, i in self.edges()[0]]
+        other = self.build(edges=edges, features=Features(present, **moved))
+        state = dict(model.state_dict())
+        for name, value in state.items():
+            for n, p in ((USERS, pu), (ITEMS, pi)):
+                if value.dim() == 2 and len(value) == n:
+                    state[name] = torch.empty_like(value)
+                    state[name][p] = value
+        other.load_state_dict(state)
+        torch.testing.assert_close(self.all_scores(other)[pu][:, pi], self.all_scores(model),
+                                   rtol=1e-4, atol=1e-5)
+
+    def test_no_constant_enters_the_state(self):
+        model = self.build()
+        assert not list(model.buffers())
+        assert set(model.state_dict()) == {n for n, _ in model.named_parameters()} | {
+            "_extra_state"}
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_a_gpu_computes_the_same(self):
+        model, batch = self.build(), self.batch()
+        scores = self.all_scores(model)
+        model.cuda()
+        assert "cuda" in str(next(model.parameters()).device)
+        users = {"user_id": torch.arange(USERS).cuda()}
+        on_gpu = model.eval().full_sort_predict(users).view(USERS, ITEMS).cpu()
+        torch.testing.assert_close(on_gpu, scores, rtol=1e-4, atol=1e-4)
+        losses = model.train().calculate_loss({k: v.cuda() for k, v in batch.items()})
+        sum(losses).backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())

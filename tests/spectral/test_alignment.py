@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
+
+
+def literal(a, b, temperature):
+    """InfoNCE written out, every vector of both modalities in every denominator."""
+    a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
+    keys, total = torch.cat([a, b]), 0.0
+    for anchors, targets in ((a, b), (b, a)):
+        for x, positive in zip(anchors, targets):
+            denominator = sum(math.exp(x @ key / temperature) for key in keys)
+            total += -math.log(math.exp(x @ positive / temperature) / denominator)
+    return total / (2 * len(a))
+
+
+def vectors(seed=0, nodes=4, bands=2):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(nodes, bands, 5, generator=generator, dtype=torch.float64)
+            for _ in range(2))
+
+
+def test_equals_the_formula_written_out():
+    a, b = vectors()
+    value = cross_modal_infonce(a, b, torch.ones(4, dtype=torch.float64), 0.2)
+    assert value.item() == pytest.approx(literal(a, b, 0.2), abs=1e-10)
+
+
+def test_counts_stand_for_repeated_nodes():
+    a, b = vectors()
+    counts = torch.tensor([1, 3, 2, 1])
+    repeated = [v.repeat_interleave(counts, dim=0) for v in (a, b)]
+    value = cross_modal_infonce(a, b, counts.double(), 0.3)
+    assert value.item() == pytest.approx(literal(*repeated, 0.3), abs=1e-10)
+
+
+def test_blocks_do_not_change_the_value():
+    a, b = vectors(nodes=6, bands=3)
+    counts = torch.ones(6, dtype=torch.float64)
+    whole = cross_modal_infonce(a, b, counts, 0.2)
+    torch.testing.assert_close(cross_modal_infonce(a, b, counts, 0.2, block=5), whole)
+
+
+def test_gradient():
+    a, b = (v.requires_grad_() for v in vectors())
+    counts = torch.tensor([2.0, 1, 1, 1], dtype=torch.float64)
+    assert gradcheck(lambda a, b: cross_modal_infonce(a, b, counts, 0.5, block=3), (a, b))
+
+
+def test_aligned_modalities_lose_less_than_shuffled_ones():
+    a, _ = vectors(nodes=8)
+    counts = torch.ones(8, dtype=torch.float64)
+    assert cross_modal_infonce(a, a, counts, 0.2) < cross_modal_infonce(a, a.roll(1, 0), counts,
+                                                                       0.2)
+
+
+def test_sample_rows_draws_distinct_rows_or_none():
+    generator = torch.Generator().manual_seed(0)
+    rows = sample_rows(torch.ones(50), 20, generator)
+    assert len(set(rows.tolist())) == 20 and rows.max() < 50
+    assert sample_rows(torch.ones(50), 0, generator) is None
+    assert sample_rows(torch.ones(50), 50, generator) is None

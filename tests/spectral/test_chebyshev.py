@@ -1,0 +1,91 @@
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.spectral.bands import reference_bank, response
+from recbole_ssr.spectral.chebyshev import band_rows, propagate_sum
+
+
+@pytest.fixture
+def graph():
+    generator = torch.Generator().manual_seed(3)
+    users = torch.randint(7, (25,), generator=generator)
+    items = torch.randint(6, (25,), generator=generator)
+    return BipartiteGraph(users, items, 7, 6).double()
+
+
+def dense(graph):
+    identity = torch.eye(graph.n_nodes, dtype=torch.float64)
+    return graph.add_product(torch.zeros_like(identity), identity)
+
+
+def signal(graph, width=3):
+    return torch.randn(graph.n_nodes, width, dtype=torch.float64,
+                       generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_propagation_is_the_sum_of_powers(graph, layers):
+    x, A = signal(graph), dense(graph)
+    expected = sum(torch.linalg.matrix_power(A, power) @ x for power in range(layers + 1))
+    torch.testing.assert_close(propagate_sum(graph, x, layers), expected)
+
+
+@pytest.mark.parametrize("bands, degree", [(1, 0), (2, 1), (3, 3), (4, 5), (5, 9)])
+def test_bands_equal_the_filters_in_the_eigenbasis(graph, bands, degree):
+    x, bank = signal(graph), reference_bank(bands, degree).double()
+    laplacian = torch.eye(graph.n_nodes, dtype=torch.float64) - dense(graph)
+    eigenvalues, U = torch.linalg.eigh(laplacian)
+    h = response(bank, eigenvalues)
+    expected = torch.einsum("ne,me,ed->nmd", U, h, U.T @ x)
+    torch.testing.assert_close(band_rows(graph, x, bank), expected)
+
+
+def test_bands_sum_to_the_signal(graph):
+    x = signal(graph)
+    for bands in (1, 2, 3, 4, 6):
+        bank = reference_bank(bands, 8).double()
+        torch.testing.assert_close(band_rows(graph, x, bank).sum(1), x)
+
+
+def test_rows_are_those_of_the_whole(graph):
+    x, bank, rows = signal(graph), reference_bank(4, 6).double(), torch.tensor([2, 9, 12, 0])
+    torch.testing.assert_close(band_rows(graph, x, bank, rows), band_rows(graph, x, bank)[rows])
+
+
+@pytest.mark.parametrize("bands, degree", [(1, 0), (2, 1), (3, 3), (4, 6)])
+@pytest.mark.parametrize("rows", [None, [1, 8, 5]])
+def test_gradient_of_the_bands(graph, bands, degree, rows):
+    x = signal(graph).requires_grad_()
+    bank = reference_bank(bands, degree).double()
+    rows = rows if rows is None else torch.tensor(rows)
+    assert gradcheck(lambda q: band_rows(graph, q, bank, rows), (x,))
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_gradient_of_the_propagation(graph, layers):
+    assert gradcheck(lambda x: propagate_sum(graph, x, layers), (signal(graph).requires_grad_(),))
+
+
+def test_the_input_survives(graph):
+    x, bank = signal(graph), reference_bank(4, 6).double()
+    before = x.clone()
+    propagate_sum(graph, x, 2)
+    band_rows(graph, x, bank)
+    assert torch.equal(x, before)
+    assert torch.equal(propagate_sum(graph, x, 0), x)
+    assert propagate_sum(graph, x, 0).data_ptr() != x.data_ptr()
+
+
+def test_relabelled_nodes_permute_the_bands():
+    users, items = torch.randint(7, (25,)), torch.randint(6, (25,))
+    bank = reference_bank(3, 5)
+    pu, pi = torch.randperm(7), torch.randperm(6)
+    node = torch.cat([pu, 7 + pi])
+    x = torch.randn(13, 4)
+    moved = torch.empty_like(x)
+    moved[node] = x
+    bands = band_rows(BipartiteGraph(users, items, 7, 6), x, bank)
+    permuted = band_rows(BipartiteGraph(pu[users], pi[items], 7, 6), moved, bank)
+    torch.testing.assert_close(permuted[node], bands)
