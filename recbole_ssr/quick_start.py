@@ -70,7 +70,7 @@ def run(
     config["run_folder"], config["checkpoint_dir"] = str(folder), str(folder)
     with runs.log_into(folder, discard_unless_started=not resume) as started:
         experiment = prepare(config)
-        trainer = _trainer(experiment)
+        trainer = trainer_of(experiment)
         if resume:
             trainer.restore(folder / LAST)
             logger.info("resuming %s after epoch %d", folder, trainer.start_epoch - 1)
@@ -141,7 +141,8 @@ def _dataset_class(config) -> type:
     return type(f"FixedSplit{cls.__name__}", (FixedSplitDataset, cls), {})
 
 
-def _trainer(experiment: Experiment) -> RunMixin:
+def trainer_of(experiment: Experiment) -> RunMixin:
+    """Return the trainer that RecBole would choose, with run folder, resume and named losses."""
     config = experiment.config
     host = get_trainer(config["MODEL_TYPE"], config["model"])
     return run_trainer(host)(config, experiment.model)

@@ -80,13 +80,15 @@ class SSR(MultimodalRecommender):
             raise UserError(str(error)) from None
         self.constants = Constants(bank=bank)
 
-        matrices = {c: features.matrix(c) for c in features.modalities}
+        # Keys of submodules may not contain dots, names of modalities may.
+        self._key = {c: f"modality{k}" for k, c in enumerate(self.modalities)}
+        matrices = {self._key[c]: features.matrix(c) for c in features.modalities}
         if config["train_features"]:
             self.features = nn.ParameterDict(matrices)
         else:
             self.features = Constants(**matrices)
         self.project = nn.ModuleDict({
-            f"of_{c}": FeatureProjection(features.dim(c), config["feature_hidden_size"], d)
+            self._key[c]: FeatureProjection(features.dim(c), config["feature_hidden_size"], d)
             for c in features.modalities
         })
         self.H_id = nn.Parameter(nn.init.xavier_uniform_(torch.empty(self.n_items, d)))
@@ -100,7 +102,7 @@ class SSR(MultimodalRecommender):
 
     def item_signal(self, c: str) -> Tensor:
         """Return H_c (I, d)."""
-        return self.H_id if c == ID else self.project[f"of_{c}"](self.features[c])
+        return self.H_id if c == ID else self.project[self._key[c]](self.features[self._key[c]])
 
     def spectrum(self, users: Tensor | None = None, items: Tensor | None = None) -> Spectrum:
         """Decompose the signal Y + Z of every modality into bands, on some users and items.

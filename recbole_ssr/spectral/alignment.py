@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 
 def cross_modal_infonce(
@@ -18,24 +19,47 @@ def cross_modal_infonce(
     code does. Nodes that occur several times in a batch are given once with their `counts`:
     each then weighs, as anchor and in the denominators, as if it were repeated.
 
-    Memory is linear in the number of vectors: similarities are computed `block` anchors at a time
-    and again in the backward.
+    Memory is linear in the number of vectors: similarities exist `block` anchors at a time.
 
     Shapes: a, b (B, M, d); counts (B,); result ().
     """
     bands = a.shape[1]
     a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
     weight = counts.to(a).repeat_interleave(bands)
-    log_weight = weight.log().repeat(2)
-    positive = (a * b).sum(1) / temperature
-    keys = torch.cat([a, b])
-    total = positive.new_zeros(())
-    for anchors, weights in zip(keys.split(block), weight.repeat(2).split(block)):
-        total = total + checkpoint(
-            _weighted_log_denominator, anchors, keys, weights, log_weight, temperature,
-            use_reentrant=False,
-        )
-    return total / (2 * weight.sum()) - (weight * positive).sum() / weight.sum()
+    positive = (weight * (a * b).sum(1)).sum() / temperature
+    denominators = _LogDenominators.apply(torch.cat([a, b]), weight.repeat(2), temperature, block)
+    return (denominators / 2 - positive) / weight.sum()
+
+
+class _LogDenominators(Function):
+    r"""sum_x w_x log sum_y w_y exp(<x, y> / tau) over unit vectors x, y (V, d).
+
+    The gradient is computed along with the value, so that the exponentials are taken once and
+    nothing of size V x V survives a block. Unit vectors bound the similarities by 1 / tau, which
+    serves as the shift that log-sum-exp needs.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, temperature, block):
+        shift = (weight.log() - 1 / temperature).expand(min(block, len(x)), -1)
+        total, gradient = x.new_zeros(()), torch.zeros_like(x)
+        for start in range(0, len(x), block):
+            rows = slice(start, start + block)
+            anchors, w = x[rows], weight[rows]
+            E = torch.addmm(shift[: len(anchors)], anchors, x.T, alpha=1 / temperature).exp_()
+            denominator = E.sum(1)
+            total += (w * (denominator.log() + 1 / temperature)).sum()
+            share = (w / denominator)[:, None] / temperature
+            gradient[rows].addcmul_(share, E @ x)
+            gradient.addmm_(E.T, share * anchors)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None, None, None
 
 
 def sample_rows(counts: Tensor, most: int, generator: torch.Generator) -> Tensor | None:
@@ -46,8 +70,3 @@ def sample_rows(counts: Tensor, most: int, generator: torch.Generator) -> Tensor
     if not 0 < most < len(counts):
         return None
     return torch.randperm(len(counts), generator=generator)[:most].to(counts.device)
-
-
-def _weighted_log_denominator(anchors, keys, weights, log_weight, temperature):
-    similarity = torch.addmm(log_weight, anchors, keys.T, alpha=1 / temperature)
-    return (weights * torch.logsumexp(similarity, dim=1)).sum()

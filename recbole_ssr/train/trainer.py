@@ -96,7 +96,7 @@ class RunMixin:
             self._save_checkpoint(-1)
         epochs = range(self.start_epoch, self.start_epoch if self.stopped else self.epochs)
         with tqdm(total=self.epochs, initial=self.start_epoch, unit="epoch", ncols=100,
-                  desc=str(self.config["model"]), disable=not show_progress) as bar:
+                  desc=str(self.config["model"]), disable=None if show_progress else True) as bar:
             for epoch in epochs:
                 record = self._run_epoch(train_data, valid_data, epoch, saved, show_progress)
                 if saved:
@@ -232,7 +232,7 @@ class _ProgressLoader:
 
     def __iter__(self):
         return iter(tqdm(self._loader, desc=self._description, unit="step", leave=False,
-                         ncols=100, disable=not self._show))
+                         ncols=100, disable=None if self._show else True))
 
     def __len__(self):
         return len(self._loader)

@@ -16,8 +16,8 @@ def literal_losses(model, batch, mask):
         if c == "id":
             H = model.H_id
         else:
-            f = model.project[f"of_{c}"]
-            hidden = model.features[c] @ f.W1.weight.T + f.W1.bias
+            f = model.project[f"modality{k}"]
+            hidden = model.features[f"modality{k}"] @ f.W1.weight.T + f.W1.bias
             H = torch.where(hidden > 0, hidden, 0.01 * hidden) @ f.W2.weight.T + f.W2.bias
         X = torch.cat([model.P[k], H])
         X = X / X.norm(dim=1, keepdim=True).clamp(min=1e-12)

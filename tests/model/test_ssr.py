@@ -72,9 +72,9 @@ class TestSSR(ModelContract):
 
     def test_trainable_features_are_parameters_and_learn(self):
         model = self.build(train_features=True)
-        before = model.features["text"].detach().clone()
+        before = model.features["modality1"].detach().clone()
         self.fit(model, self.batch(), 2)
-        assert not torch.equal(model.features["text"], before)
+        assert not torch.equal(model.features["modality1"], before)
 
     def test_the_graph_holds_train_edges_only(self):
         edges, held_out = self.edges()

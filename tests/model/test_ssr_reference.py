@@ -36,8 +36,8 @@ def model(reference):
         state[f"P.{k}"] = r[f"P_{c}"]
         if c != "id":
             for layer in ("1", "2"):
-                state[f"project.of_{c}.W{layer}.weight"] = r[f"W{layer}_{c}"]
-                state[f"project.of_{c}.W{layer}.bias"] = r[f"b{layer}_{c}"]
+                state[f"project.modality{k}.W{layer}.weight"] = r[f"W{layer}_{c}"]
+                state[f"project.modality{k}.W{layer}.bias"] = r[f"b{layer}_{c}"]
     for side in ("user", "item"):
         for name in ("Wq", "Wk", "g", "rho", "gamma"):
             state[f"{side}_operator.{name}"] = r[f"{side}_{name}"]
