@@ -9,6 +9,9 @@ from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 
 
+Nodes = tuple[Tensor, Tensor]
+
+
 class BipartiteGraph(Constants):
     r"""Symmetric normalised adjacency of the training interactions.
 
@@ -46,12 +49,14 @@ class BipartiteGraph(Constants):
         users = torch.arange(self.n_users, device=crow.device)
         return users.repeat_interleave(crow.diff()), cols
 
-    def add_product(self, out: Tensor, x: Tensor, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    def add_product(self, out: Nodes, x: Nodes, alpha: float = 1.0, beta: float = 1.0) -> Nodes:
         r"""Overwrite `out` with :math:`\beta\,out + \alpha\,\hat A x` and return it.
 
-        Shapes: x, out (N, D), contiguous. Not differentiable: callers write their own backward.
+        Users and items stay apart, as (user, item) pairs: joining them would cost a copy each time.
+
+        Shapes: x, out: pairs of (U, D) and (I, D), contiguous. Not differentiable: callers write
+        their own backward.
         """
-        u = self.n_users
-        out[:u].addmm_(self["R"], x[u:], beta=beta, alpha=alpha)
-        out[u:].addmm_(self["Rt"], x[:u], beta=beta, alpha=alpha)
+        out[0].addmm_(self["R"], x[1], beta=beta, alpha=alpha)
+        out[1].addmm_(self["Rt"], x[0], beta=beta, alpha=alpha)
         return out

@@ -21,13 +21,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.item_graph import build_item_graph
 from recbole_ssr.nn.losses import bce_ranking, weighted_mse
+from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.projection import FeatureProjection
 from recbole_ssr.nn.sparse import add_sparse_product
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
@@ -49,9 +49,9 @@ class SSRLoss(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """Bands of some nodes and the context rows that steer their fusion.
+    """Bands of some nodes of one side, and the context rows that steer their fusion.
 
-    Shapes: bands (B, M, D); context (B, D), the rows of Y.
+    Shapes: bands (M, B, D); context (B, D), the rows of Y.
     """
 
     bands: Tensor
@@ -104,88 +104,73 @@ class SSR(MultimodalRecommender):
         """Return H_c (I, d)."""
         return self.H_id if c == ID else self.project[self._key[c]](self.features[self._key[c]])
 
-    def spectrum(self, users: Tensor | None = None, items: Tensor | None = None) -> Spectrum:
+    def spectra(
+        self, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Spectrum, Spectrum]:
         """Decompose the signal Y + Z of every modality into bands, on some users and items.
 
-        Shapes: users (Bu,), items (Bi,), both None for all; result with Bu + Bi rows, users first.
+        Shapes: users (Bu,), items (Bi,) distinct ids, both None for all.
         """
-        U = self.n_users
-        rows = None if users is None else torch.cat([users, items + U])
-        bands, context = [], []
+        signals, context = [], ([], [])
         for k, c in enumerate(self.modalities):
             P = self.P[k]
-            X = F.normalize(torch.cat([P, self.item_signal(c)]), dim=1)
-            G_user, G_item = propagate_sum(self.graph, X, self.n_layers).split([U, self.n_items])
+            X = unit_rows(P), unit_rows(self.item_signal(c))
+            G_user, G_item = propagate_sum(self.graph, X, self.n_layers)
             Y_user = self.w[:, k : k + 1] * G_user
             YZ_item = add_sparse_product(G_item, self.item_graph["T"], self.item_graph["Tt"])
-            Q = torch.cat([Y_user + P, YZ_item])
-            bands.append(band_rows(self.graph, Q, self.constants["bank"], rows))
-            if rows is None:
-                context.append(torch.cat([Y_user, G_item]))
-            else:
-                context.append(torch.cat([Y_user.index_select(0, users),
-                                          G_item.index_select(0, items)]))
-        return Spectrum(torch.cat(bands, dim=2), torch.cat(context, dim=1))
-
-    def fuse(self, spectrum: Spectrum, n_users: int, *masks: Tensor | None) -> list[Embeddings]:
-        """Fuse the bands once per mask; None is the clean branch. Users are the first rows.
-
-        Shapes: masks (B, M).
-        """
-        sides = [
-            (operator, bands, operator.context(q), slice(*span))
-            for operator, bands, q, span in (
-                (self.user_operator, spectrum.bands[:n_users], spectrum.context[:n_users],
-                 (None, n_users)),
-                (self.item_operator, spectrum.bands[n_users:], spectrum.context[n_users:],
-                 (n_users, None)),
-            )
-        ]
-        return [
-            Embeddings(*(
-                operator(bands if mask is None else bands * mask[span, :, None], context)
-                for operator, bands, context, span in sides
-            ))
-            for mask in masks
-        ]
+            signals.append((Y_user + P, YZ_item))
+            context[0].append(select(Y_user, users))
+            context[1].append(select(G_item, items))
+        bands = band_rows(self.graph, signals, self.constants["bank"], users, items)
+        return tuple(Spectrum(B, torch.cat(q, dim=1)) for B, q in zip(bands, context))
 
     def encode(self) -> Embeddings:
-        return self.fuse(self.spectrum(), self.n_users, None)[0]
+        sides = zip((self.user_operator, self.item_operator), self.spectra())
+        return Embeddings(*(
+            operator(bands, q, torch.ones_like(bands[:, :, 0].T[None]))[0]
+            for operator, (bands, q) in sides
+        ))
 
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)
-        spectrum = self.spectrum(batch.users, batch.items)
-        mask = band_mask(spectrum.bands, self.mask_rate, self.generator)
-        clean, masked = self.fuse(spectrum, len(batch.users), None, mask)
-        user = clean.user.index_select(0, batch.user)
+        user, item = self.spectra(batch.users, batch.items)
+        fused_user = self.fuse_clean_and_masked(self.user_operator, user)
+        fused_item = self.fuse_clean_and_masked(self.item_operator, item)
+        anchor = fused_user[0].index_select(0, batch.user)
         bce = bce_ranking(
-            (user * clean.item.index_select(0, batch.positive)).sum(1),
-            (user * clean.item.index_select(0, batch.negative)).sum(1),
+            (anchor * fused_item[0].index_select(0, batch.positive)).sum(1),
+            (anchor * fused_item[0].index_select(0, batch.negative)).sum(1),
         )
+        # The clean and the masked branch each carry the operators' penalty.
+        penalty = 2 * (self.user_operator.regulariser() + self.item_operator.regulariser())
         return SSRLoss(
             bce,
-            self.consistency_weight * self.consistency(batch, clean, masked),
-            self.contrast_weight * self.alignment(batch, spectrum),
-            # The clean and the masked branch each carry the operators' penalty.
-            self.operator_reg_weight * 2 * sum(
-                operator.regulariser() for operator in (self.user_operator, self.item_operator)
-            ),
+            self.consistency_weight * self.consistency(batch, fused_user, fused_item),
+            self.contrast_weight * self.alignment(batch, user.bands, item.bands),
+            self.operator_reg_weight * penalty,
         )
 
-    def consistency(self, batch: Batch, clean: Embeddings, masked: Embeddings) -> Tensor:
-        """C: squared error of masked against clean embeddings, mean over (u, i+, i-)."""
-        item = torch.cat([batch.positive, batch.negative])
-        user_mse = weighted_mse(masked.user, clean.user.detach(), counts(batch.user, batch.users))
-        item_mse = weighted_mse(masked.item, clean.item.detach(), counts(item, batch.items))
+    def fuse_clean_and_masked(self, operator: BandOperator, spectrum: Spectrum) -> Tensor:
+        """Return the embeddings (2, B, D) from all bands and from bands masked at random."""
+        mask = band_mask(spectrum.bands, self.mask_rate, self.generator)
+        return operator(*spectrum, torch.stack([torch.ones_like(mask), mask]))
+
+    def consistency(self, batch: Batch, user: Tensor, item: Tensor) -> Tensor:
+        """C: squared error of masked against clean embeddings, mean over (u, i+, i-).
+
+        Shapes: user (2, Bu, D), item (2, Bi, D): clean, masked.
+        """
+        items = torch.cat([batch.positive, batch.negative])
+        user_mse = weighted_mse(user[1], user[0].detach(), counts(batch.user, batch.users))
+        item_mse = weighted_mse(item[1], item[0].detach(), counts(items, batch.items))
         return (user_mse + 2 * item_mse) / 3
 
-    def alignment(self, batch: Batch, spectrum: Spectrum) -> Tensor:
+    def alignment(self, batch: Batch, user_bands: Tensor, item_bands: Tensor) -> Tensor:
         """Q: InfoNCE of the bands between feature modalities, batch users plus positive items.
 
         Nodes count as often as they occur in the batch; negative items occur 0 times. Per side
         `contrast_nodes` of them are drawn at random. Averaged over the pairs of modalities.
         """
-        user_bands, item_bands = spectrum.bands.split([len(batch.users), len(batch.items)])
         return self._infonce(user_bands, counts(batch.user, batch.users)) + self._infonce(
             item_bands, counts(batch.positive, batch.items)
         )
@@ -194,12 +179,17 @@ class SSR(MultimodalRecommender):
         rows = repeats.nonzero().squeeze(1)
         drawn = sample_rows(rows, self.contrast_nodes, self.generator)
         rows = rows if drawn is None else rows[drawn]
-        parts = bands.index_select(0, rows).split(self.width, dim=2)[1:]
+        parts = bands.index_select(1, rows).split(self.width, dim=2)[1:]
         weight = repeats.index_select(0, rows)
         losses = [
             cross_modal_infonce(a, b, weight, self.temperature) for a, b in combinations(parts, 2)
         ]
         return torch.stack(losses).mean() if losses else bands.new_zeros(())
+
+
+def select(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Return some rows of x, or x itself."""
+    return x if rows is None else x.index_select(0, rows)
 
 
 def counts(positions: Tensor, distinct: Tensor) -> Tensor:

@@ -21,11 +21,11 @@ def cross_modal_infonce(
 
     Memory is linear in the number of vectors: similarities exist `block` anchors at a time.
 
-    Shapes: a, b (B, M, d); counts (B,); result ().
+    Shapes: a, b (M, B, d); counts (B,); result ().
     """
-    bands = a.shape[1]
+    bands = len(a)
     a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
-    weight = counts.to(a).repeat_interleave(bands)
+    weight = counts.to(a).repeat(bands)
     positive = (weight * (a * b).sum(1)).sum() / temperature
     denominators = _LogDenominators.apply(torch.cat([a, b]), weight.repeat(2), temperature, block)
     return (denominators / 2 - positive) / weight.sum()

@@ -12,11 +12,12 @@ def band_mask(bands: Tensor, rate: float, generator: torch.Generator) -> Tensor:
     A band survives with probability 1 - rate and is then scaled by 1 / (1 - rate). A node that
     lost every band keeps the first.
 
-    Shapes: bands (B, M, D); result (B, M), on the device and in the dtype of `bands`. Raises ValueError unless 0 <= rate < 1.
+    Shapes: bands (M, B, D); result (B, M), on the device and in the dtype of `bands`.
+    Raises ValueError unless 0 <= rate < 1.
     """
     if not 0 <= rate < 1:
         raise ValueError(f"mask_rate is {rate}; it is a probability in [0, 1)")
-    uniform = torch.rand(bands.shape[:2], generator=generator, device=generator.device)
-    keep = uniform >= rate
+    shape = bands.shape[1], bands.shape[0]
+    keep = torch.rand(shape, generator=generator, device=generator.device) >= rate
     keep[:, 0] |= ~keep.any(dim=1)
     return keep.to(bands) / (1 - rate)

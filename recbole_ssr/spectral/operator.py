@@ -20,10 +20,11 @@ result does not depend on the decomposition at all.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 _EPSILON = 1e-6  # guards the scale of nodes whose bands cancel
 _GAIN_RANGE = 0.1  # log of the largest channel gain exp(0.1 tanh g)
@@ -31,17 +32,11 @@ _REDUCTION = 4  # hidden width of both small networks is D / 4
 _GATE_INIT_STD = 1e-3
 
 
-class Context(NamedTuple):
-    """What the operator reads of a node besides its bands: gain s(q) * v (B, D) and q (B, D)."""
-
-    gain: Tensor
-    q: Tensor
-
-
 class BandOperator(nn.Module):
     """Low-rank band kernel, channel gains and node-dependent gate for one side of the graph.
 
-    Shapes: B nodes, M bands, D width; bands (B, M, D), q (B, D), result (B, D).
+    Shapes: B nodes, M bands, D width, W branches; bands (M, B, D); q (B, D); masks (W, B, M);
+    result (W, B, D).
     """
 
     def __init__(self, n_bands: int, width: int, rank: int, gate_scale: float):
@@ -71,21 +66,58 @@ class BandOperator(nn.Module):
         """Return mean(kappa^2) + mean(g^2)."""
         return self.kappa().square().mean() + self.g.square().mean()
 
-    def context(self, q: Tensor) -> Context:
-        """Compute once per node what the clean and the masked branch share."""
+    def forward(self, bands: Tensor, q: Tensor, masks: Tensor) -> Tensor:
+        """Fuse the bands once per branch, each with its own factors on the bands."""
+        M, D = bands.shape[0], bands.shape[2]
         v = self.rho.softmax(0) @ torch.exp(_GAIN_RANGE * torch.tanh(self.g))
-        return Context(self.s(q) * v, q)
-
-    def forward(self, bands: Tensor, context: Context) -> Tensor:
-        gain, q = context
-        plain = gain * bands.sum(1)
-        a = self.a(torch.cat([q, plain / bands.shape[1]], dim=1))
-        w = 1 + self.gamma * torch.tanh(a)
+        gain = self.s(q) * v
+        plain = gain * band_sums(bands, masks)
+        # The first layer of a reads [q; mean_m F_m]; its q half is the same for every branch.
+        first, last = self.a[0], self.a[2]
+        hidden = F.linear(q, first.weight[:, :D], first.bias) + F.linear(
+            plain, first.weight[:, D:] / M
+        )
+        w = 1 + self.gamma * torch.tanh(last(hidden.relu()))
         K = self.kappa().softmax(dim=0)
-        mixed = gain * torch.einsum("bm,bmd->bd", w @ K, bands)
-        eta = (_norm(plain) + _EPSILON) / (_norm(mixed) + _EPSILON)
-        return eta * mixed
+        mixed = gain * band_sums(bands, masks * (w @ K))
+        return (_norm(plain) + _EPSILON) / (_norm(mixed) + _EPSILON) * mixed
+
+
+def band_sums(bands: Tensor, weights: Tensor) -> Tensor:
+    r"""Return :math:`\sum_m w_{bm} B_{mb}` for several sets of weights.
+
+    Shapes: bands (M, B, D); weights (W, B, M); result (W, B, D).
+    """
+    return _BandSums.apply(bands, weights)
+
+
+class _BandSums(Function):
+    """Elementwise passes over contiguous (B, D) blocks; a batched product of such thin matrices
+    costs several times as much."""
+
+    @staticmethod
+    def forward(ctx, bands, weights):
+        ctx.save_for_backward(bands, weights)
+        out = bands.new_empty(len(weights), *bands.shape[1:])
+        for total, w in zip(out, weights):
+            torch.mul(bands[0], w[:, :1], out=total)
+            for m in range(1, len(bands)):
+                total.addcmul_(bands[m], w[:, m : m + 1])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        bands, weights = ctx.saved_tensors
+        grad_bands, grad_weights = torch.empty_like(bands), torch.empty_like(weights)
+        for m, (band, out) in enumerate(zip(bands, grad_bands)):
+            torch.mul(grad[0], weights[0, :, m : m + 1], out=out)
+            for g, w in zip(grad[1:], weights[1:]):
+                out.addcmul_(g, w[:, m : m + 1])
+            for g, out_w in zip(grad, grad_weights):
+                out_w[:, m] = torch.linalg.vecdot(g, band)
+        return grad_bands, grad_weights
 
 
 def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True)

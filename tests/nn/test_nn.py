@@ -7,6 +7,7 @@ from torch.autograd import gradcheck
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.nn.losses import bce_ranking, weighted_mse
+from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.projection import FeatureProjection
 from recbole_ssr.nn.sparse import add_sparse_product
 
@@ -56,3 +57,10 @@ def test_constants_follow_the_module_without_being_its_state():
     outer.double()
     assert outer.inner["a"].dtype == torch.float64
     assert not outer.state_dict() and not list(outer.parameters())
+
+
+def test_unit_rows_equal_normalize_and_have_its_gradient():
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(unit_rows(x), torch.nn.functional.normalize(x))
+    assert gradcheck(unit_rows, (x,))
+    assert torch.equal(unit_rows(torch.zeros(2, 3)), torch.zeros(2, 3))

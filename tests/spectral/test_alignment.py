@@ -20,8 +20,9 @@ def literal(a, b, temperature):
 
 
 def vectors(seed=0, nodes=4, bands=2):
+    """Two modalities, (M, B, d) each."""
     generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(nodes, bands, 5, generator=generator, dtype=torch.float64)
+    return (torch.randn(bands, nodes, 5, generator=generator, dtype=torch.float64)
             for _ in range(2))
 
 
@@ -34,7 +35,7 @@ def test_equals_the_formula_written_out():
 def test_counts_stand_for_repeated_nodes():
     a, b = vectors()
     counts = torch.tensor([1, 3, 2, 1])
-    repeated = [v.repeat_interleave(counts, dim=0) for v in (a, b)]
+    repeated = [v.repeat_interleave(counts, dim=1) for v in (a, b)]
     value = cross_modal_infonce(a, b, counts.double(), 0.3)
     assert value.item() == pytest.approx(literal(*repeated, 0.3), abs=1e-10)
 
@@ -55,7 +56,7 @@ def test_gradient():
 def test_aligned_modalities_lose_less_than_shuffled_ones():
     a, _ = vectors(nodes=8)
     counts = torch.ones(8, dtype=torch.float64)
-    assert cross_modal_infonce(a, a, counts, 0.2) < cross_modal_infonce(a, a.roll(1, 0), counts,
+    assert cross_modal_infonce(a, a, counts, 0.2) < cross_modal_infonce(a, a.roll(1, 1), counts,
                                                                        0.2)
 
 

@@ -15,9 +15,13 @@ def graph():
     return BipartiteGraph(users, items, 7, 6).double()
 
 
+SIZES = [7, 6]
+
+
 def dense(graph):
     identity = torch.eye(graph.n_nodes, dtype=torch.float64)
-    return graph.add_product(torch.zeros_like(identity), identity)
+    zeros = torch.zeros_like(identity)
+    return torch.cat(graph.add_product(zeros.split(SIZES), identity.split(SIZES)))
 
 
 def signal(graph, width=3):
@@ -25,11 +29,21 @@ def signal(graph, width=3):
                        generator=torch.Generator().manual_seed(4))
 
 
+def propagated(graph, x, layers):
+    return torch.cat(propagate_sum(graph, x.split(SIZES), layers))
+
+
+def bands_of(graph, x, bank, users=None, items=None, signals=1):
+    """Bands (M, B, D) of stacked nodes, the columns of x shared out over some signals."""
+    parts = [part.split(SIZES) for part in x.chunk(signals, dim=1)]
+    return torch.cat(band_rows(graph, parts, bank, users, items), dim=1)
+
+
 @pytest.mark.parametrize("layers", [0, 1, 3])
 def test_propagation_is_the_sum_of_powers(graph, layers):
     x, A = signal(graph), dense(graph)
     expected = sum(torch.linalg.matrix_power(A, power) @ x for power in range(layers + 1))
-    torch.testing.assert_close(propagate_sum(graph, x, layers), expected)
+    torch.testing.assert_close(propagated(graph, x, layers), expected)
 
 
 @pytest.mark.parametrize("bands, degree", [(1, 0), (2, 1), (3, 3), (4, 5), (5, 9)])
@@ -38,44 +52,53 @@ def test_bands_equal_the_filters_in_the_eigenbasis(graph, bands, degree):
     laplacian = torch.eye(graph.n_nodes, dtype=torch.float64) - dense(graph)
     eigenvalues, U = torch.linalg.eigh(laplacian)
     h = response(bank, eigenvalues)
-    expected = torch.einsum("ne,me,ed->nmd", U, h, U.T @ x)
-    torch.testing.assert_close(band_rows(graph, x, bank), expected)
+    expected = torch.einsum("ne,me,ed->mnd", U, h, U.T @ x)
+    torch.testing.assert_close(bands_of(graph, x, bank), expected)
 
 
 def test_bands_sum_to_the_signal(graph):
     x = signal(graph)
     for bands in (1, 2, 3, 4, 6):
         bank = reference_bank(bands, 8).double()
-        torch.testing.assert_close(band_rows(graph, x, bank).sum(1), x)
+        torch.testing.assert_close(bands_of(graph, x, bank).sum(0), x)
 
 
 def test_rows_are_those_of_the_whole(graph):
-    x, bank, rows = signal(graph), reference_bank(4, 6).double(), torch.tensor([2, 9, 12, 0])
-    torch.testing.assert_close(band_rows(graph, x, bank, rows), band_rows(graph, x, bank)[rows])
+    x, bank = signal(graph), reference_bank(4, 6).double()
+    users, items = torch.tensor([2, 6, 0]), torch.tensor([5, 1])
+    some = bands_of(graph, x, bank, users, items)
+    torch.testing.assert_close(some, bands_of(graph, x, bank)[:, torch.cat([users, 7 + items])])
+
+
+def test_signals_side_by_side_are_filtered_alike(graph):
+    x, bank = signal(graph, width=6), reference_bank(3, 5).double()
+    torch.testing.assert_close(bands_of(graph, x, bank, signals=3), bands_of(graph, x, bank))
 
 
 @pytest.mark.parametrize("bands, degree", [(1, 0), (2, 1), (3, 3), (4, 6)])
-@pytest.mark.parametrize("rows", [None, [1, 8, 5]])
+@pytest.mark.parametrize("rows", [None, ([1, 5], [0, 4, 3])])
 def test_gradient_of_the_bands(graph, bands, degree, rows):
-    x = signal(graph).requires_grad_()
+    x = signal(graph, width=2).requires_grad_()
     bank = reference_bank(bands, degree).double()
-    rows = rows if rows is None else torch.tensor(rows)
-    assert gradcheck(lambda q: band_rows(graph, q, bank, rows), (x,))
+    rows = (None, None) if rows is None else map(torch.tensor, rows)
+    users, items = rows
+    assert gradcheck(lambda q: bands_of(graph, q, bank, users, items, signals=2), (x,))
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
 def test_gradient_of_the_propagation(graph, layers):
-    assert gradcheck(lambda x: propagate_sum(graph, x, layers), (signal(graph).requires_grad_(),))
+    assert gradcheck(lambda x: propagated(graph, x, layers), (signal(graph).requires_grad_(),))
 
 
 def test_the_input_survives(graph):
     x, bank = signal(graph), reference_bank(4, 6).double()
     before = x.clone()
-    propagate_sum(graph, x, 2)
-    band_rows(graph, x, bank)
+    propagated(graph, x, 2)
+    bands_of(graph, x, bank)
     assert torch.equal(x, before)
-    assert torch.equal(propagate_sum(graph, x, 0), x)
-    assert propagate_sum(graph, x, 0).data_ptr() != x.data_ptr()
+    unchanged = propagate_sum(graph, x.split(SIZES), 0)
+    assert torch.equal(torch.cat(unchanged), x)
+    assert unchanged[0].data_ptr() != x.data_ptr()
 
 
 def test_relabelled_nodes_permute_the_bands():
@@ -86,6 +109,6 @@ def test_relabelled_nodes_permute_the_bands():
     x = torch.randn(13, 4)
     moved = torch.empty_like(x)
     moved[node] = x
-    bands = band_rows(BipartiteGraph(users, items, 7, 6), x, bank)
-    permuted = band_rows(BipartiteGraph(pu[users], pi[items], 7, 6), moved, bank)
-    torch.testing.assert_close(permuted[node], bands)
+    bands = bands_of(BipartiteGraph(users, items, 7, 6), x, bank)
+    permuted = bands_of(BipartiteGraph(pu[users], pi[items], 7, 6), moved, bank)
+    torch.testing.assert_close(permuted[:, node], bands)

@@ -5,7 +5,7 @@ from recbole_ssr.spectral.masking import band_mask
 
 
 def draw(rate, nodes=20_000, bands=3, seed=0):
-    return band_mask(torch.zeros(nodes, bands, 1), rate, torch.Generator().manual_seed(seed))
+    return band_mask(torch.zeros(bands, nodes, 1), rate, torch.Generator().manual_seed(seed))
 
 
 def test_rate_zero_masks_nothing():
