@@ -25,7 +25,7 @@ import torch
 import recbole_ssr  # noqa: F401  (repairs and registers)
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
-from recbole_ssr.quick_start import prepare
+from recbole_ssr.quick_start import prepare, trainer_of
 
 
 def tiktok(source: Path, folder: Path) -> dict:
@@ -50,8 +50,6 @@ def steps(model_name: str, dataset: str, settings: dict, batch_size: int):
     config = build_config(model_name, dataset, config_dict=settings)
     config["run_folder"] = config["checkpoint_dir"] = tempfile.mkdtemp()
     experiment = prepare(config)
-    from recbole_ssr.quick_start import trainer_of
-
     trainer = trainer_of(experiment)
     model, optimizer = experiment.model.train(), trainer.optimizer
     batches = [batch.to(config["device"]) for batch, _ in zip(experiment.train, range(20))]
@@ -81,8 +79,8 @@ def hardware(device: str) -> str:
     except OSError:
         pass
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else "no GPU in use"
-    return (f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {gpu}, "
-            f"torch {torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}")
+    return (f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {gpu}, torch "
+            f"{torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}")
 
 
 def main() -> int:
@@ -113,7 +111,8 @@ def main() -> int:
               f"{high * 1e3:.1f}), {size:,} parameters")
     ratios = [ssr / light for ssr, light in times]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"  ratio SSR / LightGCN, median of pairs: {middle:.2f} (quartiles {low:.2f}, {high:.2f})")
+    print(f"  ratio SSR / LightGCN, median of pairs: {middle:.2f} (quartiles {low:.2f}, "
+          f"{high:.2f})")
     return 0
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -95,7 +96,11 @@ def log_into(folder: Path, discard_unless_started: bool):
     plugin.setLevel(logging.DEBUG)
     state = {"started": False}
     try:
-        yield lambda: state.update(started=True)
+        with warnings.catch_warnings():
+            # RecBole's own use of deprecated pandas and torch calls: nothing a user can act on.
+            for category in (FutureWarning, UserWarning, DeprecationWarning):
+                warnings.filterwarnings("ignore", category=category, module=r"recbole\.")
+            yield lambda: state.update(started=True)
     finally:
         root.removeHandler(file)
         plugin.removeHandler(terminal)

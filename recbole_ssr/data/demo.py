@@ -24,6 +24,7 @@ import pandas as pd
 
 from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
+from recbole_ssr.graph.cache import cache_folder
 
 SPLIT_COLUMN = "x_label"
 MODALITIES = ("kg", "text")
@@ -41,21 +42,6 @@ _DIM = 64
 _DECIMALS = 5
 
 logger = logging.getLogger("recbole_ssr")
-
-
-def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """Return the folder of files made once per machine.
-
-    In this order: `cache_dir`, $RECBOLE_SSR_CACHE, $XDG_CACHE_HOME/recbole_ssr,
-    ~/.cache/recbole_ssr.
-    """
-    if cache_dir:
-        return Path(cache_dir).expanduser()
-    if own := os.environ.get("RECBOLE_SSR_CACHE"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser() / "recbole_ssr"
-    return Path("~/.cache/recbole_ssr").expanduser()
 
 
 def ensure_ml_100k(cache_dir: str | Path | None = None) -> Path:

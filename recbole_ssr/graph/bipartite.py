@@ -8,7 +8,6 @@ from torch import Tensor
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 
-
 Nodes = tuple[Tensor, Tensor]
 
 

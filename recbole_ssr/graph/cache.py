@@ -17,7 +17,7 @@ logger = logging.getLogger("recbole_ssr")
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """Return `cache_dir`, or else the user's: $RECBOLE_SSR_CACHE, $XDG_CACHE_HOME, ~/.cache."""
-    if cache_dir is not None:
+    if cache_dir:
         return Path(cache_dir).expanduser()
     if os.environ.get("RECBOLE_SSR_CACHE"):
         return Path(os.environ["RECBOLE_SSR_CACHE"]).expanduser()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from recbole_ssr.result import RunResult
 
@@ -32,5 +33,7 @@ def learning_curve(result: RunResult, path: Path) -> None:
                        label=f"best epoch {result.best_epoch}")
     valid_axis.set(xlabel="epoch", ylabel="validation", ylim=(0, None))
     valid_axis.legend(frameon=False, fontsize="small")
+    for axis in (loss_axis, valid_axis):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}")
     figure.savefig(path, dpi=110)

@@ -156,7 +156,7 @@ class RunMixin:
         )
         return {name: part / max(steps, 1) for name, part in zip(names, parts)}
 
-    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):  # noqa: ARG002
         """Write the best checkpoint, with RecBole's keys."""
         state = model_state(self, epoch)
         if self.run_folder:

@@ -5,8 +5,8 @@ import torch
 
 def literal_losses(model, batch, mask):
     """Return the weighted loss parts by name. `mask` (B, M): distinct users, then items."""
-    U, I, M = model.n_users, model.n_items, len(model.constants["bank"])
-    A = torch.zeros(U + I, U + I, dtype=torch.float64)
+    U, items, M = model.n_users, model.n_items, len(model.constants["bank"])
+    A = torch.zeros(U + items, U + items, dtype=torch.float64)
     A[:U, U:] = model.graph["R"].to_dense()  # normalised in float32, see test_bipartite.py
     A[U:, :U] = A[:U, U:].T
     T = model.item_graph["T"].to_dense()
@@ -27,7 +27,7 @@ def literal_losses(model, batch, mask):
         Z.append(torch.cat([model.P[k], T @ G[U:]]))
     Y, Z = torch.cat(Y, 1), torch.cat(Z, 1)
     S, bank = -A, model.constants["bank"].double()
-    polynomials = [torch.eye(U + I, dtype=torch.float64), S]
+    polynomials = [torch.eye(U + items, dtype=torch.float64), S]
     for _ in range(2, bank.shape[1]):
         polynomials.append(2 * S @ polynomials[-1] - polynomials[-2])
     B = torch.stack([sum(c * p for c, p in zip(row, polynomials)) @ Y
@@ -35,7 +35,7 @@ def literal_losses(model, batch, mask):
 
     nodes_u = batch["user_id"].unique()
     nodes_i = torch.cat([batch["item_id"], batch["neg_item_id"]]).unique()
-    factor = torch.ones(U + I, M, dtype=torch.float64)
+    factor = torch.ones(U + items, M, dtype=torch.float64)
     factor[nodes_u], factor[nodes_i + U] = mask[: len(nodes_u)], mask[len(nodes_u) :]
 
     def aggregate(bands):
