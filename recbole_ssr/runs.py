@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from recbole_ssr import __version__
 from recbole_ssr.errors import UserError
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -125,8 +126,8 @@ def peak_mib(device: torch.device) -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in ("recbole_ssr", "recbole", "torch", "numpy", "scipy", "pandas"):
+    found = {"python": platform.python_version(), "recbole_ssr": __version__}
+    for package in ("recbole", "torch", "numpy", "scipy", "pandas"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
