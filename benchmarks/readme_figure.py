@@ -38,14 +38,13 @@ def draw(results: list[RunResult], path: Path) -> None:
     metrics = list(results[0].test)
     for k, result in enumerate(results):
         measured = [record for record in result.history if "valid" in record]
-        (line,) = curve.plot([r["epoch"] + 1 for r in measured],
+        (line,) = curve.plot([r["epoch"] for r in measured],
                              [r["valid"]["recall@20"] for r in measured], label=result.model)
-        curve.plot(result.best_epoch + 1, result.valid["recall@20"], "o", color=line.get_color())
+        curve.plot(result.best_epoch, result.valid["recall@20"], "o", color=line.get_color())
         places = [x + (k - 1) * 0.27 for x in range(len(metrics))]
         drawn = bars.bar(places, [result.test[m] for m in metrics], 0.25, label=result.model)
         bars.bar_label(drawn, fmt="%.3f", fontsize=7, padding=1)
-    curve.set(xlabel="epoch (dot: selected)", ylabel="Recall@20, validation", ylim=(0, None),
-              xscale="log")
+    curve.set(xlabel="epoch (dot: selected)", ylabel="Recall@20, validation", ylim=(0, None))
     curve.legend(frameon=False, loc="lower right")
     bars.set_xticks(range(len(metrics)), metrics)
     bars.set(ylabel="test", ylim=(0, 1.12 * max(max(r.test.values()) for r in results)))

@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--batch_size", type=int, default=2048)
     arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", module=r"recbole\.")
     with tempfile.TemporaryDirectory() as folder:
         dataset, settings = "ml-100k", {}
         if arguments.data:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from torch import Tensor, nn
 
 
@@ -24,3 +26,11 @@ class Constants(nn.Module):
         super()._apply(fn, recurse)
         self._tensors = {name: fn(tensor) for name, tensor in self._tensors.items()}
         return self
+
+    def __deepcopy__(self, memo):
+        # Shared, because they never change in place and torch cannot copy sparse CSR tensors.
+        memo.update((id(tensor), tensor) for tensor in self._tensors.values())
+        copy = type(self).__new__(type(self))
+        memo[id(self)] = copy
+        copy.__dict__.update((key, deepcopy(value, memo)) for key, value in vars(self).items())
+        return copy

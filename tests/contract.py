@@ -4,6 +4,8 @@ A test module subclasses :class:`ModelContract`, sets `model` and may change `se
 loss is not a sum that reaches zero, `overfit_loss` names the part that does.
 """
 
+from copy import deepcopy
+
 import pytest
 import torch
 from recbole.utils import get_model
@@ -139,6 +141,14 @@ class ModelContract:
         assert not torch.allclose(after, before)
         model.load_state_dict(state)
         torch.testing.assert_close(self.all_scores(model), before)
+
+    def test_a_deep_copy_is_a_model_of_its_own(self):
+        model, batch = self.build(), self.batch()
+        before = self.all_scores(model).clone()
+        twin = self.fit(deepcopy(model), batch, 3)
+        assert torch.equal(self.all_scores(model), before)
+        assert not torch.allclose(self.all_scores(twin), before)
+        assert not torch.equal(twin.generator.get_state(), model.generator.get_state())
 
     def test_scores_are_encoded_once_per_evaluation(self):
         model, calls = self.build().eval(), []

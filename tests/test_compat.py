@@ -31,7 +31,7 @@ compat.apply()
 
 ROOT = Path(recbole_ssr.__file__).resolve().parents[1]
 # Models that must pass stock run_recbole and load_data_and_model.
-STOCK_MODELS = ("BPR", "LightGCN", "ItemKNN")
+STOCK_MODELS = ("BPR", "LightGCN", "ItemKNN", "SSR")
 
 
 @pytest.fixture()
@@ -286,8 +286,7 @@ import glob
 import json
 import sys
 models, sys.argv = sys.argv[1:], sys.argv[:1]
-from recbole_ssr import compat
-compat.apply()
+import recbole_ssr
 from recbole.quick_start import load_data_and_model, run_recbole
 from recbole.utils import get_trainer
 results = {}

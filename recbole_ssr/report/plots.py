@@ -11,6 +11,14 @@ from matplotlib.ticker import MaxNLocator
 from recbole_ssr.result import RunResult
 
 
+MAX_CURVES = 8  # more cannot be told apart
+
+
+def _shown(metrics: dict[str, float], chosen: str) -> list[str]:
+    """Names of the curves to draw: the metric that selects, and the first of the others."""
+    return [chosen, *[name for name in metrics if name != chosen][: MAX_CURVES - 1]]
+
+
 def learning_curve(result: RunResult, path: Path) -> None:
     """Draw loss parts and validation metric over epochs; mark the selected epoch. Writes a PNG."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -21,11 +29,15 @@ def learning_curve(result: RunResult, path: Path) -> None:
         values = [record["loss"][name] for record in result.history]
         if any(value > 0 for value in values):
             loss_axis.plot(epochs, values, label=name, marker="." if len(epochs) < 3 else None)
-    loss_axis.set(xlabel="epoch", ylabel="training loss (mean per step)", yscale="log")
-    loss_axis.legend(frameon=False)
+    if loss_axis.lines:
+        loss_axis.set(xlabel="epoch", ylabel="training loss (mean per step)", yscale="log")
+        loss_axis.legend(frameon=False)
+    else:
+        loss_axis.set_axis_off()
+        loss_axis.text(0.5, 0.5, "fitted without a loss", ha="center", va="center")
     metric = result.protocol["valid_metric"]
     measured = [record for record in result.history if "valid" in record]
-    for name in result.valid:
+    for name in _shown(result.valid, metric.lower()):
         chosen = name == metric.lower()
         valid_axis.plot([r["epoch"] for r in measured], [r["valid"][name] for r in measured],
                         label=name, linewidth=2 if chosen else 1, alpha=1 if chosen else 0.5)

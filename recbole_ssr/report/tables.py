@@ -10,16 +10,16 @@ from recbole_ssr.result import RunResult
 
 
 def result_table(results: Sequence[RunResult]) -> Table:
-    """One row per run and part, the best value of a part's column in bold. Fits 100 columns."""
+    """One row per run and part, the best value of a part's column in bold. Fits 80 columns."""
     metrics = list(results[0].test)
     many = len(results) > 1
     table = Table(title=f"{results[0].dataset}: {_protocol(results[0].protocol)}",
-                  title_justify="left", title_style="")
+                  title_justify="left", title_style="", show_edge=False, pad_edge=False)
     table.add_column("model")
     table.add_column("part")
     for metric in metrics:
         table.add_column(_short(metric), justify="right")
-    for name in ("best epoch", "s/epoch", "peak MiB"):
+    for name in ("best\nepoch", "s per\nepoch", "peak\nMiB"):
         table.add_column(name, justify="right")
     for result in results:
         for part in ("valid", "test"):
@@ -29,7 +29,7 @@ def result_table(results: Sequence[RunResult]) -> Table:
                 leads = many and value == max(getattr(r, part)[metric] for r in results)
                 cells.append(f"[bold]{value:.4f}[/bold]" if leads else f"{value:.4f}")
             tail = ["", "", ""] if part == "test" else [
-                f"{result.best_epoch} of {result.epochs}", f"{result.seconds_per_epoch:.2f}",
+                f"{result.best_epoch}/{result.epochs}", f"{result.seconds_per_epoch:.2f}",
                 "-" if result.peak_mib is None else f"{result.peak_mib:.0f}",
             ]
             name = result.model if part == "valid" else ""
@@ -38,9 +38,9 @@ def result_table(results: Sequence[RunResult]) -> Table:
 
 
 def _short(metric: str) -> str:
-    """recall@10 -> Recall@10, ndcg@10 -> NDCG@10."""
+    """recall@10 -> Recall@10, ndcg@10 -> NDCG@10, the cut-off on a line of its own."""
     name, at, k = metric.partition("@")
-    return (name.upper() if len(name) <= 4 else name.capitalize()) + at + k
+    return (name.upper() if len(name) <= 4 else name.capitalize()) + (f"\n{at}{k}" if at else "")
 
 
 def _protocol(protocol: dict) -> str:

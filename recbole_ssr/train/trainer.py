@@ -95,7 +95,7 @@ class RunMixin:
         if saved and self.start_epoch >= self.epochs and not self.history:
             self._save_checkpoint(-1)
         epochs = range(self.start_epoch, self.start_epoch if self.stopped else self.epochs)
-        with tqdm(total=self.epochs, initial=self.start_epoch, unit="epoch", ncols=100,
+        with tqdm(total=self.epochs, initial=self.start_epoch, unit="epoch", dynamic_ncols=True,
                   desc=str(self.config["model"]), disable=None if show_progress else True) as bar:
             for epoch in epochs:
                 record = self._run_epoch(train_data, valid_data, epoch, saved, show_progress)
@@ -232,7 +232,7 @@ class _ProgressLoader:
 
     def __iter__(self):
         return iter(tqdm(self._loader, desc=self._description, unit="step", leave=False,
-                         ncols=100, disable=None if self._show else True))
+                         dynamic_ncols=True, disable=None if self._show else True))
 
     def __len__(self):
         return len(self._loader)

@@ -1,0 +1,111 @@
+"""The shape of the package: who may import whom, and where defaults live."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import recbole_ssr
+from recbole_ssr import registry
+from recbole_ssr.flags import ConfigLoader
+
+PACKAGE = Path(recbole_ssr.__file__).resolve().parent
+PROPERTIES = registry.properties_folder()
+MODULES = sorted(PACKAGE.glob("**/*.py"))
+
+# What a folder may import of the package; a module at the top stands for itself.
+LEAVES = {"errors", "constants"}
+MAY_IMPORT = {
+    "graph": LEAVES | {"graph"},
+    "spectral": LEAVES | {"spectral"},
+    "nn": LEAVES | {"nn"},
+    "data": LEAVES | {"data", "graph.cache"},
+    "model": LEAVES | {"model", "graph", "spectral", "nn", "data.features"},
+    "evaluation": LEAVES | {"evaluation", "compat"},
+    "train": LEAVES | {"train", "evaluation", "compat"},
+    "report": LEAVES | {"report", "result"},
+}
+WITHOUT_RECBOLE = ("graph", "spectral", "nn", "report")
+
+
+def imported(path):
+    """Names of all modules that a file imports, wherever in it."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def below(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+def test_the_rules_name_every_folder():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders - {"properties", "dataset_prep"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_imports_go_downward(folder):
+    for path in (PACKAGE / folder).glob("**/*.py"):
+        for name in imported(path):
+            if below(name, "recbole_ssr"):
+                own = name.removeprefix("recbole_ssr.")
+                assert any(below(own, allowed) for allowed in MAY_IMPORT[folder]), f"{path}: {name}"
+            if folder in WITHOUT_RECBOLE:
+                assert not below(name, "recbole"), f"{path}: {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_ray_no_quick_start_and_no_dataset_prep(path):
+    for name in imported(path):
+        assert not below(name, "ray") and not below(name, "recbole.quick_start"), name
+        if path.name != "cli.py":
+            assert not below(name, "recbole_ssr.dataset_prep"), name
+
+
+def yaml_files():
+    return sorted(PROPERTIES.glob("**/*.yaml"))
+
+
+@pytest.mark.parametrize("path", yaml_files(), ids=lambda path: path.stem)
+def test_every_default_has_a_comment_with_its_type(path):
+    for line in path.read_text().splitlines():
+        if re.match(r"\w", line):
+            assert re.search(r" # \([a-z ]+\) \w.{10,}\.$", line), f"{path.name}: {line}"
+
+
+def keys_read(path):
+    """Keys read as config["..."] or settings["..."] in a file."""
+    keys = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            owner = node.value
+            name = getattr(owner, "attr", None) or getattr(owner, "id", None)
+            if name == "config" and isinstance(node.slice.value, str):
+                keys.add(node.slice.value)
+    return keys
+
+
+def test_every_key_that_the_code_reads_has_a_default_in_a_yaml():
+    known = set(registry.keys_of_any_model()) | set(registry.KEYS_WITHOUT_YAML)
+    # Settled by RecBole's Config, or by the run itself.
+    known |= {"MODEL_TYPE", "MODEL_INPUT_TYPE", "single_spec", "local_rank", "run_folder"}
+    for path in MODULES:
+        assert keys_read(path) <= known, f"{path}: {keys_read(path) - known}"
+
+
+def test_every_key_of_a_model_is_read_by_it():
+    for model, module in registry.MODELS.items():
+        own = yaml.load((PROPERTIES / f"model/{model}.yaml").read_text(), ConfigLoader)
+        # RecBole's trainer and loaders read these.
+        own = set(own) - {"learning_rate", "train_batch_size"}
+        file = PACKAGE / Path(*module.split(".")[1:]).with_suffix(".py")
+        used = set().union(*map(keys_read, (PACKAGE / "model").glob("*.py")))
+        assert file.is_file() and own <= used, own - used

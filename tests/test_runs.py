@@ -1,0 +1,380 @@
+"""Whole runs: what they leave behind, what they refuse, and that they resume exactly."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import recbole.trainer.trainer as host
+import torch
+import yaml
+from tiny import SETTINGS, write_tiny
+
+import recbole_ssr
+from recbole_ssr.config import build_config
+from recbole_ssr.errors import UserError
+from recbole_ssr.quick_start import prepare
+from recbole_ssr.result import RunResult
+from recbole_ssr.train import checkpoint
+from recbole_ssr.train.trainer import RunMixin
+
+ROOT = Path(recbole_ssr.__file__).resolve().parents[1]
+FILES = {"config.yaml", "metrics.json", "run.log", "curve.png", "best.pth", "last.pth"}
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Settings of a run on `tiny`, in an empty working folder."""
+    settings = SETTINGS | write_tiny(tmp_path / "data")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return settings
+
+
+def train(settings, model="SSR", **changes):
+    return recbole_ssr.run(model=model, dataset="tiny", config_dict=settings | changes)
+
+
+def measured(result):
+    """Everything of a result that a second run must repeat."""
+    timeless = [{k: v for k, v in record.items() if "seconds" not in k}
+                for record in result.history]
+    return result.valid, result.test, result.best_epoch, result.epochs, timeless
+
+
+def parameters(run):
+    return checkpoint.load(Path(run) / "best.pth")["state_dict"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else str(a[k]) == str(b[k])
+        for k in a
+    )
+
+
+# What a run leaves behind
+
+
+@pytest.mark.parametrize("model", ["SSR", "LightGCN", "BPR", "ItemKNN", "EASE"])
+def test_a_run_leaves_its_folder_and_nothing_else(tiny, model):
+    result = train(tiny, model)
+    folder = Path(result.run)
+    assert [path.name for path in Path().iterdir()] == ["runs"]
+    assert [path for path in Path("runs").iterdir()] == [folder]
+    assert folder.name.startswith(f"tiny-{model}-")
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert RunResult.read(folder) == result
+    for part in (result.valid, result.test):
+        assert list(part) == ["recall@2", "recall@5", "ndcg@2", "ndcg@5"]
+        assert all(0 <= value <= 1 for value in part.values())
+    assert result.peak_mib > 1 and result.seconds > 0 and result.seconds_per_epoch > 0
+    assert [record["epoch"] for record in result.history] == list(range(result.epochs))
+    picture = (folder / "curve.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) > 5000
+
+
+def test_settings_log_and_losses_of_a_run(tiny):
+    result = train(tiny)
+    folder = Path(result.run)
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    assert settings["model"] == "SSR" and settings["epochs"] == 4
+    assert build_config(config_files=[folder / "config.yaml"])["learning_rate"] == 0.01
+    parts = ["bce", "consistency", "alignment", "regulariser"]
+    assert all(list(record["loss"]) == parts for record in result.history)
+    log = (folder / "run.log").read_text()
+    assert "epoch 3" in log and str(result.history[2]["valid"]["recall@5"]) in log
+    assert "\x1b" not in log
+    assert result.protocol["split"] == "split by part"
+    assert result.versions["torch"] == torch.__version__
+
+
+def test_checkpoints_hold_data_only(tiny):
+    folder = Path(train(tiny).run)
+    for name in ("best.pth", "last.pth"):
+        assert "state_dict" in torch.load(folder / name, weights_only=True)
+
+
+def test_a_loaded_run_measures_what_it_reported(tiny):
+    for model in ("SSR", "LightGCN", "ItemKNN"):
+        result = train(tiny, model)
+        experiment = recbole_ssr.load_run(result.run)
+        assert not experiment.model.training
+        trainer = recbole_ssr.quick_start.trainer_of(experiment)
+        trainer.eval_collector.data_collect(experiment.train)
+        for part, expected in ((experiment.valid, result.valid), (experiment.test, result.test)):
+            assert trainer.evaluate(part, load_best_model=False) == expected, model
+
+
+def test_metrics_are_those_of_stock_recbole(tiny):
+    ranking = ["Recall", "NDCG", "MRR", "Hit", "MAP", "Precision"]
+    repaired = ["ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage"]
+    settings = tiny | {"metrics": [*ranking, "ShannonEntropy", *repaired], "topk": [1, 5, 10]}
+    for model in ("SSR", "LightGCN"):
+        result = train(settings, model, epochs=2)
+        experiment = recbole_ssr.load_run(result.run)
+        stock = host.Trainer(experiment.config, experiment.model)
+        stock.eval_collector.data_collect(experiment.train)
+        expected = stock.evaluate(experiment.test, load_best_model=False)
+        assert len(expected) == 33 and result.test.keys() == expected.keys()
+        for name, value in expected.items():
+            assert result.test[name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_the_best_epoch_is_the_one_that_is_tested(tiny):
+    # A huge step size ruins the model after its first epochs.
+    result = train(tiny, epochs=6, learning_rate=0.3)
+    scores = [record["valid"]["recall@5"] for record in result.history]
+    assert result.valid["recall@5"] == max(scores) == scores[result.best_epoch]
+    assert checkpoint.load(Path(result.run) / "best.pth")["epoch"] == result.best_epoch
+
+
+def test_early_stopping_counts_evaluations_without_improvement(tiny):
+    result = train(tiny, epochs=60, stopping_step=2, learning_rate=0.05)
+    assert result.best_epoch + 1 < result.epochs < 60
+    later = [r["valid"]["recall@5"] for r in result.history[result.best_epoch + 1:]]
+    assert len(later) == 3 and max(later) < result.valid["recall@5"]
+
+
+def test_validation_every_second_epoch(tiny):
+    result = train(tiny, epochs=4, eval_step=2)
+    assert ["valid" in record for record in result.history] == [False, True, False, True]
+    assert result.best_epoch in (1, 3)
+
+
+# Seeds and splits
+
+
+def test_a_seed_decides_everything_but_the_split(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = SETTINGS | write_tiny(tmp_path / "data", split=False) | {"epochs": 2}
+    first, again, other = (train(settings, seed=seed) for seed in (1, 1, 2))
+    assert measured(first) == measured(again)
+    assert same(parameters(first.run), parameters(again.run))
+    assert measured(first) != measured(other)
+    prints = {result.protocol["split_fingerprint"] for result in (first, again, other)}
+    assert len(prints) == 1
+    moved = train(settings, seed=1, split_seed=3)
+    assert moved.protocol["split_fingerprint"] not in prints
+
+
+def test_no_validation_or_test_edge_reaches_the_graph(tiny):
+    experiment = prepare(build_config("SSR", "tiny", config_dict=tiny))
+    dataset = experiment.dataset
+    lines = [line.split("\t") for line in
+             (Path(tiny["data_path"]) / "tiny/tiny.inter").read_text().splitlines()[1:]]
+    ids = {(dataset.token2id("user_id", u), dataset.token2id("item_id", i)): int(part)
+           for u, i, part in lines}
+    graph = experiment.model.graph
+    signal = torch.eye(dataset.item_num)
+    reached = graph.add_product((torch.zeros(dataset.user_num, dataset.item_num),
+                                 torch.zeros(dataset.item_num, dataset.item_num)),
+                                (torch.zeros(dataset.user_num, dataset.item_num), signal))[0]
+    edges = {tuple(edge) for edge in reached.nonzero().tolist()}
+    assert edges == {edge for edge, part in ids.items() if part == 0}
+
+
+# Resuming
+
+
+class Stop:
+    """Interrupts a run at the start of an epoch's training step, as Ctrl-C would."""
+
+    def __init__(self, monkeypatch, epoch, step=1):
+        self.original = RunMixin._train_epoch
+        self.at = epoch, step
+        monkeypatch.setattr(RunMixin, "_train_epoch", lambda *a, **k: self.epoch(*a, **k))
+
+    def epoch(self, trainer, data, epoch, *args, **kwargs):
+        if epoch != self.at[0]:
+            return self.original(trainer, data, epoch, *args, **kwargs)
+        calculate, steps = trainer.model.calculate_loss, iter(range(10**6))
+
+        def interrupted(batch):
+            if next(steps) == self.at[1]:
+                raise KeyboardInterrupt
+            return calculate(batch)
+
+        return self.original(trainer, data, epoch, interrupted, **kwargs)
+
+
+@pytest.mark.parametrize("model, epoch", [("SSR", 0), ("SSR", 2), ("LightGCN", 3)])
+def test_an_interrupted_run_continues_to_the_same_metrics(tiny, monkeypatch, model, epoch):
+    whole = train(tiny, model)
+    with monkeypatch.context() as patch:
+        Stop(patch, epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, model, run_dir="broken")
+    (folder,) = Path("broken").iterdir()
+    assert not (folder / "metrics.json").exists()
+    torch.rand(17)  # the resuming process has drawn other numbers
+    resumed = recbole_ssr.run(flags={"resume": str(folder)})
+    assert measured(resumed) == measured(whole)
+    assert same(parameters(resumed.run), parameters(whole.run))
+    assert Path(resumed.run) == folder and list(Path("broken").iterdir()) == [folder]
+
+
+def test_early_stopping_continues_where_it_was(tiny, monkeypatch):
+    settings = tiny | {"epochs": 60, "stopping_step": 2, "learning_rate": 0.05}
+    whole = train(settings)
+    with monkeypatch.context() as patch:
+        Stop(patch, whole.epochs - 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, run_dir="broken")
+    (folder,) = Path("broken").iterdir()
+    assert measured(recbole_ssr.run(flags={"resume": str(folder)})) == measured(whole)
+
+
+def test_a_finished_run_may_be_given_more_epochs(tiny):
+    whole = train(tiny, epochs=5)
+    short = train(tiny, epochs=3)
+    longer = recbole_ssr.run(flags={"resume": short.run, "epochs": 5})
+    assert measured(longer) == measured(whole)
+    again = recbole_ssr.run(flags={"resume": short.run, "epochs": 5})
+    assert measured(again) == measured(whole)
+
+
+def test_a_resumed_run_keeps_its_settings(tiny):
+    run = train(tiny, epochs=1).run
+    for flags in ({"learning_rate": 0.5}, {"model": "LightGCN"}, {"n_bands": 2, "epochs": 3}):
+        with pytest.raises(UserError, match="cannot change"):
+            recbole_ssr.run(flags={"resume": run, **flags})
+    with pytest.raises(UserError, match="cannot change"):
+        recbole_ssr.run(dataset="tiny", flags={"resume": run})
+
+
+def test_what_cannot_be_resumed_is_named(tiny):
+    run = Path(train(tiny, epochs=1).run)
+    with pytest.raises(UserError, match=f"Runs there: {run.name}"):
+        recbole_ssr.run(flags={"resume": str(run) + "x"})
+    (run / "last.pth").write_bytes((run / "last.pth").read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged"):
+        recbole_ssr.run(flags={"resume": str(run), "epochs": 2})
+    assert RunResult.read(run).epochs == 1
+    (run / "last.pth").unlink()
+    with pytest.raises(UserError, match="no last.pth"):
+        recbole_ssr.run(flags={"resume": str(run), "epochs": 2})
+
+
+def test_a_run_of_other_data_is_not_resumed(tiny):
+    run = train(tiny, epochs=1).run
+    file = Path(tiny["data_path"]) / "tiny/tiny.inter"
+    file.write_text(file.read_text() + "newcomer\ti0\t0\nnewcomer\ti1\t1\n")
+    with pytest.raises(UserError, match="Did the data"):
+        recbole_ssr.run(flags={"resume": run, "epochs": 2})
+
+
+KILLED = """
+import sys, yaml
+import recbole_ssr
+recbole_ssr.run(model="SSR", dataset="tiny", config_dict=yaml.safe_load(sys.argv.pop()))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_same_metrics(tiny):
+    settings = tiny | {"epochs": 30, "stopping_step": 100}
+    whole = train(settings)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, yaml.safe_dump(settings | {"run_dir": "killed"})],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    # Not before the sixth epoch has been written, so that there is something to continue.
+    while time.monotonic() < deadline and process.poll() is None:
+        log = next(iter(Path().glob("killed/*/run.log")), None)
+        if log is not None and "epoch 5:" in log.read_text():
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    (folder,) = Path("killed").iterdir()
+    resumed = recbole_ssr.run(flags={"resume": str(folder)})
+    assert measured(resumed) == measured(whole)
+    assert not list(folder.glob(".*.tmp")) or resumed.epochs == 30
+
+
+# Mistakes and failures
+
+
+def test_a_full_disk_leaves_the_good_checkpoint(tiny, monkeypatch):
+    real, saves = torch.save, []
+
+    def full(state, file):
+        saves.append(file)
+        if len(saves) > 4:  # the first epoch's checkpoints are written, the second's fail
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(state, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(UserError, match="disk full"):
+            train(tiny)
+    (folder,) = Path("runs").iterdir()
+    assert not list(folder.glob(".*"))
+    assert checkpoint.load(folder / "best.pth")["epoch"] >= 0
+    resumed = recbole_ssr.run(flags={"resume": str(folder)})
+    assert resumed.epochs == 4
+
+
+def test_a_run_folder_that_cannot_be_made(tiny):
+    Path("taken").write_text("a file")
+    with pytest.raises(UserError, match="run_dir"):
+        train(tiny, run_dir="taken")
+    if os.geteuid() != 0:
+        Path("locked").mkdir(mode=0o500)
+        with pytest.raises(UserError, match="cannot create the run folder"):
+            train(tiny, run_dir="locked")
+
+
+def test_a_read_only_file_system_is_named(tiny, monkeypatch):
+    def refuse(self, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match="Read-only file system.*--run_dir"):
+        train(tiny)
+
+
+@pytest.mark.parametrize("damage", ["inter", "features"])
+def test_broken_data_leave_no_run_folder(tiny, damage):
+    folder = Path(tiny["data_path"]) / "tiny"
+    if damage == "inter":
+        (folder / "tiny.inter").write_text("user_id:token\titem_id:token\n")
+    else:
+        (folder / "features/text.tokens").write_text("i0\ni0\n")
+    with pytest.raises(UserError):
+        train(tiny)
+    assert not list(Path().glob("runs/*"))
+
+
+def test_a_loss_that_diverges_is_explained(tiny, monkeypatch):
+    from recbole_ssr.model.ssr import SSR
+
+    original = SSR.calculate_loss
+
+    def diverge(self, batch):
+        losses = original(self, batch)
+        return losses._replace(bce=losses.bce * float("nan"))
+
+    monkeypatch.setattr(SSR, "calculate_loss", diverge)
+    with pytest.raises(UserError, match="loss became nan.*learning_rate"):
+        train(tiny)
+
+
+def test_results_are_read_back_or_refused(tiny, tmp_path):
+    run = Path(train(tiny, epochs=1).run)
+    with pytest.raises(UserError, match="does not exist"):
+        RunResult.read(tmp_path)
+    content = json.loads((run / "metrics.json").read_text())
+    del content["protocol"]
+    (run / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="protocol"):
+        RunResult.read(run)
