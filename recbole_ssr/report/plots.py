@@ -12,6 +12,9 @@ from recbole_ssr.result import RunResult
 
 
 MAX_CURVES = 8  # more cannot be told apart
+# Legends above the axes never cover a curve.
+_ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 3, "frameon": False,
+          "fontsize": "small"}
 
 
 def _shown(metrics: dict[str, float], chosen: str) -> list[str]:
@@ -21,7 +24,7 @@ def _shown(metrics: dict[str, float], chosen: str) -> list[str]:
 
 def learning_curve(result: RunResult, path: Path) -> None:
     """Draw loss parts and validation metric over epochs; mark the selected epoch. Writes a PNG."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     FigureCanvasAgg(figure)
     loss_axis, valid_axis = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in result.history]
@@ -31,7 +34,7 @@ def learning_curve(result: RunResult, path: Path) -> None:
             loss_axis.plot(epochs, values, label=name, marker="." if len(epochs) < 3 else None)
     if loss_axis.lines:
         loss_axis.set(xlabel="epoch", ylabel="training loss (mean per step)", yscale="log")
-        loss_axis.legend(frameon=False)
+        loss_axis.legend(**_ABOVE)
     else:
         loss_axis.set_axis_off()
         loss_axis.text(0.5, 0.5, "fitted without a loss", ha="center", va="center")
@@ -44,7 +47,7 @@ def learning_curve(result: RunResult, path: Path) -> None:
     valid_axis.axvline(result.best_epoch, color="0.6", linestyle=":",
                        label=f"best epoch {result.best_epoch}")
     valid_axis.set(xlabel="epoch", ylabel="validation", ylim=(0, None))
-    valid_axis.legend(frameon=False, fontsize="small")
+    valid_axis.legend(**_ABOVE)
     for axis in (loss_axis, valid_axis):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}")
