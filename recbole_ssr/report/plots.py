@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from recbole_ssr.result import RunResult
 
-
 MAX_CURVES = 8  # more cannot be told apart
 # Legends above the axes never cover a curve.
 _ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 3, "frameon": False,
