@@ -17,6 +17,7 @@ from recbole_ssr.cli import main
 from recbole_ssr.model.ssr import SSR
 
 ROOT = Path(recbole_ssr.__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_an_interrupt_is_status_130_and_says_how_to_go_on(flags, capsys, monkeyp
 
 
 def test_the_script_of_the_checkout_is_the_same_command():
-    done = subprocess.run([sys.executable, ROOT / "run_recbole_ssr.py", "--modle=SSR"],
+    done = subprocess.run([sys.executable, CHECKOUT / "run_recbole_ssr.py", "--modle=SSR"],
                           capture_output=True, text=True)
     assert done.returncode == 2
     assert "'modle'" in done.stderr and "model" in done.stderr and done.stdout == ""

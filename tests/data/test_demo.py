@@ -12,14 +12,14 @@ import torch
 import yaml
 from recbole.config import Config
 
-import recbole_ssr
+from recbole_ssr import registry
 from recbole_ssr.data import demo
 from recbole_ssr.data.dataset import MultimodalDataset
 from recbole_ssr.data.demo import cache_folder, ensure_ml_100k, split_labels
 from recbole_ssr.data.features import list_modalities
 from recbole_ssr.errors import UserError
 
-YAML = Path(recbole_ssr.__file__).parents[1] / "properties" / "dataset" / "ml-100k.yaml"
+YAML = registry.properties_folder() / "dataset" / "ml-100k.yaml"
 SOURCE = Path(importlib.util.find_spec("recbole").origin).parent / "dataset_example" / "ml-100k"
 
 
