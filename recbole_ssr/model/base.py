@@ -9,7 +9,13 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_ssr.constants import Constants
+from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.nn.batch import Batch
+from recbole_ssr.nn.objectives import OBJECTIVES, Objective, make_objective
+
+ID = "id"  # the modality that every item has: its own embedding
 
 
 class Embeddings(NamedTuple):
@@ -22,30 +28,11 @@ class Embeddings(NamedTuple):
     item: Tensor
 
 
-class Batch(NamedTuple):
-    """The distinct nodes of a training batch and where each interaction finds them.
-
-    Shapes: users (Bu,) and items (Bi,) distinct ids; user, positive, negative (B,) positions in
-    them.
-    """
-
-    users: Tensor
-    items: Tensor
-    user: Tensor
-    positive: Tensor
-    negative: Tensor
-
-    @classmethod
-    def of(cls, users: Tensor, positives: Tensor, negatives: Tensor) -> Batch:
-        rows_u, user = torch.unique(users, return_inverse=True)
-        rows_i, item = torch.unique(torch.cat([positives, negatives]), return_inverse=True)
-        return cls(rows_u, rows_i, user, *item.split(len(positives)))
-
-
 class MultimodalRecommender(GeneralRecommender):
     """Base of the package's models: encode all nodes, score by inner product.
 
-    A subclass writes :meth:`encode` and :meth:`calculate_loss`. Embeddings are computed once per
+    A subclass writes :meth:`encode` and :meth:`calculate_loss`, whose ranking part is
+    :meth:`ranking_loss` where its yaml names an objective. Embeddings are computed once per
     evaluation and dropped whenever the parameters may change: on `train()` and on loading.
     """
 
@@ -56,6 +43,9 @@ class MultimodalRecommender(GeneralRecommender):
         train = dataset.inter_feat
         self.graph = BipartiteGraph(train[self.USER_ID], train[self.ITEM_ID], self.n_users,
                                     self.n_items)
+        degree = torch.bincount(train[self.ITEM_ID], minlength=self.n_items)
+        self._degrees = Constants(item=degree.float())
+        self.objective = objective_of(config)
         # Drawn on the CPU on every device, and part of the state, so that a run resumes exactly.
         self.generator = torch.Generator().manual_seed(config["seed"])
         self._encoded: Embeddings | None = None
@@ -66,9 +56,24 @@ class MultimodalRecommender(GeneralRecommender):
         raise NotImplementedError
 
     def batch(self, interaction) -> Batch:
-        """Return the batch's distinct nodes and the positions of its triples."""
-        return Batch.of(interaction[self.USER_ID], interaction[self.ITEM_ID],
-                        interaction[self.NEG_ITEM_ID])
+        """Return the batch's distinct nodes, all items where the objective needs them."""
+        triples = (interaction[self.USER_ID], interaction[self.ITEM_ID],
+                   interaction[self.NEG_ITEM_ID])
+        if self.objective is not None and self.objective.all_items:
+            return Batch.of_all_items(*triples, self.n_items)
+        return Batch.of(*triples)
+
+    def ranking_loss(self, user: Tensor, item: Tensor, batch: Batch) -> Tensor:
+        """Return the objective of a batch.
+
+        Shapes: user (Bu, D), item (Bi, D) embeddings of batch.users and batch.items; result ().
+        """
+        return self.objective(user, item, batch, self.item_degree)
+
+    @property
+    def item_degree(self) -> Tensor:
+        """Training interactions of every item. Shapes: (I,)."""
+        return self._degrees["item"]
 
     def predict(self, interaction) -> Tensor:
         """Score the pairs of `interaction`. Shapes: result (B,)."""
@@ -106,3 +111,19 @@ class MultimodalRecommender(GeneralRecommender):
 
     def set_extra_state(self, state: Tensor) -> None:
         self.generator.set_state(state.cpu())
+
+
+def objective_of(config) -> Objective | None:
+    """Build the objective that a configuration names, or None where it names none.
+
+    Raises UserError for a wrong name or temperature.
+    """
+    if "objective" not in config:
+        return None
+    name = config["objective"]
+    try:
+        return make_objective(name, config["ranking_temperature"], config["softmax_candidates"],
+                              config["softmax_cosine"])
+    except ValueError as error:
+        hint = "" if name in OBJECTIVES else nearest(name, OBJECTIVES)
+        raise UserError(f"{error}.{hint}") from None

@@ -1,0 +1,37 @@
+"""A training batch by its distinct nodes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """The distinct nodes of a training batch and where each interaction finds them.
+
+    Shapes: users (Bu,) and items (Bi,) distinct ids; user, positive, negative (B,) positions in
+    them.
+    """
+
+    users: Tensor
+    items: Tensor
+    user: Tensor
+    positive: Tensor
+    negative: Tensor
+
+    @classmethod
+    def of(cls, users: Tensor, positives: Tensor, negatives: Tensor) -> Batch:
+        """Find the distinct nodes of triples. Shapes: all (B,) ids."""
+        rows_u, user = torch.unique(users, return_inverse=True)
+        rows_i, item = torch.unique(torch.cat([positives, negatives]), return_inverse=True)
+        return cls(rows_u, rows_i, user, *item.split(len(positives)))
+
+    @classmethod
+    def of_all_items(
+        cls, users: Tensor, positives: Tensor, negatives: Tensor, n_items: int
+    ) -> Batch:
+        """The same with every item a row, at the position of its id. Shapes: all (B,) ids."""
+        rows_u, user = torch.unique(users, return_inverse=True)
+        return cls(rows_u, torch.arange(n_items, device=users.device), user, positives, negatives)

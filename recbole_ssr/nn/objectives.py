@@ -1,0 +1,193 @@
+r"""Ranking objectives by name, shared by all models.
+
+An objective compares each interaction's positive item with others. With scores s (inner products,
+or cosines), positive i, negative j, temperature tau, B interactions:
+
+.. math::
+    bce &: \tfrac{1}{2B} \sum -\log\sigma(s_i) - \log(1 - \sigma(s_j)) \\
+    bpr &: \tfrac{1}{B} \sum -\log\sigma(s_i - s_j) \\
+    softmax &: \tfrac{1}{B} \sum -s_i/\tau + \log\sum_{k} \exp(s_k / \tau)
+
+`softmax` and `cosine_softmax` sum over every candidate item k, `sampled_softmax` over the negatives
+of the whole batch, `in_batch_softmax` over its positives. The candidates are the items of training
+(`train`) or all of them but padding (`all`). An item that training never shows can only be lifted
+by its features; in the denominator it would be pushed down instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_ssr.nn.batch import Batch
+from recbole_ssr.nn.losses import bce_ranking
+from recbole_ssr.nn.normalise import unit_rows
+from recbole_ssr.nn.softmax import log_denominators
+
+CANDIDATES = ("train", "all")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A ranking objective; see :func:`make_objective`.
+
+    `all_items` tells that `item` must hold the rows of every item, `cosine` that the objective
+    trains cosines instead of inner products.
+    """
+
+    name: str
+    temperature: float
+    candidates: str
+    cosine: bool
+    all_items: bool
+    loss: Callable[..., Tensor]
+
+    def __call__(self, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor) -> Tensor:
+        """Return the loss of a batch, a mean over its interactions.
+
+        Shapes: user (Bu, D), item (Bi, D) the rows of batch.users and batch.items; item_degree
+        (I,) training interactions of every item; result ().
+        """
+        if self.cosine:
+            user, item = unit_rows(user), unit_rows(item)
+        return self.loss(self, user, item, batch, item_degree)
+
+    def is_candidate(self, items: Tensor, item_degree: Tensor) -> Tensor:
+        """Tell which items may stand in a denominator. Shapes: items (Bi,) ids; result (Bi,)."""
+        if self.candidates == "all":
+            return items > 0  # id 0 is padding
+        return item_degree.index_select(0, items) > 0
+
+
+def make_objective(
+    name: str, temperature: float, candidates: str, sampled_cosine: bool
+) -> Objective:
+    """Build an objective.
+
+    Args:
+        name: one of OBJECTIVES.
+        temperature: tau of the softmax objectives; the pairwise ones have none.
+        candidates: items in the denominators of `softmax`, `cosine_softmax` and `sampled_softmax`,
+            one of CANDIDATES.
+        sampled_cosine: whether `sampled_softmax` and `in_batch_softmax` score by cosine.
+
+    Raises ValueError for an unknown name and for a temperature that is not positive.
+    """
+    if name not in OBJECTIVES:
+        raise ValueError(f"there is no objective {name!r}; choose from {', '.join(OBJECTIVES)}")
+    if candidates not in CANDIDATES:
+        raise ValueError(f"there are no candidates {candidates!r}; choose from "
+                         f"{', '.join(CANDIDATES)}")
+    if not temperature > 0:
+        raise ValueError(f"the temperature of a softmax is {temperature}; make it positive")
+    cosine = name == "cosine_softmax" or (sampled_cosine and name in _SAMPLED)
+    return Objective(name, temperature, candidates, cosine, name in _FULL, OBJECTIVES[name])
+
+
+def _bce(
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch,  # noqa: ARG001
+    item_degree: Tensor,  # noqa: ARG001
+) -> Tensor:
+    anchor = user.index_select(0, batch.user)
+    return bce_ranking(_scores(anchor, item, batch.positive), _scores(anchor, item, batch.negative))
+
+
+def _bpr(
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch,  # noqa: ARG001
+    item_degree: Tensor,  # noqa: ARG001
+) -> Tensor:
+    """Rendle et al., BPR (UAI 2009)."""
+    anchor = user.index_select(0, batch.user)
+    difference = item.index_select(0, batch.negative) - item.index_select(0, batch.positive)
+    return F.softplus((anchor * difference).sum(1)).mean()
+
+
+def _softmax(
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor
+) -> Tensor:
+    """A user that occurs c times in the batch has one denominator, weighted c."""
+    if len(item) != len(item_degree):
+        raise ValueError(f"{objective.name} needs the rows of all {len(item_degree)} items and got "
+                         f"{len(item)}; make the batch with Batch.of_all_items")
+    B, tau = len(batch.user), objective.temperature
+    weight = torch.bincount(batch.user, minlength=len(user)).to(user) / B
+    denominators = log_denominators(
+        user, item, weight, objective.is_candidate(batch.items, item_degree), tau,
+        bound=1.0 if objective.cosine else torch.inf,
+    )
+    anchor = user.index_select(0, batch.user)
+    return denominators - _scores(anchor, item, batch.positive).mean() / tau
+
+
+def _sampled_softmax(
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor
+) -> Tensor:
+    r"""Softmax over the positive and all sampled negatives of the batch.
+
+    K negatives drawn uniformly from n candidates stand for all of them: each counts as n / K, so
+    that the denominator is an unbiased estimate of the full one (Bengio and Senecal 2008). That a
+    sampler rejects the positives of the negative's own user is neglected.
+    """
+    drawn = torch.bincount(batch.negative, minlength=len(item)).to(item)
+    drawn = drawn * objective.is_candidate(batch.items, item_degree)
+    if objective.candidates == "all":
+        n = len(item_degree) - 1
+    else:
+        n = item_degree.count_nonzero()
+    offset = (drawn * (n / drawn.sum().clamp(min=1))).log()
+    anchor, own = user.index_select(0, batch.user), torch.zeros_like(offset)
+    return _softmax_of_columns(anchor, item, batch.positive, offset, own, objective.temperature)
+
+
+def _in_batch_softmax(
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor
+) -> Tensor:
+    """Softmax over the positives of the batch, corrected for popularity.
+
+    An item occurs in proportion to its degree, whose log is taken off its scores, its own
+    included (Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019).
+    """
+    rows, positive = torch.unique(batch.positive, return_inverse=True)
+    degree = item_degree.index_select(0, batch.items.index_select(0, rows)).clamp(min=1).to(item)
+    occurrences = torch.bincount(positive, minlength=len(rows)).to(item)
+    return _softmax_of_columns(
+        user.index_select(0, batch.user), item.index_select(0, rows), positive,
+        (occurrences / degree).log(), -degree.log(), objective.temperature,
+    )
+
+
+def _softmax_of_columns(
+    anchor: Tensor, item: Tensor, positive: Tensor, offset: Tensor, own: Tensor, temperature: float
+) -> Tensor:
+    """Softmax of each interaction over the rows of `item`, with an offset on every row's scores.
+
+    The column of the interaction's own positive has the offset `own` instead: it stands there as
+    the positive alone, and its other occurrences (accidental hits) are gone.
+
+    Shapes: anchor (B, D); item (Bi, D); positive (B,) rows of item; offset, own (Bi,), -inf for
+    no candidate; result ().
+    """
+    offsets = offset.expand(len(positive), -1).scatter(
+        1, positive[:, None], own.index_select(0, positive)[:, None]
+    )
+    return F.cross_entropy(torch.addmm(offsets, anchor, item.T, alpha=1 / temperature), positive)
+
+
+def _scores(anchor: Tensor, item: Tensor, position: Tensor) -> Tensor:
+    return (anchor * item.index_select(0, position)).sum(1)
+
+
+OBJECTIVES: dict[str, Callable[..., Tensor]] = {
+    "bce": _bce,
+    "bpr": _bpr,
+    "softmax": _softmax,
+    "cosine_softmax": _softmax,
+    "sampled_softmax": _sampled_softmax,
+    "in_batch_softmax": _in_batch_softmax,
+}
+_FULL = ("softmax", "cosine_softmax")
+_SAMPLED = ("sampled_softmax", "in_batch_softmax")

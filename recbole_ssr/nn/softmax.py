@@ -1,0 +1,67 @@
+"""Log-sum-exp of scores over all items, without the matrix of scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# Users whose scores exist at once: 128 to 512 are equally fast, smaller and larger ones slower.
+_BLOCK = 256
+# exp(-80) is still a normal float32. Denormal results make exp ten times slower on the CPU.
+_LOWEST_EXPONENT = -80.0
+
+
+def log_denominators(
+    user: Tensor, item: Tensor, weight: Tensor, candidates: Tensor, temperature: float,
+    bound: float = torch.inf, block: int = _BLOCK,
+) -> Tensor:
+    r"""Weighted log-sum-exp of every user's scores over the candidate items.
+
+    .. math:: \sum_u w_u \log \sum_{j \in candidates} \exp(\langle u, j \rangle / \tau)
+
+    No inner product exceeds `bound` (1 for unit vectors). Memory is linear in users and items:
+    scores exist for `block` users at a time.
+
+    Shapes: user (U, D); item (I, D); weight (U,); candidates (I,) bool; result ().
+    """
+    return _LogDenominators.apply(user, item, weight, candidates, temperature, bound, block)
+
+
+class _LogDenominators(Function):
+    r"""The gradient is taken along with the value: one exp and three GEMMs a block, in place.
+
+    With E = exp(scores - shift) and Z its row sums, the gradients are (w / Z tau) E item and
+    E' (w / Z tau) user. Items that are no candidates have an offset of -inf, so their column of E
+    is exactly zero.
+    """
+
+    @staticmethod
+    def forward(ctx, user, item, weight, candidates, temperature, bound, block):
+        # Without a bound close enough to every score, the shift is the maximum of each row.
+        by_row = -2 * bound / temperature < _LOWEST_EXPONENT
+        shift = 0.0 if by_row else bound / temperature
+        offset = item.new_full((len(item),), -shift).masked_fill_(~candidates, -torch.inf)
+        total, to_user, to_item = user.new_zeros(()), torch.empty_like(user), torch.zeros_like(item)
+        for start in range(0, len(user), block):
+            rows = slice(start, start + block)
+            anchors, w = user[rows], weight[rows]
+            E = torch.addmm(offset, anchors, item.T, alpha=1 / temperature)
+            if by_row:
+                shift = E.amax(1)
+                F.threshold_(E.sub_(shift[:, None]), _LOWEST_EXPONENT, -torch.inf)
+            Z = E.exp_().sum(1)
+            total += (w * (Z.log() + shift)).sum()
+            share = (w / Z)[:, None] / temperature
+            to_user[rows] = share * (E @ item)
+            to_item.addmm_(E.T, share * anchors)
+        ctx.save_for_backward(to_user, to_item)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        to_user, to_item = ctx.saved_tensors
+        return grad * to_user, grad * to_item, None, None, None, None, None
