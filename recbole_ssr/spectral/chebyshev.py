@@ -15,7 +15,7 @@ Shapes: U users, I items, d width of a signal, C signals, D = C d, M bands, K de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ class _BandRows(Function):
         for k in range(len(flat) // 2):
             channels = slice(k * d, (k + 1) * d)
             signal = tuple(part.contiguous() for part in flat[2 * k : 2 * k + 2])
-            for order, t in enumerate(_chebyshev(graph, signal, len(ctx.c[0]) - 1)):
+            for order, t in enumerate(chebyshev_terms(graph, signal, len(ctx.c[0]) - 1)):
                 _add_order(bands, t, ctx.rows, ctx.c, order, channels)
         return bands
 
@@ -103,7 +103,7 @@ class _BandRows(Function):
         return None, None, None, None, *gradients
 
 
-def _chebyshev(graph, q: Nodes, degree: int):
+def chebyshev_terms(graph, q: Nodes, degree: int) -> Iterator[Nodes]:
     """Yield T_0(S) q .. T_degree(S) q; each is overwritten two steps later."""
     yield q
     if degree == 0:

@@ -1,0 +1,158 @@
+"""Bands of the few lowest modes exactly, of the rest of the spectrum by polynomials."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import svds
+from torch import Tensor
+
+from recbole_ssr.spectral.chebyshev import Nodes, band_rows
+from recbole_ssr.spectral.energy import sketch
+from recbole_ssr.spectral.exact import (
+    SMALLEST_SIGMA,
+    Factors,
+    constants_of,
+    exact_factors,
+    oriented,
+)
+from recbole_ssr.spectral.filter_bank import FilterBank
+from recbole_ssr.spectral.modes import Gains, mode_energies, mode_rows
+from recbole_ssr.spectral.partition import (
+    DEGENERATE,
+    equal_energy_partition,
+    interval_response,
+    partition_borders,
+)
+from recbole_ssr.spectral.polynomial import METHODS, ChebyshevBank, white_noise
+
+
+def truncated_factors(R, k: int, seed: int) -> Factors:
+    """Return the singular triples of R with the k largest s, or all if there are fewer.
+
+    Triples whose s equals that of the first one left out are left out as well, because the k
+    would hold an arbitrary part of their eigenspace. Raises ValueError if none is left.
+
+    Shapes: R scipy sparse (U, I); P (U, k'), s (k',) descending, Q (I, k'), float32, k' <= k.
+    """
+    if k < 1:
+        raise ValueError(f"svd_modes is {k}; at least one mode is needed")
+    smaller = min(R.shape)
+    if k + 1 >= smaller:  # beyond what the iterative solver takes
+        P, s, Q = exact_factors(R)
+    else:
+        v0 = np.random.default_rng(seed).standard_normal(smaller)
+        P, s, Qt = svds(R.astype(np.float64), k=k + 1, v0=v0)
+        order = np.argsort(-s)
+        order = order[s[order] > SMALLEST_SIGMA]
+        P, s, Q = oriented(P[:, order], s[order], Qt[order].T)
+    kept = len(s)
+    if kept > k:
+        ends = np.flatnonzero(s[:k] - s[1 : k + 1] > DEGENERATE)
+        if not len(ends):
+            raise ValueError(
+                f"the {len(s)} largest singular values of the graph equal {s[0]:.6f}, so that the "
+                f"svd_modes {k} lowest modes are a part of one eigenspace; raise svd_modes"
+            )
+        kept = ends[-1] + 1
+    return tuple(np.ascontiguousarray(x[..., :kept]) for x in (P, s, Q))
+
+
+class SVDBank(FilterBank):
+    r"""The lowest modes as exact bands, the residual signal by a Chebyshev bank.
+
+    The first `svd_bands` bands share out the k lowest modes at equal energy, eigenspaces whole;
+    the other bands share out the energy of what is left. Polynomials commute with the projector
+    :math:`\Pi` on the k modes, hence
+
+    .. math:: h(S)(1 - \Pi) q = h(S) q - \Pi h(S) q,
+
+    and the second term is a filter on the modes with gains -h. So the cost is that of the
+    polynomial bank plus, per signal, two products with the factors' transposes and one per band
+    with P and Q, and the bands sum to the signal however accurate the factors are.
+    `mode_weights` (svd_bands, k) holds the exact bands' gains. With `svd_bands` 0 this is the
+    Chebyshev bank.
+    """
+
+    mode_weights: Tensor
+
+    def __init__(
+        self,
+        graph,
+        factors: Factors,
+        n_bands: int,
+        svd_bands: int,
+        degree: int,
+        method: str = METHODS[0],
+    ):
+        super().__init__(n_bands)
+        if not 0 <= svd_bands < n_bands:
+            raise ValueError(
+                f"svd_bands is {svd_bands} of n_bands {n_bands}; at least one band must be left "
+                f"for the rest of the spectrum, so choose 0 to {n_bands - 1}"
+            )
+        kept = len(factors[1]) if svd_bands else 0
+        like = graph["R"].values()
+        self.factors = constants_of(tuple(x[..., :kept] for x in factors)).to(like)
+        self.svd_bands = svd_bands
+        self.rest = ChebyshevBank(graph, n_bands - svd_bands, degree, method)
+        self.register_buffer("mode_weights", like.new_zeros(svd_bands, kept))
+        # Apart from the modes that it takes out, white noise is white; so all modes weigh the same.
+        self._fit_rest(white_noise(graph))
+        self._share_out(torch.ones(kept, dtype=torch.float64))
+
+    def forward(self, signals, users=None, items=None) -> Nodes:
+        polynomials = self.rest.coefficients
+        none = polynomials.new_zeros(self.svd_bands, polynomials.shape[1])
+        bands = band_rows(self.rest.graph, signals, torch.cat([none, polynomials]), users, items)
+        if not self.svd_bands:
+            return bands
+        a = torch.cat([self.mode_weights, -self.rest.response(1 - self.factors["s"])])
+        gains = Gains(a, torch.zeros_like(a), torch.zeros_like(a[:, 0]))
+        exact = mode_rows(self.factors, gains, signals, users, items)
+        return tuple(band.add_(part) for band, part in zip(bands, exact))
+
+    @torch.no_grad()
+    def fit(self, signal: Nodes) -> None:
+        self._fit_rest(signal)
+        if self.svd_bands:
+            self._share_out(mode_energies(self.factors, signal)[0])
+
+    def _fit_rest(self, signal: Nodes) -> None:
+        """Fit the polynomials to a signal without its k lowest modes."""
+        ones = torch.ones_like(self.factors["s"])[None]
+        without = Gains(torch.zeros_like(ones), ones, ones.new_ones(1))
+        residual = mode_rows(self.factors, without, [sketch(signal)])
+        self.rest.fit(tuple(part[0] for part in residual))
+
+    def _share_out(self, energies: Tensor) -> None:
+        if self.svd_bands:
+            band = equal_energy_partition(self._eigenvalues().cpu(), energies, self.svd_bands)
+            self.mode_weights.copy_(torch.arange(self.svd_bands)[:, None] == band)
+
+    def _eigenvalues(self) -> Tensor:
+        return 1 - self.factors["s"].double()
+
+    def _borders_within(self) -> Tensor:
+        """Borders between the exact bands (svd_bands - 1,), infinite beyond the k modes."""
+        band = self.mode_weights.argmax(0)
+        return partition_borders(self._eigenvalues(), band, self.svd_bands)
+
+    @property
+    def borders(self) -> Tensor:
+        """Borders within the k modes, their last eigenvalue, borders of the rest."""
+        if not self.svd_bands:
+            return self.rest.borders
+        within, last = self._borders_within(), self._eigenvalues()[-1:]
+        # Moments place a border to about .05, which may take it below modes that are not there.
+        rest = self.rest.borders.to(last).maximum(last)
+        return torch.cat([within.minimum(last), last, rest])
+
+    def response(self, eigenvalues: Tensor) -> Tensor:
+        rest = self.rest.response(eigenvalues)
+        if not self.svd_bands:
+            return rest
+        last = self._eigenvalues()[-1] + DEGENERATE
+        exact = interval_response(self._borders_within(), eigenvalues)
+        low = (eigenvalues.to(last) <= last).to(rest)
+        return torch.cat([exact * low, rest * (1 - low)])
