@@ -18,6 +18,7 @@ from recbole_ssr.compat import model_state
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint
+from recbole_ssr.train.sampling import balanced
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -85,6 +86,7 @@ class RunMixin:
 
         The arguments are RecBole's. Without validation data the last epoch is the best one.
         """
+        train_data = balanced(train_data, self.config["sampling_power"])
         self.eval_collector.data_collect(train_data)
         if self.config["train_neg_sample_args"].get("dynamic", False):
             train_data.get_model(self.model)
