@@ -121,15 +121,35 @@ def properties_folder() -> Path:
     return Path(str(resources.files("recbole_ssr.properties")))
 
 
-def plugin_files(model: str | None, dataset: str | None) -> list[Path]:
-    """Return the plugin's yamls for a run, weakest first: overall, model, dataset."""
+def plugin_files(model: str | None, dataset: str | None, profile: str | None = None) -> list[Path]:
+    """Return the plugin's yamls for a run, weakest first: overall, model, its profile, dataset.
+
+    Raises UserError for a profile that the model does not have.
+    """
     folder = properties_folder()
     files = [folder / "overall.yaml"]
     if model is not None:
         files.append(folder / "model" / f"{model}.yaml")
+        if profile is not None:
+            files.append(_profile_file(files[-1], model, str(profile)))
     if dataset is not None:
         files.append(folder / "dataset" / f"{dataset}.yaml")
     return [file for file in files if file.is_file()]
+
+
+def _profile_file(default: Path, model: str, profile: str) -> Path:
+    """Return <model>.<profile>.yaml, or the model's own yaml for the profile that it describes."""
+    own = read_config_file(default).get("profile")
+    if profile == own:
+        return default
+    files = {file.name.split(".")[1]: file for file in default.parent.glob(f"{model}.*.yaml")}
+    if profile not in files:
+        known = [name for name in (own, *sorted(files)) if name]
+        raise UserError(
+            f"{model} has no profile {profile!r}.{nearest(profile, known)} "
+            + (f"It has {', '.join(known)}." if known else "It has none: leave profile out.")
+        )
+    return files[profile]
 
 
 @functools.lru_cache(maxsize=1)
@@ -183,7 +203,8 @@ def install_config_hook() -> None:
     def load_with_plugin(self, model, model_class, dataset):
         load(self, model, model_class, dataset)
         if is_plugin_model(model):
-            for file in plugin_files(model, dataset):
+            profile = self.external_config_dict.get("profile")
+            for file in plugin_files(model, dataset, profile):
                 self._update_internal_config_dict(str(file))
 
     @functools.wraps(set_defaults)

@@ -1,17 +1,20 @@
 r"""SSR: Structured Spectral Reasoning for Frequency-Adaptive Multimodal Recommendation.
 
-Yang, Zhong, Chen, Lu, Jiang; NeurIPS 2025; arXiv 2512.01372. This is the *reference profile*: what
-the authors' released code computes, with masking confined to training, for any number of
-modalities c in {id, ...}. U users, I items, N = U + I nodes, d channels per modality, D = C d.
+Yang, Zhong, Chen, Lu, Jiang; NeurIPS 2025; arXiv 2512.01372. This is the profile `paper`: the four
+stages as the paper states them. What the authors' released code computes instead is the profile
+`reference`, in ssr_reference.py. U users, I items, M bands, C modalities: the ids and every feature
+modality; d channels.
 
 .. math::
-    X_c &= \mathrm{rownorm}[P_c; H_c], \qquad G_c = \sum_{l=0}^{L} \hat A^l X_c \\
-    Y_c &= [w_c \odot G_{c,user};\; G_{c,item}], \qquad
-    Z_c = [P_c;\; T\, Y_{c,item}] \\
-    B_m &= h_m(S)(Y + Z), \qquad agg = \mathrm{Operator}(B, Y), \qquad
-    s_{ui} = \langle agg_u, agg_i \rangle \\
-    \mathcal L &= \mathcal L_{BCE} + \lambda_{ma}\,\mathcal C + \lambda_{cl}\,\mathcal Q
-    + \lambda_{reg}\,\mathcal R
+    \text{signal}\quad & G_c = \tfrac{1}{L+1} \sum_{l=0}^{L} \hat A^l X_c \\
+    \text{1 decompose}\quad & B_{mc} = h_m(L - I)\, G_c, \qquad \sum_m h_m = 1 \\
+    \text{2 modulate}\quad & \tilde B_{mc} = \mu_m B_{mc}, \qquad
+        \mu_m \in \{0, 1 / (1 - p)\} \text{ at random} \\
+    \text{3 fuse}\quad & agg = \textstyle\sum_{mc} g_{mc} F_{mc}(B), \qquad
+        s_{ui} = \langle agg_u, agg_i \rangle \text{ or their cosine} \\
+    \text{4 align}\quad & \mathcal Q: B_{mc} \text{ with } B_{mc'} \text{ of the same node} \\
+    \mathcal L = &\ \mathcal L_{rank} + \lambda_{ma}\, \mathcal C(\tilde s, s)
+        + \lambda_{cl}\, \mathcal Q + \lambda_2 \|E\|^2
 """
 
 from __future__ import annotations
@@ -23,175 +26,279 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.errors import UserError
-from recbole_ssr.model.base import Batch, Embeddings, MultimodalRecommender
+from recbole_ssr.model.bank import build_bank
+from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
+from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.item_graph import build_item_graph
-from recbole_ssr.nn.losses import bce_ranking, weighted_mse
+from recbole_ssr.model.rotation import rotated
+from recbole_ssr.model.ssr_reference import ReferenceSSR
+from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.normalise import unit_rows
-from recbole_ssr.nn.projection import FeatureProjection
-from recbole_ssr.nn.sparse import add_sparse_product
+from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
-from recbole_ssr.spectral.bands import reference_bank
-from recbole_ssr.spectral.chebyshev import band_rows, propagate_sum
-from recbole_ssr.spectral.masking import band_mask
-from recbole_ssr.spectral.operator import BandOperator
-
-ID = "id"
+from recbole_ssr.spectral.chebyshev import Nodes
+from recbole_ssr.spectral.fusion import SpectralFusion
+from recbole_ssr.spectral.masking import band_mask, modality_mask
 
 
 class SSRLoss(NamedTuple):
     """Weighted parts of the loss; their sum is what training minimises."""
 
-    bce: Tensor
+    ranking: Tensor
     consistency: Tensor
     alignment: Tensor
-    regulariser: Tensor
+    l2: Tensor
 
 
 class Spectrum(NamedTuple):
-    """Bands of some nodes of one side, and the context rows that steer their fusion.
+    """What is known of some nodes of one side before fusion.
 
-    Shapes: bands (M, B, D); context (B, D), the rows of Y.
+    Shapes: slots (M, C, B, d) the bands of every modality; facts (B, Z) for the gate; weights
+    (B, 1, C) of the modalities, or None for equal ones.
     """
 
-    bands: Tensor
-    context: Tensor
+    slots: Tensor
+    facts: Tensor
+    weights: Tensor | None
+
+    def rows(self, rows: Tensor) -> Spectrum:
+        """Return the spectrum of some of its nodes. Shapes: rows (B',)."""
+        weights = None if self.weights is None else self.weights.index_select(0, rows)
+        return Spectrum(self.slots.index_select(2, rows), self.facts.index_select(0, rows), weights)
 
 
 class SSR(MultimodalRecommender):
-    """SSR, reference profile. Settings: properties/model/SSR.yaml."""
+    """SSR, profile `paper`. Settings: properties/model/SSR.yaml.
+
+    With `profile: reference` a ReferenceSSR is made in its place, by whatever name RecBole, which
+    knows one class per model, was asked.
+    """
+
+    def __new__(cls, config=None, dataset=None):
+        # Without arguments in deepcopy.
+        if config is not None and config["profile"] == "reference":
+            return ReferenceSSR(config, dataset)
+        return super().__new__(cls)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.width = d = config["embedding_size"]
-        self.n_layers, self.mask_rate = config["n_layers"], config["mask_rate"]
-        self.temperature, self.contrast_nodes = config["temperature"], config["contrast_nodes"]
-        self.contrast_weight = config["contrast_weight"]
-        self.consistency_weight = config["consistency_weight"]
-        self.operator_reg_weight = config["operator_reg_weight"]
-
+        self._read_weights(config)
         features = dataset.item_features
         self.modalities = (ID, *features.modalities)
-        C = len(self.modalities)
-        self.item_graph = build_item_graph(config, features)
-        try:
-            bank = reference_bank(config["n_bands"], config["cheb_degree"])
-        except ValueError as error:
-            raise UserError(str(error)) from None
-        self.constants = Constants(bank=bank)
+        M, C = config["n_bands"], len(self.modalities)
+        self.bank = build_bank(config, self.graph)
+        t = config["item_graph_weight"]
+        self.item_graph = build_item_graph(config, features) if t else None
+        self.propagation = Propagation(self.graph, config["n_layers"], self.item_graph, t)
 
-        # Keys of submodules may not contain dots, names of modalities may.
-        self._key = {c: f"modality{k}" for k, c in enumerate(self.modalities)}
-        matrices = {self._key[c]: features.matrix(c) for c in features.modalities}
-        if config["train_features"]:
-            self.features = nn.ParameterDict(matrices)
-        else:
-            self.features = Constants(**matrices)
-        self.project = nn.ModuleDict({
-            self._key[c]: FeatureProjection(features.dim(c), config["feature_hidden_size"], d)
+        std = config["init_std"]
+        self.E_user = nn.Parameter(std * torch.randn(self.n_users, d))
+        self.E_item = nn.Parameter(std * torch.randn(self.n_items, d))
+        self.features = nn.ModuleList(
+            FeatureSignal(
+                rotated(config, features, c), features.has_feature(c), d, self.n_users,
+                config["projection"], config["feature_hidden_size"], config["train_features"],
+                config["modality_preferences"],
+            )
             for c in features.modalities
-        })
-        self.H_id = nn.Parameter(nn.init.xavier_uniform_(torch.empty(self.n_items, d)))
-        self.P = nn.ParameterList(
-            nn.init.xavier_normal_(torch.empty(self.n_users, d)) for _ in self.modalities
         )
-        self.w = nn.Parameter(torch.randn(self.n_users, C).softmax(dim=1))
-        settings = (config["n_bands"], C * d, config["operator_rank"], config["gate_scale"])
-        self.user_operator = BandOperator(*settings)
-        self.item_operator = BandOperator(*settings)
+        self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
+        self.constants = Constants(**self._facts(features))
+        settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C)
+        self.user_fusion, self.item_fusion = (SpectralFusion(*settings) for _ in range(2))
+        self.register_load_state_dict_post_hook(lambda module, _: module._drop_bands())
+        self.fit_bands()
 
-    def item_signal(self, c: str) -> Tensor:
-        """Return H_c (I, d)."""
-        return self.H_id if c == ID else self.project[self._key[c]](self.features[self._key[c]])
+    def _read_weights(self, config) -> None:
+        self.mask_rate, self.mask_scope = config["mask_rate"], config["mask_scope"]
+        self.modality_dropout = config["modality_dropout"]
+        self.consistency_on = config["consistency"]
+        self.consistency_weight = config["consistency_weight"]
+        self.contrast_weight = config["contrast_weight"]
+        self.contrast_nodes, self.contrast_ids = config["contrast_nodes"], config["contrast_ids"]
+        self.temperature = config["temperature"]
+        self.l2_weight, self.refit = config["l2_weight"], config["band_refit"]
+
+    def _facts(self, features) -> dict[str, Tensor]:
+        """What the gate knows of a node: its degree, and how far it has each feature modality.
+
+        Shapes: user (U, C), item (I, C): standardised log degree, then one coverage per modality.
+        """
+        facts = {}
+        present = [features.has_feature(c) for c in features.modalities]
+        by_user = [self.propagation.coverage(here, False)[0].reciprocal() for here in present]
+        for side, product, extra in (
+            ("user", self.graph["R"], by_user),
+            ("item", self.graph["Rt"], [here[:, None].float() for here in present]),
+        ):
+            log_degree = product.crow_indices().diff().float().log1p()[:, None]
+            log_degree = (log_degree - log_degree.mean()) / log_degree.std().clamp(min=1e-6)
+            facts[side] = torch.cat([log_degree, *extra], dim=1)
+        return facts
+
+    # Stage 1: decompose
+
+    def begin_epoch(self) -> None:
+        """Called by the trainer before every epoch: bands follow the energy of the signals."""
+        if self.refit:
+            self.fit_bands()
+
+    @torch.no_grad()
+    def fit_bands(self) -> None:
+        """Share out the energy of all signals among the bands, from the parameters as they are."""
+        signals = [self.propagation(self.E_user, self.E_item)]
+        signals += [feature.signal(self.propagation) for feature in self.features]
+        self.bank.fit(tuple(torch.cat(side, dim=1) for side in zip(*signals)))
+        self._drop_bands()
+
+    def _drop_bands(self) -> None:
+        self.drop_encoded()
+        for feature in self.features:
+            feature.drop_bands()
 
     def spectra(
         self, users: Tensor | None = None, items: Tensor | None = None
     ) -> tuple[Spectrum, Spectrum]:
-        """Decompose the signal Y + Z of every modality into bands, on some users and items.
+        """Decompose the signal of every modality, on some users and items.
 
-        Shapes: users (Bu,), items (Bi,) distinct ids, both None for all.
+        Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
         """
-        signals, context = [], ([], [])
-        for k, c in enumerate(self.modalities):
-            P = self.P[k]
-            X = unit_rows(P), unit_rows(self.item_signal(c))
-            G_user, G_item = propagate_sum(self.graph, X, self.n_layers)
-            Y_user = self.w[:, k : k + 1] * G_user
-            YZ_item = add_sparse_product(G_item, self.item_graph["T"], self.item_graph["Tt"])
-            signals.append((Y_user + P, YZ_item))
-            context[0].append(select(Y_user, users))
-            context[1].append(select(G_item, items))
-        bands = band_rows(self.graph, signals, self.constants["bank"], users, items)
-        return tuple(Spectrum(B, torch.cat(q, dim=1)) for B, q in zip(bands, context))
+        trained = [self.propagation(self.E_user, self.E_item)]
+        trained += [f.signal(self.propagation) for f in self.features if not f.frozen]
+        by_side = ([], [])
+        for bands, parts in zip(self.bank(trained, users, items), by_side):
+            parts += bands.split(self.width, dim=2)
+        for k, feature in enumerate(self.features):
+            if feature.frozen:
+                both = feature.frozen_bands(self.propagation, self.bank, users, items)
+                for bands, parts in zip(both, by_side):
+                    parts.insert(1 + k, bands)
+        weights = (self._user_weights(users), None)
+        return tuple(
+            Spectrum(torch.stack(parts, dim=1), select(self.constants[side], rows), w)
+            for side, parts, rows, w in zip(("user", "item"), by_side, (users, items), weights)
+        )
 
-    def encode(self) -> Embeddings:
-        sides = zip((self.user_operator, self.item_operator), self.spectra())
+    def _user_weights(self, users: Tensor | None) -> Tensor | None:
+        """C softmax(v_u): equal weights are 1. Applied to bands, so that they stay bands."""
+        if self.v is None:
+            return None
+        return len(self.modalities) * select(self.v, users).softmax(dim=1).unsqueeze(1)
+
+    # Stages 2 and 3: modulate, fuse
+
+    def fuse(self, user: Spectrum, item: Spectrum, keep: Nodes | None = None) -> Embeddings:
+        """Fuse the spectra of both sides. Shapes: keep (B or 1, M or 1, C or 1) factors each."""
+        keep = keep or (None, None)
+        sides = zip((self.user_fusion, self.item_fusion), (user, item), keep)
         return Embeddings(*(
-            operator(bands, q, torch.ones_like(bands[:, :, 0].T[None]))[0]
-            for operator, (bands, q) in sides
+            fusion(slots, facts, _product(slots, weights, kept))
+            for fusion, (slots, facts, weights), kept in sides
         ))
+
+    def encode(self, keep: Tensor | None = None) -> Embeddings:
+        """Embed all nodes; with `keep` (M, C) or (1, C) of 0 and 1, from these slots only."""
+        keep = None if keep is None else (keep[None].to(self.E_user),) * 2
+        user, item = self.fuse(*self.spectra(), keep)
+        # The cosine ranks a user's items: the user's own norm does not matter.
+        return Embeddings(user, unit_rows(item) if self.objective.cosine else item)
 
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)
-        user, item = self.spectra(batch.users, batch.items)
-        fused_user = self.fuse_clean_and_masked(self.user_operator, user)
-        fused_item = self.fuse_clean_and_masked(self.item_operator, item)
-        anchor = fused_user[0].index_select(0, batch.user)
-        bce = bce_ranking(
-            (anchor * fused_item[0].index_select(0, batch.positive)).sum(1),
-            (anchor * fused_item[0].index_select(0, batch.negative)).sum(1),
-        )
-        # The clean and the masked branch each carry the operators' penalty.
-        penalty = 2 * (self.user_operator.regulariser() + self.item_operator.regulariser())
+        user, item = self.spectra(batch.users, None if self.objective.all_items else batch.items)
+        embedded = self.fuse(user, item, self._dropped_modalities(user, item))
         return SSRLoss(
-            bce,
-            self.consistency_weight * self.consistency(batch, fused_user, fused_item),
-            self.contrast_weight * self.alignment(batch, user.bands, item.bands),
-            self.operator_reg_weight * penalty,
+            self.ranking_loss(*embedded, batch),
+            self.consistency_weight * self.consistency(batch, user, item, embedded),
+            self.contrast_weight * self.alignment(batch, user, item),
+            self.l2_weight * self.l2(batch),
         )
 
-    def fuse_clean_and_masked(self, operator: BandOperator, spectrum: Spectrum) -> Tensor:
-        """Return the embeddings (2, B, D) from all bands and from bands masked at random."""
-        mask = band_mask(spectrum.bands, self.mask_rate, self.generator)
-        return operator(*spectrum, torch.stack([torch.ones_like(mask), mask]))
+    def _dropped_modalities(self, *sides: Spectrum) -> Nodes | None:
+        if not self.modality_dropout:
+            return None
+        return tuple(modality_mask(s.slots, self.modality_dropout, self.generator) for s in sides)
 
-    def consistency(self, batch: Batch, user: Tensor, item: Tensor) -> Tensor:
-        """C: squared error of masked against clean embeddings, mean over (u, i+, i-).
+    def consistency(self, batch: Batch, user: Spectrum, item: Spectrum, full: Embeddings) -> Tensor:
+        """C: what the model predicts from bands masked at random, against all bands.
 
-        Shapes: user (2, Bu, D), item (2, Bi, D): clean, masked.
+        On `predictions`, the squared difference of the scores of the batch's pairs; on
+        `distributions`, the KL divergence between the softmax of all scores of the batch's users
+        and items; on `representations`, the squared difference of the embeddings.
         """
-        items = torch.cat([batch.positive, batch.negative])
-        user_mse = weighted_mse(user[1], user[0].detach(), counts(batch.user, batch.users))
-        item_mse = weighted_mse(item[1], item[0].detach(), counts(items, batch.items))
-        return (user_mse + 2 * item_mse) / 3
+        if not self.mask_rate or not self.consistency_weight:
+            return full.user.new_zeros(())
+        pairs = torch.cat([batch.positive, batch.negative])
+        rows, place = torch.unique(pairs, return_inverse=True)
+        item = item.rows(rows)
+        target = Embeddings(full.user.detach(), full.item.detach().index_select(0, rows))
+        masked = self.fuse(user, item, self._band_masks(user, item))
+        if self.consistency_on == "representations":
+            of_user = weighted_mse(masked.user, target.user, counts(batch.user, batch.users))
+            of_item = weighted_mse(masked.item, target.item, counts(place, rows))
+            return (of_user + 2 * of_item) / 3
+        masked, target = map(self._scored, (masked, target))
+        if self.consistency_on == "distributions":
+            q, p = ((side.user @ side.item.T).log_softmax(dim=1) for side in (masked, target))
+            return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
+        users = batch.user.repeat(2)
+        change = _pair_scores(masked, users, place) - _pair_scores(target, users, place)
+        return change.square().mean()
 
-    def alignment(self, batch: Batch, user_bands: Tensor, item_bands: Tensor) -> Tensor:
-        """Q: InfoNCE of the bands between feature modalities, batch users plus positive items.
+    def _band_masks(self, user: Spectrum, item: Spectrum) -> Nodes:
+        draw = [band_mask(side.slots[:, 0], self.mask_rate, self.generator, self.mask_scope)
+                for side in ((user, item) if self.mask_scope == "node" else (user,))]
+        return tuple(mask.unsqueeze(2) for mask in (draw[0], draw[-1]))
 
-        Nodes count as often as they occur in the batch; negative items occur 0 times. Per side
-        `contrast_nodes` of them are drawn at random. Averaged over the pairs of modalities.
+    def _scored(self, x: Embeddings) -> Embeddings:
+        """Scale embeddings so that inner products are the logits of the ranking objective."""
+        if self.objective.cosine:
+            x = Embeddings(*map(unit_rows, x))
+        return Embeddings(x.user * self.objective.logit_scale, x.item)
+
+    # Stage 4: align
+
+    def alignment(self, batch: Batch, user: Spectrum, item: Spectrum) -> Tensor:
+        """Q: InfoNCE between modalities, per band, over distinct users and positives of the batch.
+
+        At most `contrast_nodes` of each are drawn; averaged over the pairs of modalities.
         """
-        return self._infonce(user_bands, counts(batch.user, batch.users)) + self._infonce(
-            item_bands, counts(batch.positive, batch.items)
-        )
+        if not self.contrast_weight:
+            return user.slots.new_zeros(())
+        positives = torch.unique(batch.positive)
+        return self._infonce(user.slots) + self._infonce(item.slots, positives)
 
-    def _infonce(self, bands: Tensor, repeats: Tensor) -> Tensor:
-        rows = repeats.nonzero().squeeze(1)
+    def _infonce(self, slots: Tensor, rows: Tensor | None = None) -> Tensor:
+        rows = torch.arange(slots.shape[2], device=slots.device) if rows is None else rows
         drawn = sample_rows(rows, self.contrast_nodes, self.generator)
-        rows = rows if drawn is None else rows[drawn]
-        parts = bands.index_select(1, rows).split(self.width, dim=2)[1:]
-        weight = repeats.index_select(0, rows)
+        parts = slots.index_select(2, rows if drawn is None else rows[drawn]).unbind(1)
+        pairs = list(combinations(parts if self.contrast_ids else parts[1:], 2))
+        once = slots.new_ones(len(parts[0][0]))
         losses = [
-            cross_modal_infonce(a, b, weight, self.temperature) for a, b in combinations(parts, 2)
+            cross_modal_infonce(a, b, once, self.temperature, exclude_self=True) for a, b in pairs
         ]
-        return torch.stack(losses).mean() if losses else bands.new_zeros(())
+        return torch.stack(losses).mean() if losses else slots.new_zeros(())
+
+    def l2(self, batch: Batch) -> Tensor:
+        """Half the squared norm of the ego embeddings of the batch's pairs, mean over its size."""
+        ids = batch.positive if self.objective.all_items else torch.cat(
+            [batch.positive, batch.negative]
+        )
+        user = self.E_user.index_select(0, batch.users).square().sum(1)
+        item = self.E_item.index_select(0, batch.items).square().sum(1)
+        total = (user @ counts(batch.user, batch.users)) + item @ counts(ids, batch.items)
+        return total / (2 * len(batch.user))
 
 
-def select(x: Tensor, rows: Tensor | None) -> Tensor:
-    """Return some rows of x, or x itself."""
-    return x if rows is None else x.index_select(0, rows)
+def _pair_scores(x: Embeddings, users: Tensor, items: Tensor) -> Tensor:
+    return (x.user.index_select(0, users) * x.item.index_select(0, items)).sum(1)
 
 
-def counts(positions: Tensor, distinct: Tensor) -> Tensor:
-    """How often each distinct node occurs. Shapes: positions (B,); result like `distinct`."""
-    return torch.bincount(positions, minlength=len(distinct)).float()
+def _product(slots: Tensor, weights: Tensor | None, keep: Tensor | None) -> Tensor | None:
+    """Multiply the factors of slots that are not None, as (B, M, C)."""
+    factors = [x for x in (weights, keep) if x is not None]
+    if not factors:
+        return None
+    M, C, B = slots.shape[:3]
+    return torch.stack([x.expand(B, M, C) for x in factors]).prod(0)

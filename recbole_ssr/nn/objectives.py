@@ -46,6 +46,11 @@ class Objective:
     all_items: bool
     loss: Callable[..., Tensor]
 
+    @property
+    def logit_scale(self) -> float:
+        """What turns a score into a logit: 1 / temperature, and 1 for the pairwise objectives."""
+        return 1 / self.temperature if self.name in (*_FULL, *_SAMPLED) else 1.0
+
     def __call__(self, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor) -> Tensor:
         """Return the loss of a batch, a mean over its interactions.
 

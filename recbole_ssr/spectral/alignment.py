@@ -10,14 +10,16 @@ from torch.nn import functional as F
 
 
 def cross_modal_infonce(
-    a: Tensor, b: Tensor, counts: Tensor, temperature: float, block: int = 2048
+    a: Tensor, b: Tensor, counts: Tensor, temperature: float, block: int = 2048,
+    exclude_self: bool = False,
 ) -> Tensor:
     r"""InfoNCE between two modalities, band by band, both directions averaged.
 
     The vector of node n and band m in modality a has the same node and band in b as its positive;
-    its denominator runs over every vector of both modalities, itself included, as the released
-    code does. Nodes that occur several times in a batch are given once with their `counts`:
-    each then weighs, as anchor and in the denominators, as if it were repeated.
+    its denominator runs over every vector of both modalities: other nodes and other bands are
+    negatives. The released code counts the vector itself among them; `exclude_self` does not.
+    Nodes that occur several times in a batch are given once with their `counts`: each then weighs,
+    as anchor and in the denominators, as if it were repeated.
 
     Memory is linear in the number of vectors: similarities exist `block` anchors at a time.
 
@@ -27,12 +29,14 @@ def cross_modal_infonce(
     a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
     weight = counts.to(a).repeat(bands)
     positive = (weight * (a * b).sum(1)).sum() / temperature
-    denominators = _LogDenominators.apply(torch.cat([a, b]), weight.repeat(2), temperature, block)
+    denominators = _LogDenominators.apply(
+        torch.cat([a, b]), weight.repeat(2), temperature, block, exclude_self
+    )
     return (denominators / 2 - positive) / weight.sum()
 
 
 class _LogDenominators(Function):
-    r"""sum_x w_x log sum_y w_y exp(<x, y> / tau) over unit vectors x, y (V, d).
+    r"""sum_x w_x log sum_y w_y exp(<x, y> / tau) over unit vectors x, y (V, d), maybe y not x.
 
     The gradient is computed along with the value, so that the exponentials are taken once and
     nothing of size V x V survives a block. Unit vectors bound the similarities by 1 / tau, which
@@ -40,13 +44,15 @@ class _LogDenominators(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, temperature, block):
+    def forward(ctx, x, weight, temperature, block, exclude_self):
         shift = (weight.log() - 1 / temperature).expand(min(block, len(x)), -1)
         total, gradient = x.new_zeros(()), torch.zeros_like(x)
         for start in range(0, len(x), block):
             rows = slice(start, start + block)
             anchors, w = x[rows], weight[rows]
             E = torch.addmm(shift[: len(anchors)], anchors, x.T, alpha=1 / temperature).exp_()
+            if exclude_self:
+                E.diagonal(start).zero_()
             denominator = E.sum(1)
             total += (w * (denominator.log() + 1 / temperature)).sum()
             share = (w / denominator)[:, None] / temperature
@@ -59,7 +65,7 @@ class _LogDenominators(Function):
     @once_differentiable
     def backward(ctx, grad):
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None
+        return grad * gradient, None, None, None, None
 
 
 def sample_rows(counts: Tensor, most: int, generator: torch.Generator) -> Tensor | None:

@@ -63,6 +63,8 @@ class RunMixin:
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         loss_func = loss_func or self.model.calculate_loss
+        if hasattr(self.model, "begin_epoch"):
+            self.model.begin_epoch()
 
         def named(interaction):
             losses = loss_func(interaction)

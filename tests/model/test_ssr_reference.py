@@ -20,6 +20,7 @@ def model(reference):
     r = reference
     image = float(r["image_weight"])
     config = settings(
+        profile="reference",
         n_bands=int(r["bands"]), cheb_degree=int(r["cheb_degree"]), n_layers=int(r["layers"]),
         knn_k=int(r["knn_k"]), knn_weights={"image": image, "text": 1 - image},
         temperature=float(r["tau"]), operator_reg_weight=float(r["lam_reg"]),

@@ -8,13 +8,14 @@ from torch.nn import functional as F
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
 
 
-def literal(a, b, temperature):
+def literal(a, b, temperature, exclude_self=False):
     """InfoNCE written out, every vector of both modalities in every denominator."""
     a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
     keys, total = torch.cat([a, b]), 0.0
-    for anchors, targets in ((a, b), (b, a)):
-        for x, positive in zip(anchors, targets):
-            denominator = sum(math.exp(x @ key / temperature) for key in keys)
+    for start, anchors, targets in ((0, a, b), (len(a), b, a)):
+        for n, (x, positive) in enumerate(zip(anchors, targets)):
+            denominator = sum(math.exp(x @ key / temperature) for k, key in enumerate(keys)
+                              if not exclude_self or k != start + n)
             total += -math.log(math.exp(x @ positive / temperature) / denominator)
     return total / (2 * len(a))
 
@@ -32,6 +33,14 @@ def test_equals_the_formula_written_out():
     assert value.item() == pytest.approx(literal(a, b, 0.2), abs=1e-10)
 
 
+def test_the_anchor_itself_can_be_left_out_of_its_denominator():
+    a, b = vectors(nodes=5)
+    ones = torch.ones(5, dtype=torch.float64)
+    for block in (3, 2048):
+        value = cross_modal_infonce(a, b, ones, 0.2, block, exclude_self=True)
+        assert value.item() == pytest.approx(literal(a, b, 0.2, exclude_self=True), abs=1e-10)
+
+
 def test_counts_stand_for_repeated_nodes():
     a, b = vectors()
     counts = torch.tensor([1, 3, 2, 1])
@@ -47,10 +56,13 @@ def test_blocks_do_not_change_the_value():
     torch.testing.assert_close(cross_modal_infonce(a, b, counts, 0.2, block=5), whole)
 
 
-def test_gradient():
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_gradient(exclude_self):
     a, b = (v.requires_grad_() for v in vectors())
     counts = torch.tensor([2.0, 1, 1, 1], dtype=torch.float64)
-    assert gradcheck(lambda a, b: cross_modal_infonce(a, b, counts, 0.5, block=3), (a, b))
+    assert gradcheck(
+        lambda a, b: cross_modal_infonce(a, b, counts, 0.5, 3, exclude_self), (a, b)
+    )
 
 
 def test_aligned_modalities_lose_less_than_shuffled_ones():

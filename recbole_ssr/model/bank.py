@@ -1,0 +1,76 @@
+"""The filter bank of a run, from its settings and graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
+from recbole_ssr.spectral.exact import ExactBank, Factors, exact_factors
+from recbole_ssr.spectral.filter_bank import FilterBank
+from recbole_ssr.spectral.polynomial import ChebyshevBank, ReferenceBank
+from recbole_ssr.spectral.svd import SVDBank, truncated_factors
+
+FILTERS = ("auto", "exact", "chebyshev", "svd", "reference")
+# Dense eigenvectors of a side of n nodes take 8 n^2 bytes, and the solver a few times that.
+MOST_EXACT_NODES = 20_000
+_VERSION = 1  # raise it when the factors change
+_SVD_SEED = 0  # of the iterative solver: the same factors whatever the seed of the run
+
+
+def build_bank(config, graph) -> FilterBank:
+    """Build the bank that `band_filter` names; factors of the graph come from the cache.
+
+    `auto` is exact where the smaller side of the graph has at most `exact_max_nodes` nodes, else
+    chebyshev. Raises UserError for settings that make no bank.
+    """
+    kind, M, K = config["band_filter"], config["n_bands"], config["cheb_degree"]
+    if kind not in FILTERS:
+        raise UserError(f"band_filter is {kind!r}; choose one of {', '.join(FILTERS)}."
+                        f"{nearest(kind, FILTERS)}")
+    if kind == "auto":
+        small = min(graph.n_users, graph.n_items) <= config["exact_max_nodes"]
+        kind = "exact" if small else "chebyshev"
+    try:
+        if kind == "reference":
+            return ReferenceBank(graph, M, K)
+        if kind == "chebyshev":
+            return ChebyshevBank(graph, M, K, config["cheb_fit"])
+        if kind == "exact":
+            _check_size(graph)
+            return ExactBank(_cached(config, graph, "exact", exact_factors), M)
+        k = config["svd_modes"]
+        factors = _cached(config, graph, f"svd {k} {_SVD_SEED}",
+                          lambda R: truncated_factors(R, k, _SVD_SEED))
+        return SVDBank(graph, factors, M, config["svd_bands"], K, config["cheb_fit"])
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _check_size(graph) -> None:
+    n = min(graph.n_users, graph.n_items)
+    if n > MOST_EXACT_NODES:
+        raise UserError(
+            f"band_filter exact needs all eigenvectors of {n:,} nodes, {8 * n * n / 1e9:.0f} GB for "
+            "the matrix alone; set band_filter to chebyshev or svd"
+        )
+
+
+def _cached(config, graph, kind: str, build) -> Factors:
+    R = graph["R"].cpu()
+    parts = [part.numpy() for part in (R.crow_indices(), R.col_indices(), R.values())]
+    matrix = sp.csr_matrix((parts[2], parts[1], parts[0]), shape=tuple(R.shape))
+    packed = cached_array(
+        cache_folder(config["cache_dir"]) / "spectra",
+        content_key("spectrum", _VERSION, kind, tuple(R.shape), *parts),
+        lambda: _pack(build(matrix)),
+    )
+    n_users = R.shape[0]
+    return tuple(np.ascontiguousarray(x) for x in
+                 (packed[:n_users], packed[n_users], packed[n_users + 1 :]))
+
+
+def _pack(factors: Factors) -> np.ndarray:
+    P, s, Q = factors
+    return np.concatenate([P, s[None], Q])

@@ -1,0 +1,127 @@
+r"""The signal of one feature modality on the user-item graph, and its bands.
+
+.. math::
+    H = \mathrm{project}(F),\qquad X = [P;\; (1 - t) H + t\,T H],\qquad
+    G = \tfrac{1}{L+1} \sum_{l=0}^{L} \hat A^l X \oslash \kappa,\qquad B_m = h_m(S)\, G
+
+P are the users' trained preferences for the modality or zero, T an item graph, F the raw features.
+
+**Missing features.** Rows without features are masked, not zeros that pass for content: the
+coverage :math:`\kappa` of a node is the share of its propagated signal that comes from nodes which
+have one, so that G is a mean over them alone. An item without features thus takes its signal from
+the items that share its users.
+
+**Frozen linear features cost nothing.** With H = F W + b and P = 0 all of the above is linear in
+F, so that the bands of [F, 1] are computed once per fit of the filter bank, and a training step
+multiplies some of their rows with W.
+
+Shapes: U users, I items, f raw features, d channels, M bands, B rows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_ssr.constants import Constants
+from recbole_ssr.nn.projection import FeatureProjection
+from recbole_ssr.nn.sparse import add_sparse_product
+from recbole_ssr.spectral.chebyshev import Nodes, propagate_sum
+
+_SMALLEST_COVERAGE = 1e-6  # below it a node has no signal to rescale
+
+
+class Propagation:
+    """Item smoothing, then the mean over powers of the adjacency; see the module's docstring."""
+
+    def __init__(self, graph, n_layers: int, item_graph, item_graph_weight: float):
+        self.graph, self.n_layers = graph, n_layers
+        self.item_graph, self.t = item_graph, item_graph_weight
+
+    def __call__(self, user: Tensor, item: Tensor) -> Nodes:
+        """Shapes: user (U, d), item (I, d) and the result."""
+        if self.t:
+            T, Tt = self.item_graph["T"], self.item_graph["Tt"]
+            smoothed = add_sparse_product(item, T, Tt) - item
+            item = (1 - self.t) * item + self.t * smoothed
+        scale = 1 / (self.n_layers + 1)
+        user, item = propagate_sum(self.graph, (user, item), self.n_layers)
+        return user * scale, item * scale
+
+    def coverage(self, present: Tensor, with_users: bool) -> Nodes:
+        """Return 1 / kappa, or 1 where a node has no signal. Shapes: present (I,) bool."""
+        users = self.graph.n_users
+        known = present.new_full((users, 1), with_users).float(), present[:, None].float()
+        every = known[0], torch.ones_like(known[1])
+        kappa = (a / b.clamp(min=_SMALLEST_COVERAGE)
+                 for a, b in zip(self(*known), self(*every)))
+        return tuple(torch.where(k > _SMALLEST_COVERAGE, 1 / k, torch.ones_like(k)) for k in kappa)
+
+
+class FeatureSignal(nn.Module):
+    """One feature modality. `frozen` tells that its bands are those of the raw features."""
+
+    def __init__(self, matrix: Tensor, present: Tensor, width: int, n_users: int,
+                 projection: str, hidden: int, trainable: bool, preferences: bool):
+        super().__init__()
+        self.frozen = projection == "linear" and not trainable and not preferences
+        self.n_users = n_users
+        present = present[:, None].float()
+        # The column of ones carries the bias through every linear step.
+        F = torch.cat([matrix * present, present], dim=1)
+        if trainable:
+            self.F, self.present = nn.Parameter(F[:, :-1].clone()), Constants(ones=present)
+        else:
+            self.constants = Constants(F=F)
+        self.trainable = trainable
+        n_features = matrix.shape[1]
+        if projection == "linear":
+            # torch's own default for a layer of n_features inputs, bias in the last row.
+            bound = n_features**-0.5
+            self.W = nn.Parameter(torch.empty(n_features + 1, width).uniform_(-bound, bound))
+        else:
+            self.W = None
+            self.mlp = FeatureProjection(n_features, hidden, width)
+        self.P = nn.Parameter(torch.zeros(n_users, width)) if preferences else None
+        self._bands: Nodes | None = None
+
+    def signal(self, propagation: Propagation, raw: bool = False) -> Nodes:
+        """Return G, of the raw features [F, 1] if `raw`. Shapes: (U, d), (I, d)."""
+        F, present = self._features()
+        if raw:
+            H = F
+        elif self.W is not None:
+            H = F @ self.W
+        else:
+            H = self.mlp(F[:, :-1]) * present
+        P = H.new_zeros(self.n_users, H.shape[1]) if self.P is None else self.P
+        scale = propagation.coverage(present[:, 0] > 0, self.P is not None)
+        return tuple(g * s for g, s in zip(propagation(P, H), scale))
+
+    def _features(self) -> tuple[Tensor, Tensor]:
+        if not self.trainable:
+            F = self.constants["F"]
+            return F, F[:, -1:]
+        present = self.present["ones"]
+        return torch.cat([self.F * present, present], dim=1), present
+
+    def frozen_bands(self, propagation: Propagation, bank, users, items) -> Nodes:
+        """Return the bands on some nodes, of a `frozen` modality.
+
+        Shapes: users (Bu,), items (Bi,) or None for all; result (M, Bu, d), (M, Bi, d).
+        """
+        if self._bands is None:
+            with torch.no_grad():
+                self._bands = bank([self.signal(propagation, raw=True)])
+        return tuple(
+            (B if rows is None else B.index_select(1, rows)) @ self.W
+            for B, rows in zip(self._bands, (users, items))
+        )
+
+    def drop_bands(self) -> None:
+        """Forget the kept bands, because the filter bank changed."""
+        self._bands = None
+
+    def _apply(self, fn, recurse=True):
+        self.drop_bands()
+        return super()._apply(fn, recurse)

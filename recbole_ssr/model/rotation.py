@@ -1,0 +1,52 @@
+"""Frozen features rotated once into fewer dimensions, so that projecting them costs little."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
+
+logger = logging.getLogger("recbole_ssr")
+
+_VERSION = 1  # raise it when the rotation changes what it returns
+_SEED = 0  # of the randomised solver: the same directions whatever the seed of the run
+
+
+def rotated(config, features, modality: str) -> Tensor:
+    """Return a modality's features in their `feature_components` directions of most energy.
+
+    A rotation keeps every inner product that the kept directions carry, so that a linear layer on
+    top loses only what the explained share, which is logged, lacks. Features that have no more
+    columns than that, and trainable ones, stay as they are; 0 keeps all.
+
+    Shapes: result (I, f). Raises UserError for a negative number.
+    """
+    components = config["feature_components"]
+    if components < 0:
+        raise UserError(f"feature_components is {components}; give a number of dimensions, or 0 "
+                        "to keep all")
+    F = features.matrix(modality)
+    if not 0 < components < F.shape[1] or config["train_features"]:
+        return F
+    key = content_key("rotation", _VERSION, components, _SEED, F.numpy())
+    directions = cached_array(
+        cache_folder(config["cache_dir"]) / "rotations", key,
+        lambda: _directions(F.numpy(), components),
+    )
+    out = F @ torch.from_numpy(directions)
+    share = (out.square().sum() / F.square().sum().clamp(min=1e-12)).item()
+    logger.info("features %s: rotated from %d to %d dimensions, which hold %.1f %% of their energy",
+                modality, F.shape[1], out.shape[1], 100 * share)
+    return out
+
+
+def _directions(F: np.ndarray, components: int) -> np.ndarray:
+    """Return the leading right singular vectors (f, components) of F."""
+    _, _, Vt = randomized_svd(F, n_components=min(components, *F.shape), random_state=_SEED)
+    return np.ascontiguousarray(Vt.T, dtype=np.float32)

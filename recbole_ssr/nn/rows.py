@@ -1,0 +1,16 @@
+"""Rows of a matrix, and how often a batch names them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def select(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Return some rows of x, or x itself."""
+    return x if rows is None else x.index_select(0, rows)
+
+
+def counts(positions: Tensor, distinct: Tensor) -> Tensor:
+    """How often each distinct node occurs. Shapes: positions (B,); result like `distinct`."""
+    return torch.bincount(positions, minlength=len(distinct)).float()

@@ -1,0 +1,81 @@
+r"""Low-rank fusion of bands and modalities, and the gate over them (SSR, stage 3).
+
+A node has M x C slots: its band m of modality c, each of d channels. One side of the graph is
+
+.. math::
+    F_{mck} &= B_{mck} + \sum_{\rho=1}^{r} a_{m\rho}\, u_{c\rho}\, p_{k\rho}
+               \sum_{n,c'} b_{n\rho}\, e_{c'\rho}\, B_{nc'k} \\
+    g_{mc} &= w_{mc} + \tanh \mathrm{MLP}([\hat q; z])_{mc}, \qquad q = \sum_{m,c} B_{mc} \\
+    agg &= \sum_{m,c} g_{mc}\, F_{mc}
+
+a CP operator of rank r over band x modality x channel with a residual, and a gate that sees the
+direction of the unfiltered signal q and facts z about the node (its degree, its modalities).
+
+The operator's columns are not normalised and the gate is not rescaled by the norm of the ungated
+sum: either would cancel the decomposition, as it does in the authors' release (operator.py). F is
+never built, because :math:`\sum_{mc} g_{mc} F_{mc} = \sum_{mc} g_{mc} B_{mc} + \sum_\rho
+(g^\top A)_\rho\, p_\rho \odot Z_\rho` with :math:`A_{mc,\rho} = a_{m\rho} u_{c\rho}` and
+:math:`Z_\rho = \sum_{nc} b_{n\rho} e_{c\rho} B_{nc}`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_ssr.spectral.operator import band_sums
+
+_CP_STD = 0.3  # of the four small factors: the operator starts as the identity plus about 0.1
+_GATE_STD = 0.01  # the gate starts as w at every node, to about 1 %
+
+
+class SpectralFusion(nn.Module):
+    """CP operator and gate for one side of the graph.
+
+    Shapes: B nodes, M bands, C modalities, d channels, r rank, Z facts; slots (M, C, B, d); facts
+    (B, Z); keep (B, M, C) or None; result (B, d).
+    """
+
+    def __init__(self, n_bands: int, n_modalities: int, width: int, rank: int, hidden: int,
+                 n_facts: int):
+        super().__init__()
+        M, C = n_bands, n_modalities
+        self.a, self.b = (nn.Parameter(_CP_STD * torch.randn(M, rank)) for _ in range(2))
+        self.u, self.e = (nn.Parameter(_CP_STD * torch.randn(C, rank)) for _ in range(2))
+        self.p = nn.Parameter(torch.ones(rank, width))
+        self.w = nn.Parameter(torch.ones(M, C))
+        self.mlp = nn.Sequential(
+            nn.Linear(width + n_facts, hidden), nn.ReLU(), nn.Linear(hidden, M * C)
+        )
+        nn.init.normal_(self.mlp[2].weight, std=_GATE_STD)
+        nn.init.zeros_(self.mlp[2].bias)
+
+    def forward(self, slots: Tensor, facts: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Fuse the slots of some nodes; a slot whose `keep` is 0 takes part in nothing."""
+        M, C, B, d = slots.shape
+        X = slots.reshape(M * C, B, d)
+        if keep is not None:
+            X = X * keep.reshape(B, M * C).T.unsqueeze(2)
+        g = self.gate(X.sum(0), facts)
+        A, beta = self.factors()
+        Z = (beta.T @ X.reshape(M * C, B * d)).view(-1, B, d)
+        return band_sums(X, g[None])[0] + band_sums(Z * self.p[:, None], (g @ A)[None])[0]
+
+    def gate(self, q: Tensor, facts: Tensor) -> Tensor:
+        """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""
+        direction = nn.functional.normalize(q, dim=1)
+        return self.w.flatten() + torch.tanh(self.mlp(torch.cat([direction, facts], dim=1)))
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and beta, the CP factors of a slot as output and as input (M * C, r)."""
+        return ((self.a[:, None] * self.u).flatten(0, 1), (self.b[:, None] * self.e).flatten(0, 1))
+
+    def mixing(self) -> Tensor:
+        """Return how much of every slot reaches every other, the channels' gains averaged.
+
+        Shapes: result (M, C, M, C), output slot first.
+        """
+        A, beta = self.factors()
+        M, C = self.w.shape
+        kernel = torch.eye(M * C, device=A.device) + (A * self.p.mean(1)) @ beta.T
+        return kernel.view(M, C, M, C)
