@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -13,8 +15,10 @@ from recbole_ssr.spectral.polynomial import ChebyshevBank, ReferenceBank
 from recbole_ssr.spectral.svd import SVDBank, truncated_factors
 
 FILTERS = ("auto", "exact", "chebyshev", "svd", "reference")
-# Dense eigenvectors of a side of n nodes take 8 n^2 bytes, and the solver a few times that.
+# All eigenvectors of n nodes take four n x n matrices in float64 (the matrix, its vectors and the
+# solver's own two) and n^3 operations: at this many 13 GB.
 MOST_EXACT_NODES = 20_000
+_BYTES_PER_PAIR = 4 * 8
 _VERSION = 1  # raise it when the factors change
 _SVD_SEED = 0  # of the iterative solver: the same factors whatever the seed of the run
 
@@ -27,8 +31,9 @@ def build_bank(config, graph) -> FilterBank:
     """
     kind, M, K = config["band_filter"], config["n_bands"], config["cheb_degree"]
     if kind not in FILTERS:
-        raise UserError(f"band_filter is {kind!r}; choose one of {', '.join(FILTERS)}."
-                        f"{nearest(kind, FILTERS)}")
+        raise UserError(
+            f"band_filter is {kind!r}; choose one of {', '.join(FILTERS)}.{nearest(kind, FILTERS)}"
+        )
     if kind == "auto":
         small = min(graph.n_users, graph.n_items) <= config["exact_max_nodes"]
         kind = "exact" if small else "chebyshev"
@@ -41,8 +46,9 @@ def build_bank(config, graph) -> FilterBank:
             _check_size(graph)
             return ExactBank(_cached(config, graph, "exact", exact_factors), M)
         k = config["svd_modes"]
-        factors = _cached(config, graph, f"svd {k} {_SVD_SEED}",
-                          lambda R: truncated_factors(R, k, _SVD_SEED))
+        factors = _cached(
+            config, graph, f"svd {k} {_SVD_SEED}", lambda R: truncated_factors(R, k, _SVD_SEED)
+        )
         return SVDBank(graph, factors, M, config["svd_bands"], K, config["cheb_fit"])
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -52,25 +58,29 @@ def _check_size(graph) -> None:
     n = min(graph.n_users, graph.n_items)
     if n > MOST_EXACT_NODES:
         raise UserError(
-            f"band_filter exact needs all eigenvectors of {n:,} nodes, {8 * n * n / 1e9:.0f} GB for "
-            "the matrix alone; set band_filter to chebyshev or svd"
+            f"band_filter exact needs all eigenvectors of {n} nodes, for which it would take "
+            f"{_BYTES_PER_PAIR * n * n / 1e9:.0f} GB; the most is {MOST_EXACT_NODES} nodes on the "
+            "smaller side, so set band_filter to chebyshev or svd"
         )
 
 
-def _cached(config, graph, kind: str, build) -> Factors:
+def _cached(config, graph, kind: str, build: Callable[[sp.csr_matrix], Factors]) -> Factors:
+    """Return what `build` makes of R, from the cache if it has been built before."""
     R = graph["R"].cpu()
-    parts = [part.numpy() for part in (R.crow_indices(), R.col_indices(), R.values())]
-    matrix = sp.csr_matrix((parts[2], parts[1], parts[0]), shape=tuple(R.shape))
+    crow, col, values = (x.numpy() for x in (R.crow_indices(), R.col_indices(), R.values()))
     packed = cached_array(
         cache_folder(config["cache_dir"]) / "spectra",
-        content_key("spectrum", _VERSION, kind, tuple(R.shape), *parts),
-        lambda: _pack(build(matrix)),
+        content_key("spectrum", _VERSION, kind, tuple(R.shape), crow, col, values),
+        lambda: _pack(build(sp.csr_matrix((values, col, crow), shape=tuple(R.shape)))),
     )
-    n_users = R.shape[0]
-    return tuple(np.ascontiguousarray(x) for x in
-                 (packed[:n_users], packed[n_users], packed[n_users + 1 :]))
+    return _unpack(packed, n_users=len(R))
 
 
 def _pack(factors: Factors) -> np.ndarray:
+    """Stack the factors into one array. Shapes: result (U + 1 + I, r)."""
     P, s, Q = factors
     return np.concatenate([P, s[None], Q])
+
+
+def _unpack(packed: np.ndarray, n_users: int) -> Factors:
+    return packed[:n_users], packed[n_users], packed[n_users + 1 :]
