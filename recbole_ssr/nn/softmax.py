@@ -8,7 +8,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Users whose scores exist at once: 128 to 512 are equally fast, smaller and larger ones slower.
+# Users whose scores exist at once: 128 to 512 are within a fifth of each other in speed, on a CPU.
 _BLOCK = 256
 # exp(-80) is still a normal float32. Denormal results make exp ten times slower on the CPU.
 _LOWEST_EXPONENT = -80.0
