@@ -74,7 +74,8 @@ def moments(graph, signal: Nodes, products: int) -> Tensor:
     signal without energy.
     """
     inner, before = [], None
-    for t in chebyshev_terms(graph, tuple(part.contiguous() for part in signal), products):
+    q = tuple(part.clone(memory_format=torch.contiguous_format) for part in signal)
+    for t in chebyshev_terms(graph, q, products):
         if before is not None:
             inner.append(_dot(before, t))
         inner.append(_dot(t, t))

@@ -75,6 +75,21 @@ def test_signals_side_by_side_are_filtered_alike(graph):
     torch.testing.assert_close(bands_of(graph, x, bank, signals=3), bands_of(graph, x, bank))
 
 
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 70])
+def test_wide_signals_are_filtered_column_by_column(graph, width):
+    x, bank = signal(graph, width).requires_grad_(), reference_bank(4, 6).double()
+    users, items = torch.tensor([2, 6, 0]), torch.tensor([5, 1])
+    single = x.detach().clone().requires_grad_()
+    whole, columns = (bands_of(graph, x, bank, users, items),
+                      bands_of(graph, single, bank, users, items, signals=width))
+    torch.testing.assert_close(whole, columns)
+    (whole * signal(graph, width)[:5]).sum().backward()
+    (columns * signal(graph, width)[:5]).sum().backward()
+    torch.testing.assert_close(x.grad, single.grad)
+    torch.testing.assert_close(propagated(graph, x, 2),
+                               torch.cat([propagated(graph, c, 2) for c in x.split(1, 1)], dim=1))
+
+
 @pytest.mark.parametrize("bands, degree", [(1, 0), (2, 1), (3, 3), (4, 6)])
 @pytest.mark.parametrize("rows", [None, ([1, 5], [0, 4, 3])])
 def test_gradient_of_the_bands(graph, bands, degree, rows):
