@@ -93,6 +93,14 @@ class MultimodalRecommender(GeneralRecommender):
             self._encoded = self.encode()
         return self._encoded
 
+    def use_embeddings(self, embeddings: Embeddings) -> None:
+        """Score with these embeddings, in evaluation mode, until the parameters may change.
+
+        So a variant of the model, without one band for instance, meets the same evaluation.
+        :meth:`drop_encoded` ends it.
+        """
+        self._encoded = embeddings
+
     def drop_encoded(self) -> None:
         """Forget the embeddings kept for evaluation."""
         self._encoded = None
