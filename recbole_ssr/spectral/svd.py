@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from recbole_ssr.spectral.chebyshev import Nodes, band_rows
@@ -26,6 +26,9 @@ from recbole_ssr.spectral.partition import (
 )
 from recbole_ssr.spectral.polynomial import METHODS, ChebyshevBank, white_noise
 
+# Triples per further run of the iterative solver, which looks for copies that it missed.
+_ASKED_AGAIN = 32
+
 
 def truncated_factors(R, k: int, seed: int) -> Factors:
     """Return the singular triples of R with the k largest s, or all if there are fewer.
@@ -41,11 +44,7 @@ def truncated_factors(R, k: int, seed: int) -> Factors:
     if k + 1 >= smaller:  # beyond what the iterative solver takes
         P, s, Q = exact_factors(R)
     else:
-        v0 = np.random.default_rng(seed).standard_normal(smaller)
-        P, s, Qt = svds(R.astype(np.float64), k=k + 1, v0=v0)
-        order = np.argsort(-s)
-        order = order[s[order] > SMALLEST_SIGMA]
-        P, s, Q = oriented(P[:, order], s[order], Qt[order].T)
+        P, s, Q = _largest_triples(R.astype(np.float64).tocsr(), k + 1, seed)
     kept = len(s)
     if kept > k:
         ends = np.flatnonzero(s[:k] - s[1 : k + 1] > DEGENERATE)
@@ -56,6 +55,37 @@ def truncated_factors(R, k: int, seed: int) -> Factors:
             )
         kept = ends[-1] + 1
     return tuple(np.ascontiguousarray(x[..., :kept]) for x in (P, s, Q))
+
+
+def _largest_triples(R, count: int, seed: int) -> Factors:
+    """Return the `count` largest triples of R with s > 0, repeated singular values in full.
+
+    Lanczos starts from one vector, which has one direction in every eigenspace; the others enter by
+    rounding or not at all. A graph has s = 1 once for each of its components, and one run can miss
+    half of them. So the solver runs again on what is left, until nothing larger turns up.
+    """
+    wide = R.shape[0] < R.shape[1]
+    B = R.T.tocsr() if wide else R
+    n, random = B.shape[1], np.random.default_rng(seed)
+    values, V = np.zeros(0), np.zeros((n, 0))
+    asked = count
+    while True:
+
+        def left(x, values=values, V=V):
+            return B.T @ (B @ x) - V @ (values * (V.T @ x))
+
+        gram = LinearOperator((n, n), matvec=left, dtype=np.float64)
+        found, vectors = eigsh(gram, k=asked, v0=random.standard_normal(n), which="LA")
+        if len(values) == count and found.max() <= values[-1] + DEGENERATE:
+            break
+        order = np.argsort(-np.concatenate([values, found]), kind="stable")[:count]
+        values = np.concatenate([values, found])[order]
+        V = np.concatenate([V, vectors], axis=1)[:, order]
+        asked = min(count, _ASKED_AGAIN)
+    s = np.sqrt(values.clip(min=0))
+    V, s = V[:, s > SMALLEST_SIGMA], s[s > SMALLEST_SIGMA]
+    W = (B @ V) / s
+    return oriented(V, s, W) if wide else oriented(W, s, V)
 
 
 class SVDBank(FilterBank):

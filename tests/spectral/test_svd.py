@@ -4,6 +4,7 @@ import torch
 from bank_contract import BankContract, bands_of, laplacian, noise, random_graph, smoothed, split
 from test_exact import as_scipy, repeated_graph
 
+from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.spectral.polynomial import ChebyshevBank
 from recbole_ssr.spectral.svd import SVDBank, truncated_factors
 
@@ -71,6 +72,20 @@ def test_an_eigenspace_is_kept_whole_or_left_out():
         np.testing.assert_allclose(P @ P.T, low_part(R), atol=1e-5)
     with pytest.raises(ValueError, match="svd_modes 7 lowest modes .* raise svd_modes"):
         truncated_factors(R, 7, 0)
+
+
+def test_no_copy_of_a_repeated_singular_value_is_missed():
+    """Isolated pairs beside a large component: s = 1 occurs once for each of them."""
+    users, items = random_graph(300, 200, 1500).edges()
+    pairs = torch.arange(60)
+    users, items = torch.cat([users, 300 + pairs]), torch.cat([items, 200 + pairs])
+    R = as_scipy(BipartiteGraph(users, items, 360, 260))
+    P, s, Q = truncated_factors(R, 90, 0)
+    exact = np.linalg.svd(R.toarray(), compute_uv=False)
+    assert (exact > 1 - 1e-6).sum() == 61 and len(s) == 90
+    np.testing.assert_allclose(s, exact[:90], atol=1e-6)
+    for V in (P, Q):
+        np.testing.assert_allclose(V.T @ V, np.eye(90), atol=1e-5)
 
 
 def low_part(R):
