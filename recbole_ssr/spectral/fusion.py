@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from recbole_ssr.spectral.operator import band_sums
 
-_CP_STD = 0.3  # of the four small factors: the operator starts as the identity plus about 0.1
+_CP_STD = 0.5  # of the four small factors: the operator starts as the identity plus about 0.1
 _GATE_STD = 0.01  # the gate starts as w at every node, to about 1 %
 
 
@@ -57,9 +57,12 @@ class SpectralFusion(nn.Module):
         if keep is not None:
             X = X * keep.reshape(B, M * C).T.unsqueeze(2)
         g = self.gate(X.sum(0), facts)
+        residual = band_sums(X, g[None])[0]
+        if not len(self.p):  # rank 0: no interaction
+            return residual
         A, beta = self.factors()
         Z = (beta.T @ X.reshape(M * C, B * d)).view(-1, B, d)
-        return band_sums(X, g[None])[0] + band_sums(Z * self.p[:, None], (g @ A)[None])[0]
+        return residual + band_sums(Z * self.p[:, None], (g @ A)[None])[0]
 
     def gate(self, q: Tensor, facts: Tensor) -> Tensor:
         """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""

@@ -3,22 +3,259 @@
 import pytest
 import torch
 from contract import ITEMS, USERS, ModelContract
+from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
+from recbole_ssr.model.feature_signal import Propagation
+from recbole_ssr.model.ssr_reference import ReferenceSSR
+
+EVERYTHING = {"projection": "mlp", "train_features": True, "modality_preferences": True,
+              "user_weights": True, "item_graph_weight": 0.3, "modality_dropout": 0.2,
+              "mask_scope": "global", "band_filter": "exact", "contrast_ids": True}
 
 
 class TestSSR(ModelContract):
     model = "SSR"
     overfit_loss = "ranking"
-    # Inner products: the loss of a softmax over cosines has a floor far above zero.
+    # Inner products: the loss of a softmax over cosines has a floor far above zero. Polynomials:
+    # almost all energy of the checkerboard is in two eigenspaces, so exact bands would be empty.
     settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.01,
-                "contrast_nodes": 0}
+                "contrast_nodes": 0, "band_filter": "chebyshev"}
+
+    def trained(self, **changes):
+        model = self.build(**changes)
+        return self.fit(model, self.batch(512), 30)
+
+    # Stage 1
+
+    @pytest.mark.parametrize("bank", ["exact", "chebyshev", "svd", "reference"])
+    @pytest.mark.parametrize("bands", [1, 2, 3, 5])
+    def test_the_bands_sum_to_the_propagated_signal(self, bank, bands):
+        model = self.build(band_filter=bank, n_bands=bands, svd_modes=4,
+                           svd_bands=min(1, bands - 1)).eval()
+        for spectrum, side in zip(model.spectra(), (0, 1)):
+            total = spectrum.slots.sum(0)
+            ids = model.propagation(model.E_user, model.E_item)[side]
+            torch.testing.assert_close(total[0], ids, rtol=1e-5, atol=1e-5)
+            for k, feature in enumerate(model.features):
+                signal = feature.signal(model.propagation)[side]
+                torch.testing.assert_close(total[1 + k], signal, rtol=1e-5, atol=1e-5)
+
+    def test_bands_of_frozen_features_are_those_of_the_projected_signal(self):
+        """The short cut by linearity against filtering the signal at every step."""
+        frozen, general = self.build(), self.build(train_features=True)
+        assert all(f.frozen for f in frozen.features)
+        assert not any(f.frozen for f in general.features)
+        general.load_state_dict({**general.state_dict(), **frozen.state_dict()})
+        rows = torch.tensor([3, 9, 1]), torch.tensor([5, 0, 7])
+        for a, b in zip(frozen.spectra(*rows), general.spectra(*rows)):
+            torch.testing.assert_close(a.slots, b.slots, rtol=1e-4, atol=1e-5)
+        batch = self.batch()
+        for model in (frozen, general):
+            sum(model.train().calculate_loss(batch)).backward()
+        for a, b in zip(frozen.features, general.features):
+            torch.testing.assert_close(a.W.grad, b.W.grad, rtol=1e-3, atol=1e-6)
+
+    def test_rows_are_those_of_the_whole(self):
+        model = self.build()
+        users, items = torch.tensor([4, 2]), torch.tensor([7, 0, 11])
+        for some, every, rows in zip(model.spectra(users, items), model.spectra(), (users, items)):
+            torch.testing.assert_close(some.slots, every.slots[:, :, rows])
+            torch.testing.assert_close(some.facts, every.facts[rows])
+
+    def test_the_bands_follow_the_energy_once_per_epoch(self):
+        model, fixed = self.trained(), self.trained(band_refit=False)
+        before = model.bank.borders.clone(), fixed.bank.borders.clone()
+        for m in (model, fixed):
+            torch.nn.init.normal_(m.E_user, std=5.0)
+            m.begin_epoch()
+        assert not torch.equal(model.bank.borders, before[0])
+        assert torch.equal(fixed.bank.borders, before[1])
+
+    # Stage 3
+
+    @pytest.mark.parametrize("train", [False, True])
+    def test_swapping_or_zeroing_a_band_changes_the_scores(self, train):
+        """What the released model fails: there, the bands cancel at an untrained gate."""
+        model = (self.trained() if train else self.build()).eval()
+        user, item = model.spectra()
+        whole = model.fuse(user, item)
+        scores = whole.user @ whole.item.T
+        for order in ([1, 0, 2], [0, 2, 1], [2, 1, 0]):
+            swapped = model.fuse(*(s._replace(slots=s.slots[order]) for s in (user, item)))
+            change = (swapped.user @ swapped.item.T - scores).norm() / scores.norm()
+            assert change > 1e-3, (order, change)
+        for m in range(3):
+            keep = torch.ones(3, 3)
+            keep[m] = 0
+            without = model.encode(keep)
+            assert (without.user @ without.item.T - scores).norm() > 0.01 * scores.norm()
+
+    def test_without_operator_and_gate_it_is_lightgcn_with_linear_features(self):
+        model = self.build(operator_rank=0).eval()
+        for fusion in (model.user_fusion, model.item_fusion):
+            torch.nn.init.zeros_(fusion.mlp[2].weight)
+        R = model.graph["R"].to_dense()
+        zeros = torch.zeros(USERS, USERS), torch.zeros(ITEMS, ITEMS)
+        A = torch.cat([torch.cat([zeros[0], R], 1), torch.cat([R.T, zeros[1]], 1)])
+        # Item 5 has no text: leave text out of what is written down here.
+        keep = torch.ones(3, 3)
+        keep[:, model.modalities.index("text")] = 0
+        image = model.features[model.modalities.index("image") - 1]
+        H = image.constants["F"] @ image.W
+        X = torch.cat([model.E_user, model.E_item + H])
+        expected = sum(torch.linalg.matrix_power(A, power) @ X for power in range(3)) / 3
+        torch.testing.assert_close(torch.cat(model.encode(keep)), expected, rtol=1e-4, atol=1e-5)
+
+    def test_user_weights_are_a_softmax_times_the_number_of_modalities(self):
+        model = self.build(user_weights=True)
+        torch.nn.init.normal_(model.v)
+        weights = model.spectra()[0].weights
+        torch.testing.assert_close(weights.sum(2), torch.full((USERS, 1), 3.0))
+        assert model.spectra()[1].weights is None
+
+    # Stage 2
+
+    def test_masking_moves_the_consistency_loss_and_nothing_in_evaluation(self):
+        masked, plain = self.build(mask_rate=0.5), self.build(mask_rate=0.0)
+        assert torch.equal(self.all_scores(masked), self.all_scores(plain))
+        batch = self.batch()
+        assert masked.train().calculate_loss(batch).consistency > 0
+        assert plain.train().calculate_loss(batch).consistency == 0
+
+    @pytest.mark.parametrize("on", ["predictions", "distributions", "representations"])
+    @pytest.mark.parametrize("scope", ["node", "global"])
+    def test_consistency_sends_no_gradient_into_the_full_branch(self, on, scope):
+        model = self.build(mask_rate=0.5, consistency=on, mask_scope=scope).train()
+        batch = model.batch(self.batch())
+        spectra = model.spectra(batch.users, batch.items)
+        full = model.fuse(*spectra)
+        for x in full:
+            x.retain_grad()
+        model.consistency(batch, *spectra, full).backward()
+        assert full.user.grad is None and full.item.grad is None
+        assert model.E_user.grad.abs().sum() > 0
+
+    def test_consistency_on_predictions_is_the_squared_change_of_the_pairs_scores(self):
+        model = self.build(mask_rate=0.5).train()
+        raw = self.batch(20)
+        batch = model.batch(raw)
+        user, item = model.spectra(batch.users, batch.items)
+        state = model.generator.get_state()
+        value = model.consistency(batch, user, item, model.fuse(user, item))
+        model.generator.set_state(state)
+        masks = model._band_masks(user, item)
+        masked, full = model.fuse(user, item, masks), model.fuse(user, item)
+        changes = [((masked.user[u] @ masked.item[i]) - (full.user[u] @ full.item[i])) ** 2
+                   for items in (batch.positive, batch.negative)
+                   for u, i in zip(batch.user, items)]
+        torch.testing.assert_close(value, torch.stack(changes).mean())
+
+    # Stage 4
+
+    def test_alignment_compares_every_pair_of_feature_modalities(self):
+        two, three = self.build(), self.build(contrast_ids=True)
+        batch = self.batch()
+        assert two.train().calculate_loss(batch).alignment > 0
+        assert three.train().calculate_loss(batch).alignment > 0
+        features = self.features()
+        features.modalities = ("text",)
+        one = self.build(features=features)
+        losses = one.train().calculate_loss(batch)
+        assert losses.alignment == 0 and losses.ranking > 0
+
+    def test_the_anchor_cap_draws_fewer_nodes(self):
+        whole, capped = self.build(), self.build(contrast_nodes=4)
+        batch = self.batch()
+        a, b = (m.train().calculate_loss(batch).alignment for m in (whole, capped))
+        assert 0 < b < a  # fewer negatives, a smaller denominator
+
+    # Signals
+
+    def test_features_of_items_without_features_are_never_read(self):
+        base, garbage = self.features(), self.features()
+        garbage._matrices["text"][5] = 1e3
+        garbage._matrices["image"][0] = -1e3  # [PAD]
+        for settings in ({}, {"projection": "mlp"}):
+            a, b = (self.all_scores(self.build(features=f, **settings)) for f in (base, garbage))
+            torch.testing.assert_close(a, b)
+
+    def test_users_average_over_the_items_that_have_the_feature(self):
+        """A constant feature gives every node that it reaches the same signal."""
+        model = self.build()
+        text = model.features[model.modalities.index("text") - 1]
+        G = torch.cat(text.signal(model.propagation, raw=True))[:, -1]  # of the ones
+        plain = torch.cat(model.propagation(torch.zeros(USERS, 1), torch.ones(ITEMS, 1)))[:, 0]
+        reached = G.abs() > 1e-6
+        torch.testing.assert_close(G[reached], plain[reached], rtol=1e-4, atol=1e-6)
+        # Item 5 has no text of its own, and takes the signal of its users' other items.
+        assert reached[USERS + 5] and reached[1:USERS].all()
+
+    def test_a_lost_modality_costs_less_after_modality_dropout(self):
+        """Scores without image against scores with it, after the same steps of training."""
+        change = {}
+        for rate in (0.0, 0.6):
+            model = self.trained(modality_dropout=rate).eval()
+            keep = torch.ones(1, 3)
+            keep[0, model.modalities.index("image")] = 0
+            (u, i), (wu, wi) = model.encode(), model.encode(keep)
+            cosine = F.cosine_similarity((u @ i.T).flatten(), (wu @ wi.T).flatten(), dim=0)
+            change[rate] = 1 - cosine.item()
+        assert change[0.6] < change[0.0]
+
+    def test_evaluation_ranks_by_the_cosine_that_the_objective_trains(self):
+        model = self.build(objective="cosine_softmax")
+        norms = model.encode().item.norm(dim=1)
+        torch.testing.assert_close(norms[1:], torch.ones(ITEMS - 1))
+
+    def test_l2_by_hand(self):
+        for objective, negatives in (("bce", True), ("softmax", False)):
+            model = self.build(objective=objective)
+            raw = self.batch(20)
+            value = model.l2(model.batch(raw))
+            rows = [model.E_user[raw["user_id"]], model.E_item[raw["item_id"]]]
+            rows += [model.E_item[raw["neg_item_id"]]] * negatives
+            torch.testing.assert_close(value, sum(r.square().sum() for r in rows) / (2 * 20))
+
+    def test_the_graph_holds_train_edges_only(self):
+        edges, held_out = self.edges()
+        users, items = self.build().graph.edges()
+        assert set(zip(users.tolist(), items.tolist())) == set(edges)
+        assert not set(held_out.items()) & set(edges)
+
+    def test_the_profile_chooses_the_class(self):
+        assert type(self.build()).__name__ == "SSR"
+        other = type(self)()
+        other.profile, other.settings = "reference", {}
+        assert type(other.build()) is ReferenceSSR
+
+    @pytest.mark.parametrize("objective", ["bpr", "softmax", "cosine_softmax", "sampled_softmax",
+                                           "in_batch_softmax"])
+    def test_every_objective_trains(self, objective):
+        model, batch = self.build(objective=objective), self.batch(256)
+        start = self.ranking_loss(model, batch).item()
+        self.fit(model, batch, 40)
+        assert self.ranking_loss(model, batch).item() < start
 
 
-class TestSSRWithEverything(TestSSR):
-    """All options on that add parameters or paths."""
+class TestSSRWithEverything(ModelContract):
+    """The contract once more with all options on that add parameters or paths."""
 
-    settings = {**TestSSR.settings, "projection": "mlp", "train_features": True,
-                "modality_preferences": True, "user_weights": True, "item_graph_weight": 0.3,
-                "modality_dropout": 0.2, "mask_scope": "global", "band_filter": "chebyshev",
-                "contrast_ids": True}
+    model = "SSR"
+    overfit_loss = "ranking"
+    settings = {**TestSSR.settings, **EVERYTHING}
+
+
+def test_item_smoothing_takes_the_neighbours_share():
+    class Mean:
+        def __getitem__(self, name):
+            return torch.full((3, 3), 1 / 3).to_sparse_csr()
+
+    class Graph:
+        n_users = 2
+
+        def add_product(self, out, x, alpha=1.0, beta=1.0):
+            return out
+
+    item = torch.randn(3, 4)
+    _, smoothed = Propagation(Graph(), 0, Mean(), 0.25)(torch.zeros(2, 4), item)
+    torch.testing.assert_close(smoothed, 0.75 * item + 0.25 * item.mean(0))
