@@ -72,10 +72,12 @@ def _largest_triples(R, count: int, seed: int) -> Factors:
     while True:
 
         def left(x, values=values, V=V):
-            return B.T @ (B @ x) - V @ (values * (V.T @ x))
+            # Plus the identity: the solver takes no matrix that sends its start vector to zero.
+            return x + B.T @ (B @ x) - V @ (values * (V.T @ x))
 
         gram = LinearOperator((n, n), matvec=left, dtype=np.float64)
         found, vectors = eigsh(gram, k=asked, v0=random.standard_normal(n), which="LA")
+        found = found - 1
         if len(values) == count and found.max() <= values[-1] + DEGENERATE:
             break
         order = np.argsort(-np.concatenate([values, found]), kind="stable")[:count]

@@ -88,6 +88,16 @@ def test_no_copy_of_a_repeated_singular_value_is_missed():
         np.testing.assert_allclose(V.T @ V, np.eye(90), atol=1e-5)
 
 
+@pytest.mark.parametrize("edges, rank", [(0, 0), (1, 1), (12, 12)])
+def test_a_graph_of_fewer_modes_gives_them_all(edges, rank):
+    """Isolated pairs among nodes without interactions."""
+    pairs = torch.arange(edges)
+    R = as_scipy(BipartiteGraph(pairs, pairs, 60, 40))
+    P, s, Q = truncated_factors(R, 12, 0)
+    assert len(s) == rank
+    np.testing.assert_allclose(P * s @ Q.T, R.toarray(), atol=1e-6)
+
+
 def low_part(R):
     U, s, _ = np.linalg.svd(R.toarray())
     return U[:, :20] @ U[:, :20].T
