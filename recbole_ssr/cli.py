@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import parse_flags
 
 USAGE = """\
 usage: recbole-ssr [--model=NAME] [--dataset=NAME] [--config_files FILE ...] [--KEY=VALUE ...]
+       recbole-ssr diagnose RUN_FOLDER [--part=valid] [--out=FOLDER] [--device=auto]
 
 Trains a recommender with RecBole, selects on validation, tests once. Without arguments: SSR on the
 embedded ml-100k.
@@ -24,6 +25,13 @@ embedded ml-100k.
   --device=auto           auto, cpu, cuda or cuda:N
   --KEY=VALUE             any setting, parsed as YAML: --epochs=50 --topk="[5, 20]" --n_bands 4
   --help                  this text, and the models and settings of the package
+
+`diagnose` shows what a finished SSR run does with its bands and modalities: where their energy
+lies, how they are mixed and gated, what each is worth, and which claims of the paper hold here.
+It prints tables and leaves diagnosis.json and plots in the run folder, or in --out.
+
+  --part=valid            the part to evaluate on: valid or test
+  --out=FOLDER            where to leave the files
 """
 
 
@@ -35,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _help(console)
         return 0
     try:
-        return _run(parse_flags(argv), console)
+        command = COMMANDS.get(argv[0]) if argv else None
+        return command(argv[1:], console) if command else _run(argv, console)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -47,11 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(flags: dict, console: Console) -> int:
+def _run(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.quick_start import run
     from recbole_ssr.report.tables import result_table
     from recbole_ssr.result import earlier_results
 
+    flags = parse_flags(argv)
     files = flags.pop("config_files", [])
     result = run(config_files=files, flags=flags)
     earlier = earlier_results(os.path.dirname(result.run), result)
@@ -61,6 +71,35 @@ def _run(flags: dict, console: Console) -> int:
     console.print(f"Run folder: {result.run} (curve.png, metrics.json, best.pth, run.log)",
                   soft_wrap=True)
     return 0
+
+
+def _diagnose(argv: Sequence[str], console: Console) -> int:
+    if not argv or argv[0].startswith("-"):
+        raise UserError("diagnose needs a run folder as its first word: recbole-ssr diagnose "
+                        "runs/<run>")
+    folder, flags = argv[0], parse_flags(argv[1:])
+    for key, value in flags.items():
+        if key not in _DIAGNOSE_FLAGS:
+            known = ", ".join(f"--{name}" for name in _DIAGNOSE_FLAGS)
+            raise UserError(f"diagnose has no flag --{key}; it takes {known}."
+                            f"{nearest(key, _DIAGNOSE_FLAGS)}")
+        if value is True or value is None:
+            raise UserError(f"--{key} needs a value: --{key}=...")
+
+    from recbole_ssr.diagnose import diagnose
+    from recbole_ssr.report.diagnosis_tables import tables
+
+    diagnosis = diagnose(folder, **{key: str(value) for key, value in flags.items()})
+    for table in tables(diagnosis):
+        console.print(table)
+        console.print()
+    console.print(f"Files: {flags.get('out', folder)} (diagnosis.json, diagnosis-*.png)",
+                  soft_wrap=True)
+    return 0
+
+
+COMMANDS = {"diagnose": _diagnose}
+_DIAGNOSE_FLAGS = ("part", "out", "device")
 
 
 def _help(console: Console) -> None:

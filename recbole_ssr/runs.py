@@ -97,10 +97,7 @@ def log_into(folder: Path, discard_unless_started: bool):
     plugin.setLevel(logging.DEBUG)
     state = {"started": False}
     try:
-        with warnings.catch_warnings():
-            # RecBole's own use of deprecated pandas and torch calls: nothing a user can act on.
-            for category in (FutureWarning, UserWarning, DeprecationWarning):
-                warnings.filterwarnings("ignore", category=category, module=r"recbole\.")
+        with quiet_host():
             yield lambda: state.update(started=True)
     finally:
         root.removeHandler(file)
@@ -110,6 +107,15 @@ def log_into(folder: Path, discard_unless_started: bool):
         plugin.setLevel(levels[1])
         if discard_unless_started and not state["started"]:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def quiet_host():
+    """Hide RecBole's own use of deprecated pandas and torch calls: nothing a user can act on."""
+    with warnings.catch_warnings():
+        for category in (FutureWarning, UserWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"recbole\.")
+        yield
 
 
 def peak_mib(device: torch.device) -> float | None:
