@@ -39,6 +39,7 @@ from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
 from recbole_ssr.spectral.chebyshev import Nodes
 from recbole_ssr.spectral.fusion import SpectralFusion
 from recbole_ssr.spectral.masking import band_mask, modality_mask
+from recbole_ssr.spectral.slots import tap
 
 
 class SSRLoss(NamedTuple):
@@ -61,10 +62,34 @@ class Spectrum(NamedTuple):
     facts: Tensor
     weights: Tensor | None
 
-    def rows(self, rows: Tensor) -> Spectrum:
-        """Return the spectrum of some of its nodes. Shapes: rows (B',)."""
+    def tap(self, rows: Tensor) -> tuple[Spectrum, Spectrum]:
+        """Return itself, to be used from here on, and its part on some nodes. Shapes: rows (B',)."""
+        slots, part = tap(self.slots, rows)
         weights = None if self.weights is None else self.weights.index_select(0, rows)
-        return Spectrum(self.slots.index_select(2, rows), self.facts.index_select(0, rows), weights)
+        return self._replace(slots=slots), Spectrum(part, self.facts.index_select(0, rows), weights)
+
+
+class Pairs(NamedTuple):
+    """The (user, positive) and (user, negative) pairs of a batch on distinct items.
+
+    Shapes: items (Bi,) places among the batch's items; user, item (2 B,) places in the batch's
+    users and in `items`.
+    """
+
+    items: Tensor
+    user: Tensor
+    item: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch) -> Pairs:
+        items, place = torch.unique(
+            torch.cat([batch.positive, batch.negative]), return_inverse=True
+        )
+        return cls(items, batch.user.repeat(2), place)
+
+    def scores(self, x: Embeddings) -> Tensor:
+        """Shapes: x.user (Bu, D), x.item (Bi, D); result (2 B,)."""
+        return (x.user.index_select(0, self.user) * x.item.index_select(0, self.item)).sum(1)
 
 
 class SSR(MultimodalRecommender):
@@ -207,11 +232,14 @@ class SSR(MultimodalRecommender):
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)
         user, item = self.spectra(batch.users, None if self.objective.all_items else batch.items)
+        alignment, user, item = self.alignment(batch, user, item)
+        pairs = Pairs.of(batch)
+        item, item_of_pairs = item.tap(pairs.items)
         embedded = self.fuse(user, item, self._dropped_modalities(user, item))
         return SSRLoss(
             self.ranking_loss(*embedded, batch),
-            self.consistency_weight * self.consistency(batch, user, item, embedded),
-            self.contrast_weight * self.alignment(batch, user, item),
+            self.consistency_weight * self.consistency(pairs, user, item_of_pairs, embedded),
+            self.contrast_weight * alignment,
             self.l2_weight * self.l2(batch),
         )
 
@@ -220,31 +248,28 @@ class SSR(MultimodalRecommender):
             return None
         return tuple(modality_mask(s.slots, self.modality_dropout, self.generator) for s in sides)
 
-    def consistency(self, batch: Batch, user: Spectrum, item: Spectrum, full: Embeddings) -> Tensor:
+    def consistency(self, pairs: Pairs, user: Spectrum, item: Spectrum, full: Embeddings) -> Tensor:
         """C: what the model predicts from bands masked at random, against all bands.
 
         On `predictions`, the squared difference of the scores of the batch's pairs; on
         `distributions`, the KL divergence between the softmax of all scores of the batch's users
         and items; on `representations`, the squared difference of the embeddings.
+
+        Shapes: user, item spectra of the batch's users and of pairs.items; full all that was fused.
         """
         if not self.mask_rate or not self.consistency_weight:
             return full.user.new_zeros(())
-        pairs = torch.cat([batch.positive, batch.negative])
-        rows, place = torch.unique(pairs, return_inverse=True)
-        item = item.rows(rows)
-        target = Embeddings(full.user.detach(), full.item.detach().index_select(0, rows))
+        target = Embeddings(full.user.detach(), full.item.detach().index_select(0, pairs.items))
         masked = self.fuse(user, item, self._band_masks(user, item))
         if self.consistency_on == "representations":
-            of_user = weighted_mse(masked.user, target.user, counts(batch.user, batch.users))
-            of_item = weighted_mse(masked.item, target.item, counts(place, rows))
+            of_user = weighted_mse(masked.user, target.user, counts(pairs.user, masked.user))
+            of_item = weighted_mse(masked.item, target.item, counts(pairs.item, masked.item))
             return (of_user + 2 * of_item) / 3
         masked, target = map(self._scored, (masked, target))
         if self.consistency_on == "distributions":
             q, p = ((side.user @ side.item.T).log_softmax(dim=1) for side in (masked, target))
             return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
-        users = batch.user.repeat(2)
-        change = _pair_scores(masked, users, place) - _pair_scores(target, users, place)
-        return change.square().mean()
+        return (pairs.scores(masked) - pairs.scores(target)).square().mean()
 
     def _band_masks(self, user: Spectrum, item: Spectrum) -> Nodes:
         draw = [band_mask(side.slots[:, 0], self.mask_rate, self.generator, self.mask_scope)
@@ -259,26 +284,33 @@ class SSR(MultimodalRecommender):
 
     # Stage 4: align
 
-    def alignment(self, batch: Batch, user: Spectrum, item: Spectrum) -> Tensor:
+    def alignment(
+        self, batch: Batch, user: Spectrum, item: Spectrum
+    ) -> tuple[Tensor, Spectrum, Spectrum]:
         """Q: InfoNCE between modalities, per band, over distinct users and positives of the batch.
 
-        At most `contrast_nodes` of each are drawn; averaged over the pairs of modalities.
+        At most `contrast_nodes` of each are drawn; averaged over the pairs of modalities. Returns
+        the spectra as well, to be used from here on.
         """
-        if not self.contrast_weight:
-            return user.slots.new_zeros(())
-        positives = torch.unique(batch.positive)
-        return self._infonce(user.slots) + self._infonce(item.slots, positives)
+        total, spectra = user.slots.new_zeros(()), [user, item]
+        if len(self.modalities) > (1 if self.contrast_ids else 2) and self.contrast_weight:
+            rows = torch.arange(len(batch.users), device=total.device), batch.positive.unique()
+            for k, candidates in enumerate(rows):
+                drawn = sample_rows(candidates, self.contrast_nodes, self.generator)
+                chosen = candidates if drawn is None else candidates[drawn]
+                spectra[k], part = spectra[k].tap(chosen)
+                total = total + self._infonce(part.slots)
+        return total, *spectra
 
-    def _infonce(self, slots: Tensor, rows: Tensor | None = None) -> Tensor:
-        rows = torch.arange(slots.shape[2], device=slots.device) if rows is None else rows
-        drawn = sample_rows(rows, self.contrast_nodes, self.generator)
-        parts = slots.index_select(2, rows if drawn is None else rows[drawn]).unbind(1)
-        pairs = list(combinations(parts if self.contrast_ids else parts[1:], 2))
-        once = slots.new_ones(len(parts[0][0]))
+    def _infonce(self, slots: Tensor) -> Tensor:
+        """Shapes: slots (M, C, B, d)."""
+        parts = slots.unbind(1)
+        once = slots.new_ones(slots.shape[2])
         losses = [
-            cross_modal_infonce(a, b, once, self.temperature, exclude_self=True) for a, b in pairs
+            cross_modal_infonce(a, b, once, self.temperature, exclude_self=True)
+            for a, b in combinations(parts if self.contrast_ids else parts[1:], 2)
         ]
-        return torch.stack(losses).mean() if losses else slots.new_zeros(())
+        return torch.stack(losses).mean()
 
     def l2(self, batch: Batch) -> Tensor:
         """Half the squared norm of the ego embeddings of the batch's pairs, mean over its size."""
@@ -289,10 +321,6 @@ class SSR(MultimodalRecommender):
         item = self.E_item.index_select(0, batch.items).square().sum(1)
         total = (user @ counts(batch.user, batch.users)) + item @ counts(ids, batch.items)
         return total / (2 * len(batch.user))
-
-
-def _pair_scores(x: Embeddings, users: Tensor, items: Tensor) -> Tensor:
-    return (x.user.index_select(0, users) * x.item.index_select(0, items)).sum(1)
 
 
 def _product(slots: Tensor, weights: Tensor | None, keep: Tensor | None) -> Tensor | None:

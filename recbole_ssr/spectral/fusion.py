@@ -22,8 +22,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from recbole_ssr.spectral.operator import band_sums
+from recbole_ssr.spectral.slots import own
 
 _CP_STD = 0.5  # of the four small factors: the operator starts as the identity plus about 0.1
 _GATE_STD = 0.01  # the gate starts as w at every node, to about 1 %
@@ -56,12 +59,13 @@ class SpectralFusion(nn.Module):
         X = slots.reshape(M * C, B, d)
         if keep is not None:
             X = X * keep.reshape(B, M * C).T.unsqueeze(2)
-        g = self.gate(X.sum(0), facts)
-        residual = band_sums(X, g[None])[0]
-        if not len(self.p):  # rank 0: no interaction
-            return residual
         A, beta = self.factors()
-        Z = (beta.T @ X.reshape(M * C, B * d)).view(-1, B, d)
+        X, sums = _SlotSums.apply(X, torch.cat([beta.new_ones(M * C, 1), beta], dim=1))
+        q, Z = sums[0], sums[1:]
+        g = self.gate(q, facts)
+        residual = band_sums(X, g[None])[0]
+        if not len(Z):  # rank 0: no interaction
+            return residual
         return residual + band_sums(Z * self.p[:, None], (g @ A)[None])[0]
 
     def gate(self, q: Tensor, facts: Tensor) -> Tensor:
@@ -82,3 +86,25 @@ class SpectralFusion(nn.Module):
         M, C = self.w.shape
         kernel = torch.eye(M * C, device=A.device) + (A * self.p.mean(1)) @ beta.T
         return kernel.view(M, C, M, C)
+
+
+class _SlotSums(Function):
+    """X and W'X: sums over slots with the same weights at every node. The gradient of what is
+    computed from X later is added to in place, because a pass over X is what all this costs.
+
+    Shapes: X (S, B, d); W (S, R); result (S, B, d), (R, B, d).
+    """
+
+    @staticmethod
+    def forward(ctx, X, W):
+        ctx.save_for_backward(X, W)
+        return X.view_as(X), (W.T @ X.reshape(len(X), -1)).view(-1, *X.shape[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_X, grad_sums):
+        X, W = ctx.saved_tensors
+        flat = grad_sums.reshape(len(grad_sums), -1)
+        total = own(grad_X)
+        total.view(len(X), -1).addmm_(W, flat)
+        return total, X.reshape(len(X), -1) @ flat.T

@@ -6,6 +6,7 @@ from contract import ITEMS, USERS, ModelContract
 from torch.nn import functional as F
 
 from recbole_ssr.model.feature_signal import Propagation
+from recbole_ssr.model.ssr import Pairs
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 
 EVERYTHING = {"projection": "mlp", "train_features": True, "modality_preferences": True,
@@ -131,7 +132,9 @@ class TestSSR(ModelContract):
         full = model.fuse(*spectra)
         for x in full:
             x.retain_grad()
-        model.consistency(batch, *spectra, full).backward()
+        pairs = Pairs.of(batch)
+        user, item = spectra[0], spectra[1].tap(pairs.items)[1]
+        model.consistency(pairs, user, item, full).backward()
         assert full.user.grad is None and full.item.grad is None
         assert model.E_user.grad.abs().sum() > 0
 
@@ -140,8 +143,9 @@ class TestSSR(ModelContract):
         raw = self.batch(20)
         batch = model.batch(raw)
         user, item = model.spectra(batch.users, batch.items)
-        state = model.generator.get_state()
-        value = model.consistency(batch, user, item, model.fuse(user, item))
+        state, pairs = model.generator.get_state(), Pairs.of(batch)
+        assert torch.equal(pairs.items, torch.arange(len(batch.items)))
+        value = model.consistency(pairs, user, item, model.fuse(user, item))
         model.generator.set_state(state)
         masks = model._band_masks(user, item)
         masked, full = model.fuse(user, item, masks), model.fuse(user, item)

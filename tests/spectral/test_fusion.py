@@ -4,6 +4,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from recbole_ssr.spectral.fusion import SpectralFusion
+from recbole_ssr.spectral.slots import tap
 
 M, C, B, D, RANK, FACTS = 3, 2, 7, 5, 4, 2
 
@@ -62,6 +63,32 @@ def test_gradient_of_slots_and_parameters(fusion):
     small = slots[:, :, :2].clone().requires_grad_()
     facts = facts[:2]
     assert gradcheck(call, (small, *parameters.values()))
+
+
+def test_taps_and_sums_add_their_gradients_to_the_other_uses():
+    """The in-place accumulation against the same expression in torch's own operations."""
+    slots, facts = inputs()
+    rows, w = torch.tensor([4, 1, 2]), torch.randn(M, C, B, D, dtype=torch.float64)
+
+    def ours(x):
+        x, first = tap(x, rows)
+        x, second = tap(x, rows[:2])
+        return (x * w).sum() + first.square().sum() + second.exp().sum()
+
+    def plain(x):
+        first, second = (x.index_select(2, r) for r in (rows, rows[:2]))
+        return (x * w).sum() + first.square().sum() + second.exp().sum()
+
+    def expanded(x):  # the gradient of a sum is one number, expanded
+        x, first = tap(x, rows)
+        return x.sum() + first.square().sum()
+
+    x = slots.requires_grad_()
+    (got,), (expected,) = (torch.autograd.grad(f(x), x) for f in (ours, plain))
+    torch.testing.assert_close(got, expected)
+    assert gradcheck(ours, (x,)) and gradcheck(expanded, (x,))
+    (twice,) = torch.autograd.grad(ours(x) + ours(x), x)
+    torch.testing.assert_close(twice, 2 * expected)
 
 
 def test_it_starts_near_the_sum_of_the_bands():
