@@ -88,8 +88,8 @@ class _KeepingCollector(FullRankingCollector):
         return struct
 
 
-def recall_of_run(result) -> dict[str, tuple]:
-    """Rank once more with a run's best parameters; return recall@20 by user for both parts.
+def recall_of_run(result, cutoff: int = CUTOFFS[-1]) -> dict[str, tuple]:
+    """Rank once more with a run's best parameters; return recall by user for both parts.
 
     Raises RuntimeError where its mean is not what the run reported: then the run folder does not
     hold the parameters that were measured.
@@ -102,11 +102,11 @@ def recall_of_run(result) -> dict[str, tuple]:
     found = {}
     for part in PARTS:
         trainer.evaluate(getattr(experiment, part), load_best_model=False)
-        recall = recall_at(trainer.eval_collector.hits, CUTOFFS[-1])
-        mean, reported = recall.mean().item(), getattr(result, part)[_SELECTION]
+        recall = recall_at(trainer.eval_collector.hits, cutoff)
+        mean, reported = recall.mean().item(), getattr(result, part)[f"recall@{cutoff}"]
         if abs(mean - reported) > _TOLERANCE:
-            raise RuntimeError(f"{part} {_SELECTION} is {mean:.7f} by user but {reported:.7f} in "
-                               f"the result of {result.run}; the checkpoint is another model's")
+            raise RuntimeError(f"{part} recall@{cutoff} is {mean:.7f} by user but {reported:.7f} "
+                               f"in {result.run}; the checkpoint there is another model's")
         found[part] = trainer.eval_collector.users, recall
     return found
 

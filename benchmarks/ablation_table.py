@@ -18,7 +18,7 @@ _METRIC, _RANK_METRIC = "recall@20", "ndcg@20"
 _RESAMPLES, _BATCH, _TEST_SEED = 9999, 250, 0
 _NAME = 24  # longest name of a line that leaves the table within WIDTH
 _HEADER = ("line", "n", "valid R@20", "test R@20", "N@20", "ep", "s/ep", "MiB", "d valid, p")
-_WIDTHS = (_NAME, 1, 11, 11, 5, 3, 5, 5, 12)
+_WIDTHS = (_NAME, 1, 11, 11, 5, 3, 4, 5, 12)
 
 
 def rows_of(records: Sequence[Record], names: Sequence[str]) -> list[dict]:

@@ -55,8 +55,7 @@ SWEEPS: dict[str, dict] = {
     "user_weights": {"user_weights": True},
     "modality_preferences": {"modality_preferences": True},
     "item_graph_weight .3": {"item_graph_weight": 0.3},
-    "features l2": {"feature_scaling": "l2"},
-    "features standardised": {"feature_scaling": "standardise"},
+    **{f"features {x}": {"feature_scaling": x} for x in ("none", "l2", "standardise")},
     "embedding_size 128": {"embedding_size": 128},
     "sampling_power 0": {"sampling_power": 0},
     "candidates all": {"softmax_candidates": "all"},
@@ -95,10 +94,19 @@ def chosen(all_lines: dict[str, Line], only: list[str] | None) -> dict[str, Line
 
 
 def tasks_of(table: dict[str, Line], data: dict) -> list[Task]:
-    """Return all runs, first seeds first, so that an interrupted benchmark has every line once."""
+    """Return all runs, first seeds first, so that an interrupted benchmark has every line once.
+
+    A line whose settings all are those of an earlier one, as an option that is the default by now,
+    has no run of its own.
+    """
     most = max((line.seeds for line in table.values()), default=0)
-    return [task_of(name, line, DATASET, data, seed) for seed in range(1, most + 1)
-            for name, line in table.items() if seed <= line.seeds]
+    tasks: dict[str, Task] = {}
+    for seed in range(1, most + 1):
+        for name, line in table.items():
+            if seed <= line.seeds:
+                task = task_of(name, line, DATASET, data, seed)
+                tasks.setdefault(task.config_hash, task)
+    return list(tasks.values())
 
 
 def perform(table: dict[str, Line], tasks: list[Task], out: Path, jobs: int, execute) -> None:
