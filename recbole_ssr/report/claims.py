@@ -1,7 +1,11 @@
-"""The paper's claims about bands, decided by what one run measured."""
+"""The paper's claims about bands, decided by what one run measured.
+
+A cosine that is nan belongs to a band without modes: one large eigenspace may leave it empty.
+"""
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
 
 from recbole_ssr.report.diagnosis import Ablation, Agreement, Claim, Stability
@@ -24,9 +28,12 @@ def low_is_stable(bands: list[str], stability: Stability, agreement: Agreement) 
         return Claim(claim, criterion, "one band only", NOT_APPLICABLE)
     by_band = [mean(row) for row in stability.items]
     evidence = f"cosine before and after: {_list(bands, by_band)}"
+    if math.isnan(by_band[0]):
+        return Claim(claim, criterion, "the low band is empty", NOT_APPLICABLE)
     if _likeness(agreement) > _ONE_DIRECTION:
         evidence += f"; no wonder, as {_alike(agreement)}"
-    return Claim(claim, criterion, evidence, _verdict(by_band[0] > max(by_band[1:])))
+    others = max(_known(by_band[1:]), default=-1)
+    return Claim(claim, criterion, evidence, _verdict(by_band[0] > others))
 
 
 def mid_is_shared(bands: list[str], agreement: Agreement) -> Claim:
@@ -43,8 +50,10 @@ def mid_is_shared(bands: list[str], agreement: Agreement) -> Claim:
         return Claim(claim, criterion, evidence, NOT_APPLICABLE)
     excess = [pair_mean(same) - pair_mean(other)
               for same, other in zip(agreement.same_item, agreement.other_item)]
-    return Claim(claim, criterion, f"agreement beyond chance: {_list(bands, excess)}",
-                 _verdict(fmean(excess[1:-1]) > excess[0]))
+    evidence, mid = f"agreement beyond chance: {_list(bands, excess)}", mean(excess[1:-1])
+    if math.isnan(excess[0] + mid):
+        return Claim(claim, criterion, f"{evidence}; an empty band", NOT_APPLICABLE)
+    return Claim(claim, criterion, evidence, _verdict(mid > excess[0]))
 
 
 def high_is_discriminative_but_noisy(
@@ -64,7 +73,9 @@ def high_is_discriminative_but_noisy(
     variant = next(v for v in ablation.variants if v.name == f"without {bands[-1]}")
     change, error = variant.change["recall"], variant.error["recall"]
     by_band = [mean(row) for row in stability.items]
-    helps, noisy = change < -ERRORS * error, by_band[-1] < min(by_band[:-1])
+    if math.isnan(by_band[-1]):
+        return Claim(claim, criterion, "the high band is empty", NOT_APPLICABLE)
+    helps, noisy = change < -ERRORS * error, by_band[-1] < min(_known(by_band[:-1]), default=1)
     return Claim(
         claim, criterion,
         f"Recall@{k} without high: {change:+.4f}, standard error {error:.4f} "
@@ -122,8 +133,12 @@ def pair_mean(cosines: list[list[float | None]]) -> float:
 
 def mean(values: list[float | None]) -> float:
     """Mean of the values that were measured, nan without any."""
-    known = [v for v in values if v is not None and v == v]
-    return fmean(known) if known else float("nan")
+    known = _known(values)
+    return fmean(known) if known else math.nan
+
+
+def _known(values: list[float | None]) -> list[float]:
+    return [v for v in values if v is not None and not math.isnan(v)]
 
 
 def _variance(values: list[float]) -> float:
@@ -132,7 +147,8 @@ def _variance(values: list[float]) -> float:
 
 
 def _list(bands: list[str], values: list[float]) -> str:
-    return ", ".join(f"{band} {value:.3f}" for band, value in zip(bands, values))
+    return ", ".join(f"{band} {'empty' if math.isnan(value) else f'{value:.3f}'}"
+                     for band, value in zip(bands, values))
 
 
 def _verdict(holds: bool) -> str:

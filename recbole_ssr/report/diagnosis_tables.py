@@ -9,7 +9,6 @@ from rich.table import Table
 
 from recbole_ssr.report.diagnosis import Diagnosis
 
-WIDTH = 100
 _GAINS_AT = (0.0, 0.5, 1.0, 1.5, 2.0)  # eigenvalues to show a filter's gain at
 _STRONGEST = 4  # connections between slots to name per side
 _COLOURS = {"seen": "green", "not seen": "red", "not applicable": "dim"}
@@ -131,8 +130,8 @@ def ablation_table(diagnosis: Diagnosis) -> Table:
     if len(by_activity) < 2:
         by_activity = []  # one group is everyone
     table = _table(
-        f"What each part is worth ({diagnosis.part} part, {groups['all']['users']:,} users): change "
-        "against everything with its standard error; last, users by training interactions",
+        f"What each part is worth ({diagnosis.part} part, {groups['all']['users']:,} users): "
+        "change against everything with its standard error; last, users by training interactions",
         "", f"Recall\n@{k}", "change", f"NDCG\n@{k}", "change",
         *(f"Recall\n{name}\n({groups[name]['users']:,})" for name in by_activity))
     for n, variant in enumerate(ablation.variants):
