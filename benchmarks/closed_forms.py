@@ -29,6 +29,7 @@ import scipy.sparse as sp
 import torch
 from datasets import convert
 from protocol import Split, data_config, load_split, measure
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import svds
 from torch import Tensor
 
@@ -86,13 +87,46 @@ def normalised(R: sp.csr_matrix) -> sp.csr_matrix:
 
 def low_pass(R: sp.csr_matrix, modes: int) -> Callable[[Tensor], Tensor]:
     """Return the ideal low-pass filter of GF-CF on the k lowest modes of the items' graph."""
-    P = normalised(R)
-    v0 = np.random.default_rng(_SVD_SEED).standard_normal(min(P.shape))
-    _, _, Vt = svds(P, k=modes, v0=v0)
+    Vt = lowest_modes(normalised(R), modes)
     degree = np.asarray(R.sum(0)).ravel()
     X = (R @ sp.diags(_root(degree, -0.5)) @ Vt.T).astype(np.float32)
     Vt = (Vt * _root(degree, 0.5)).astype(np.float32)
     return lambda users: torch.from_numpy(X[users.numpy()] @ Vt)
+
+
+def lowest_modes(P: sp.csr_matrix, k: int) -> np.ndarray:
+    """Return the right singular vectors of the k largest singular values, (k, I).
+
+    Every connected component of the graph has the singular value 1 once. An iterative solver that
+    is given the whole graph finds some of these copies only, and which ones is up to rounding; so
+    each component is solved for itself. TikTok's graph has 120 of them.
+    """
+    n_users = P.shape[0]
+    label = connected_components(sp.bmat([[None, P], [P.T, None]]), directed=False)[1]
+    values, vectors = [], []
+    for component in np.unique(label[:n_users][P.getnnz(axis=1) > 0]):
+        rows, columns = (np.flatnonzero(side == component)
+                         for side in (label[:n_users], label[n_users:]))
+        s, Vt = _largest(P[rows][:, columns], k)
+        values.append(s)
+        vectors.append(sp.csr_matrix(Vt) @ _selection(columns, P.shape[1]))
+    order = np.argsort(-np.concatenate(values), kind="stable")[:k]
+    return sp.vstack(vectors).tocsr()[order].toarray()
+
+
+def _largest(block: sp.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest singular values and their right vectors, all of them of small blocks."""
+    smaller = min(block.shape)
+    if smaller <= k + 1:  # beyond what the iterative solver takes
+        return np.linalg.svd(block.toarray(), full_matrices=False)[1:]
+    v0 = np.random.default_rng(_SVD_SEED).standard_normal(smaller)
+    return svds(block, k=k, v0=v0)[1:]
+
+
+def _selection(columns: np.ndarray, n: int) -> sp.csr_matrix:
+    """Return the matrix that puts the columns of a block into their places of n."""
+    m = len(columns)
+    return sp.csr_matrix((np.ones(m), (np.arange(m), columns)), shape=(m, n))
 
 
 def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarray:

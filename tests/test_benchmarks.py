@@ -266,6 +266,19 @@ def test_closed_forms_equal_their_dense_formulas(scripts, split):
         fit(split, "x")
 
 
+def test_lowest_modes_holds_every_copy_of_a_repeated_singular_value(scripts):
+    """Thirty components of one pair each and one larger block: thirty-one times the value 1."""
+    rng = np.random.default_rng(1)
+    block = sp.csr_matrix((rng.random((60, 50)) < 0.2).astype(float))
+    R = sp.block_diag([sp.identity(30), block, sp.csr_matrix((3, 4))]).tocsr()
+    P = scripts["closed_forms"].normalised(R)
+    for k in (20, 31, 40):
+        Vt = scripts["closed_forms"].lowest_modes(P, k)
+        np.testing.assert_allclose(Vt @ Vt.T, np.eye(k), atol=1e-8)
+        s = np.linalg.svd(P.toarray(), compute_uv=False)[:k]
+        np.testing.assert_allclose(np.linalg.norm(P @ Vt.T, axis=0), s, atol=1e-8)
+
+
 @pytest.mark.parametrize("with_features", [True, False])
 def test_lightgcn_equals_its_dense_formula(scripts, split, with_features):
     module = scripts["lightgcn_features"]
