@@ -109,7 +109,7 @@ def _measured(experiment: Experiment, folder: Path, result: RunResult, part: str
     activity = model.graph["R"].crow_indices().diff().cpu()
     ablation = gate = weight = None
     if is_paper:
-        ablation = _ablation(experiment, folder, part, bands, activity)
+        ablation = _ablation(experiment, folder, part, bands, activity, slots)
         gate, weight = _gate(model, slots.user, activity)
     verdicts = [
         claims.low_is_stable(bands, stability, agreement),
@@ -234,9 +234,14 @@ class _Recorder:
 
 
 def _ablation(
-    experiment: Experiment, folder: Path, part: str, bands: list[str], activity: Tensor
+    experiment: Experiment, folder: Path, part: str, bands: list[str], activity: Tensor,
+    slots: Slots,
 ) -> Ablation:
-    """Evaluate the part with bands and modalities left out, by the run's own evaluator."""
+    """Evaluate the part with bands and modalities left out, by the run's own evaluator.
+
+    A variant that leaves nothing but zeros, the only band being empty, ranks nothing and is left
+    out.
+    """
     data = getattr(experiment, part)
     if not data:
         raise UserError(f"the run has no {part} part; diagnose the other with --part")
@@ -248,7 +253,10 @@ def _ablation(
     trainer.evaluator = recorder = _Recorder(trainer.evaluator)
     k = _cutoff(config)
     variants, full = [], None
+    filled = sum(side.abs().sum((2, 3)) for side in slots).cpu()
     for name, keep in _variants(bands, model.modalities):
+        if keep is not None and not (filled * keep).any():
+            continue
         model.use_embeddings(model.encode(keep))
         metrics = trainer.evaluate(data, load_best_model=False)
         if "rec.topk" not in recorder.data or "rec.users" not in recorder.data:

@@ -293,6 +293,19 @@ def check_recall(experiment, keep, variant):
     assert len(hits) == USERS and np.mean(hits) == pytest.approx(variant.metrics["recall@5"], 1e-5)
 
 
+def test_an_empty_band_has_no_figures_of_its_own(train):
+    # Most of the energy is in the one mode of lambda = 0, which then lies in the middle band.
+    diagnosis = diagnose(train(epochs=1, band_filter="exact").run, device="cpu")
+    assert np.all(np.array(diagnosis.energy["users"])[0] == 0)
+    assert np.isnan(np.array(diagnosis.agreement.same_item)[0]).all()
+    names = [v.name for v in diagnosis.ablation.variants]
+    assert "only low" not in names and "only mid" in names
+    without = diagnosis.ablation.variants[names.index("without low")]
+    assert without.change == {"recall": 0, "ndcg": 0}
+    assert diagnosis.claims[0].verdict == diagnosis.claims[1].verdict == "not applicable"
+    assert "empty" in diagnosis.claims[0].evidence
+
+
 def test_metrics_of_single_users_by_hand():
     topk = torch.tensor([[1, 0, 1, 4], [0, 1, 0, 1], [0, 0, 0, 2]])
     recall, ndcg = recall_and_ndcg(topk, 3)
@@ -363,7 +376,8 @@ def test_names_of_bands():
 
 
 @pytest.mark.parametrize("changes", [
-    {"n_bands": 1}, {"n_bands": 4, "band_filter": "chebyshev"}, {"modalities": ["image"]},
+    {"n_bands": 1}, {"n_bands": 4, "band_filter": "chebyshev"},
+    {"modalities": ["image"], "band_filter": "chebyshev"},
     {"n_bands": 2, "modalities": ["text"], "band_filter": "svd", "svd_modes": 5},
     {"n_bands": 3, "band_filter": "reference"},
 ], ids=str)  # fmt: skip

@@ -70,11 +70,11 @@ def high_is_discriminative_but_noisy(
         return Claim(claim, criterion, "one band only", NOT_APPLICABLE)
     if ablation is None:
         return Claim(claim, criterion.replace("@0", ""), "needs profile paper", NOT_APPLICABLE)
-    variant = next(v for v in ablation.variants if v.name == f"without {bands[-1]}")
-    change, error = variant.change["recall"], variant.error["recall"]
     by_band = [mean(row) for row in stability.items]
-    if math.isnan(by_band[-1]):
-        return Claim(claim, criterion, "the high band is empty", NOT_APPLICABLE)
+    variant = next((v for v in ablation.variants if v.name == f"without {bands[-1]}"), None)
+    if variant is None or math.isnan(by_band[-1]):
+        return Claim(claim, criterion, "the high band or all others are empty", NOT_APPLICABLE)
+    change, error = variant.change["recall"], variant.error["recall"]
     helps, noisy = change < -ERRORS * error, by_band[-1] < min(_known(by_band[:-1]), default=1)
     return Claim(
         claim, criterion,

@@ -94,7 +94,7 @@ def draw_spectrum(diagnosis: Diagnosis) -> Figure:
 def draw_mixing(diagnosis: Diagnosis) -> Figure:
     """Heat maps of the CP operator for both sides."""
     n = len(diagnosis.slots)
-    size = 2.2 + 0.42 * n
+    size = max(2.2 + 0.42 * n, 3.8)
     figure = _figure(2 * size + 1, size + 0.6, "Mixing: how much of every band of every modality "
                      "(column) reaches every other (row)", diagnosis)
     # Near the identity the diagonal would leave no colour for the rest.
@@ -105,15 +105,15 @@ def draw_mixing(diagnosis: Diagnosis) -> Figure:
         image = _heat_map(axis, mixing.matrix, 0, reach, written=n <= 12)
         axis.set_xticks(range(n), diagnosis.slots, rotation=90)
         axis.set_yticks(range(n), diagnosis.slots)
-        axis.set(title=f"{side}: {mixing.shares['stays']:.0%} of the weights stay where they are",
+        axis.set(title=f"{side}: {mixing.shares['stays']:.0%} stay where they are",
                  xlabel="from band and modality", ylabel="to band and modality")
         axis.title.set_fontsize("medium")
         C = len(diagnosis.modalities)
         for border in np.arange(C, n, C) - 0.5:
             axis.axhline(border, color="0.3", linewidth=0.8)
             axis.axvline(border, color="0.3", linewidth=0.8)
-    figure.colorbar(image, ax=axes, shrink=0.7, extend="max",
-                    label="weight (the identity has 1 on the diagonal, else 0)")
+    figure.colorbar(image, ax=axes, shrink=0.8, extend="max",
+                    label="weight (no mixing: 1 on the diagonal)")
     return figure
 
 
@@ -162,6 +162,7 @@ def draw_agreement(diagnosis: Diagnosis) -> Figure:
     axis.set_xticks(at, diagnosis.bands)
     axis.set(xlabel="band", ylabel="mean cosine\n(1: same direction, 0: unrelated)")
     axis.margins(y=0.1)
+    axis.set_xlim(-0.5, len(at) - 0.5)  # an empty band keeps its place
     handles, labels = axis.get_legend_handles_labels()
     bars_first = sorted(zip(labels, handles), key=lambda pair: pair[0] == _OTHER_ITEMS)
     labels, handles = zip(*bars_first)
