@@ -48,8 +48,9 @@ class Record(NamedTuple):
 
 
 def path_of(out: Path, variant: str, seed: int) -> Path:
-    """Return the json file of a run; distinct variants have distinct files."""
-    name = re.sub(r"[^\w.+=-]+", "_", variant)
+    """Return the json file of a run."""
+    # A file whose name starts with a dash would pass for an option of shell commands.
+    name = re.sub(r"[^\w.+=-]+", "_", re.sub("^- ", "without ", variant))
     return out / f"{name}.seed{seed}.json"
 
 

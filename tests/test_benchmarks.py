@@ -99,6 +99,8 @@ def test_every_variant_builds_a_model_and_names_fit_the_table(scripts, tiny):
             experiment = prepare(build_config("SSR", "tiny", config_dict=settings))
             batch = next(iter(experiment.train))
             assert torch.isfinite(sum(experiment.model.calculate_loss(batch)))
+    paths = {scripts["records"].path_of(Path(), name, 1) for name in ablation.lines(3)}
+    assert len(paths) == len(ablation.lines(3))
     # Only an option that became the default may equal another line.
     assert all("default" in names for names in hashes.values() if len(names) > 1)
 

@@ -86,7 +86,7 @@ def test_settings_log_and_losses_of_a_run(tiny):
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     assert settings["model"] == "SSR" and settings["epochs"] == 4
     assert build_config(config_files=[folder / "config.yaml"])["learning_rate"] == 0.01
-    parts = ["bce", "consistency", "alignment", "regulariser"]
+    parts = ["ranking", "consistency", "alignment", "l2"]
     assert all(list(record["loss"]) == parts for record in result.history)
     log = (folder / "run.log").read_text()
     assert "epoch 3" in log and str(result.history[2]["valid"]["recall@5"]) in log
@@ -136,7 +136,7 @@ def test_the_best_epoch_is_the_one_that_is_tested(tiny):
 
 
 def test_early_stopping_counts_evaluations_without_improvement(tiny):
-    result = train(tiny, epochs=60, stopping_step=2, learning_rate=0.05)
+    result = train(tiny, profile="reference", epochs=60, stopping_step=2, learning_rate=0.05)
     assert result.best_epoch + 1 < result.epochs < 60
     later = [r["valid"]["recall@5"] for r in result.history[result.best_epoch + 1:]]
     assert len(later) == 3 and max(later) < result.valid["recall@5"]
@@ -362,7 +362,7 @@ def test_a_loss_that_diverges_is_explained(tiny, monkeypatch):
 
     def diverge(self, batch):
         losses = original(self, batch)
-        return losses._replace(bce=losses.bce * float("nan"))
+        return losses._replace(ranking=losses.ranking * float("nan"))
 
     monkeypatch.setattr(SSR, "calculate_loss", diverge)
     with pytest.raises(UserError, match="loss became nan.*learning_rate"):

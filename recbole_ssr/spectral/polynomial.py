@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -89,13 +91,31 @@ class ChebyshevBank(PolynomialBank):
         degree = self.coefficients.shape[1] - 1
         mu = moments(self.graph, sketch(signal), max(_FIT_PRODUCTS, degree))
         distribution = energy_distribution(mu)
-        theta = equal_energy_borders(distribution, self.n_bands)
+        theta = resolvable(equal_energy_borders(distribution, self.n_bands), degree)
         if self.method == "jackson":
             steps = jackson_steps(theta, degree)
         else:
             steps = least_squares_steps(theta, degree, distribution)
         self.coefficients.copy_(telescope(steps))
         self.borders.copy_(1 + theta.cos())
+
+
+def resolvable(theta: Tensor, degree: int) -> Tensor:
+    r"""Move borders apart, and away from both ends, to what polynomials of a degree can tell apart.
+
+    That is :math:`\pi / (K + 1)` in theta. Signals with much of their energy at lambda = 0, such as
+    features that share a mean, put a border so close to it that no polynomial separates the two
+    sides, or several borders at one place, which makes the band between them a sliver.
+
+    Shapes: theta (M - 1,) descending, and the result.
+    """
+    step = math.pi / max(degree + 1, len(theta) + 1)
+    out = theta.clone()
+    for m in range(len(out)):
+        out[m] = min(out[m], (out[m - 1] if m else math.pi) - step)
+    for m in reversed(range(len(out))):
+        out[m] = max(out[m], (out[m + 1] if m + 1 < len(out) else 0) + step)
+    return out
 
 
 def white_noise(graph) -> Nodes:

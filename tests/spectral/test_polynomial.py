@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from bank_contract import (
@@ -11,9 +13,10 @@ from bank_contract import (
 )
 from test_exact import as_scipy
 
+from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.spectral.bands import reference_bank
 from recbole_ssr.spectral.exact import ExactBank, exact_factors
-from recbole_ssr.spectral.polynomial import ChebyshevBank, ReferenceBank
+from recbole_ssr.spectral.polynomial import ChebyshevBank, ReferenceBank, resolvable
 
 
 class TestReferenceBank(BankContract):
@@ -137,3 +140,29 @@ def test_an_unknown_method_is_refused():
 def test_the_reference_bank_says_which_degree_it_needs():
     with pytest.raises(ValueError, match="cheb_degree 2 is too low for n_bands 3"):
         ReferenceBank(random_graph(), 3, 2)
+
+
+def test_borders_move_apart_to_what_the_degree_resolves():
+    step = math.pi / 9
+    fine = torch.tensor([2.5, 1.2], dtype=torch.float64)
+    assert torch.equal(resolvable(fine, 8), fine)
+    stuck = torch.tensor([math.pi, math.pi - 1e-3, 0.0], dtype=torch.float64)
+    expected = torch.tensor([math.pi - step, math.pi - 2 * step, step], dtype=torch.float64)
+    torch.testing.assert_close(resolvable(stuck, 8), expected)
+    # More borders than the degree resolves share the interval out evenly.
+    many = resolvable(torch.zeros(5, dtype=torch.float64), 2)
+    torch.testing.assert_close(many.diff(), torch.full((4,), -math.pi / 6, dtype=torch.float64))
+
+
+def test_a_signal_of_one_frequency_leaves_no_band_a_sliver():
+    """All energy at lambda = 0: the low band's filter still passes it, the others' do not."""
+    generator = torch.Generator().manual_seed(0)
+    users = torch.randint(60, (600,), generator=generator)
+    items = torch.randint(40, (600,), generator=generator)
+    graph = BipartiteGraph(users, items, 60, 40)
+    ones = graph["R"].to_dense() > 0
+    smooth = tuple(ones.sum(d, keepdim=True).float().sqrt().reshape(-1, 1) for d in (1, 0))
+    bank = ChebyshevBank(graph, 3, 8)
+    bank.fit(smooth)
+    low, mid, high = bank.response(torch.tensor([0.0]))[:, 0].tolist()
+    assert low > 0.9 and abs(mid) < 0.1 and abs(high) < 0.1
