@@ -63,7 +63,10 @@ class Spectrum(NamedTuple):
     weights: Tensor | None
 
     def tap(self, rows: Tensor) -> tuple[Spectrum, Spectrum]:
-        """Return itself, to be used from here on, and its part on some nodes. Shapes: rows (B',)."""
+        """Return itself, to be used from here on, and its part on some nodes.
+
+        Shapes: rows (B',).
+        """
         slots, part = tap(self.slots, rows)
         weights = None if self.weights is None else self.weights.index_select(0, rows)
         return self._replace(slots=slots), Spectrum(part, self.facts.index_select(0, rows), weights)

@@ -36,6 +36,7 @@ from recbole_ssr.spectral.chebyshev import band_rows, propagate_sum
 from recbole_ssr.spectral.masking import band_mask
 from recbole_ssr.spectral.operator import BandOperator
 
+
 class SSRLoss(NamedTuple):
     """Weighted parts of the loss; their sum is what training minimises."""
 

@@ -26,9 +26,10 @@ from torch.nn import functional as F
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.losses import bce_ranking
 from recbole_ssr.nn.normalise import unit_rows
-from recbole_ssr.nn.softmax import log_denominators
+from recbole_ssr.nn.softmax import log_denominators, log_sums
 
 CANDIDATES = ("train", "all")
+_LARGEST_EXPONENT = 60.0  # exp(60) is far from float32's limit, and exp(-60) is nothing beside 1
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,9 @@ def _sampled_softmax(
         n = len(item_degree) - 1
     else:
         n = item_degree.count_nonzero()
-    offset = (drawn * (n / drawn.sum().clamp(min=1))).log()
-    anchor, own = user.index_select(0, batch.user), torch.zeros_like(offset)
-    return _softmax_of_columns(anchor, item, batch.positive, offset, own, objective.temperature)
+    weight = drawn * (n / drawn.sum().clamp(min=1))
+    rows = weight.nonzero().squeeze(1)
+    return _softmax_of_few(objective, user, item, batch, rows, weight, torch.ones_like(weight))
 
 
 def _in_batch_softmax(
@@ -156,30 +157,42 @@ def _in_batch_softmax(
     An item occurs in proportion to its degree, whose log is taken off its scores, its own
     included (Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019).
     """
-    rows, positive = torch.unique(batch.positive, return_inverse=True)
-    degree = item_degree.index_select(0, batch.items.index_select(0, rows)).clamp(min=1).to(item)
-    occurrences = torch.bincount(positive, minlength=len(rows)).to(item)
-    return _softmax_of_columns(
-        user.index_select(0, batch.user), item.index_select(0, rows), positive,
-        (occurrences / degree).log(), -degree.log(), objective.temperature,
+    degree = item_degree.index_select(0, batch.items).clamp(min=1).to(item)
+    occurrences = torch.bincount(batch.positive, minlength=len(item)).to(item)
+    rows = occurrences.nonzero().squeeze(1)
+    return _softmax_of_few(
+        objective, user, item, batch, rows, occurrences / degree, degree.reciprocal()
     )
 
 
-def _softmax_of_columns(
-    anchor: Tensor, item: Tensor, positive: Tensor, offset: Tensor, own: Tensor, temperature: float
+def _softmax_of_few(
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch, rows: Tensor, weight: Tensor,
+    own: Tensor,
 ) -> Tensor:
-    """Softmax of each interaction over the rows of `item`, with an offset on every row's scores.
+    r"""Softmax of each interaction over some rows of `item`, each counted with a weight.
 
-    The column of the interaction's own positive has the offset `own` instead: it stands there as
-    the positive alone, and its other occurrences (accidental hits) are gone.
+    An interaction's own positive counts `own` instead: it stands there as the positive alone, and
+    its other occurrences (accidental hits) are gone. With the sum :math:`\exp a_u` of a user over
+    the rows, which its interactions share, the denominator of one is
 
-    Shapes: anchor (B, D); item (Bi, D); positive (B,) rows of item; offset, own (Bi,), -inf for
-    no candidate; result ().
+    .. math:: \exp a_u + (o_i - w_i) \exp(s_i / \tau)
+
+    Shapes: rows (R,) the rows of item with a weight above 0; weight, own (Bi,); result ().
     """
-    offsets = offset.expand(len(positive), -1).scatter(
-        1, positive[:, None], own.index_select(0, positive)[:, None]
+    tau = objective.temperature
+    a = log_sums(user, item.index_select(0, rows), weight.index_select(0, rows), tau)
+    positive = _scores(user.index_select(0, batch.user), item, batch.positive) / tau
+    a = a.index_select(0, batch.user)
+    own, weight = (x.index_select(0, batch.positive) for x in (own, weight))
+    # Where there is nothing but the positive itself a is -inf, and rounding may pass -1.
+    a_safe = a.clamp(min=torch.finfo(a.dtype).min / 4)
+    change = (own - weight) * (positive - a_safe).clamp(max=_LARGEST_EXPONENT).exp()
+    denominator = torch.where(
+        positive - a_safe < _LARGEST_EXPONENT,
+        a_safe + torch.log1p(change.clamp(min=-1 + torch.finfo(a.dtype).eps)),
+        positive + own.log(),  # the positive outweighs everything else beyond float32
     )
-    return F.cross_entropy(torch.addmm(offsets, anchor, item.T, alpha=1 / temperature), positive)
+    return (denominator - positive - own.log()).mean()
 
 
 def _scores(anchor: Tensor, item: Tensor, position: Tensor) -> Tensor:

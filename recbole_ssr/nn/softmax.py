@@ -1,4 +1,4 @@
-"""Log-sum-exp of scores over all items, without the matrix of scores."""
+"""Log-sum-exp of scores: over all items without the matrix of scores, over a few at once."""
 
 from __future__ import annotations
 
@@ -65,3 +65,36 @@ class _LogDenominators(Function):
     def backward(ctx, grad):
         to_user, to_item = ctx.saved_tensors
         return grad * to_user, grad * to_item, None, None, None, None, None
+
+
+def log_sums(user: Tensor, item: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    r"""Log of every user's weighted sum of exponentials over a few items.
+
+    .. math:: a_u = \log \sum_j w_j \exp(\langle u, j \rangle / \tau)
+
+    Shapes: user (U, D); item (I, D); weight (I,) at least 0; result (U,).
+    """
+    return _LogSums.apply(user, item, weight, temperature)
+
+
+class _LogSums(Function):
+    """One matrix of scores, overwritten by its exponentials and kept as shares for the gradient."""
+
+    @staticmethod
+    def forward(ctx, user, item, weight, temperature):
+        E = torch.addmm(weight.log(), user, item.T, alpha=1 / temperature)
+        # A row without any candidate has the sum 0; its shares are 0 as well.
+        shift = E.amax(1).clamp(min=torch.finfo(E.dtype).min)
+        F.threshold_(E.sub_(shift[:, None]), _LOWEST_EXPONENT, -torch.inf)
+        Z = E.exp_().sum(1)
+        E.div_(Z.clamp(min=torch.finfo(E.dtype).tiny)[:, None] * temperature)
+        ctx.save_for_backward(user, item, E)
+        return Z.log() + shift
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        user, item, share = ctx.saved_tensors
+        return (
+            grad[:, None] * (share @ item), share.T @ (grad[:, None] * user), None, None,
+        )

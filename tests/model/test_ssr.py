@@ -5,6 +5,7 @@ import torch
 from contract import ITEMS, USERS, ModelContract
 from torch.nn import functional as F
 
+from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import Propagation
 from recbole_ssr.model.ssr import Pairs
 from recbole_ssr.model.ssr_reference import ReferenceSSR
@@ -250,16 +251,8 @@ class TestSSRWithEverything(ModelContract):
 
 
 def test_item_smoothing_takes_the_neighbours_share():
-    class Mean:
-        def __getitem__(self, name):
-            return torch.full((3, 3), 1 / 3).to_sparse_csr()
-
-    class Graph:
-        n_users = 2
-
-        def add_product(self, out, x, alpha=1.0, beta=1.0):
-            return out
-
+    mean = torch.full((3, 3), 1 / 3).to_sparse_csr()
+    graph = BipartiteGraph(torch.tensor([0, 1]), torch.tensor([1, 2]), 2, 3)
     item = torch.randn(3, 4)
-    _, smoothed = Propagation(Graph(), 0, Mean(), 0.25)(torch.zeros(2, 4), item)
+    _, smoothed = Propagation(graph, 0, {"T": mean, "Tt": mean}, 0.25)(torch.zeros(2, 4), item)
     torch.testing.assert_close(smoothed, 0.75 * item + 0.25 * item.mean(0))
