@@ -110,5 +110,7 @@ def _help(console: Console) -> None:
     console.print(USAGE, markup=False)
     properties = files("recbole_ssr.properties")
     console.print(f"Models of this package: {', '.join(MODELS)}\n", markup=False)
-    for name in ("overall.yaml", *(f"model/{model}.yaml" for model in MODELS)):
-        console.print((properties / name).read_text(), markup=False, soft_wrap=True)
+    models = properties / "model"
+    of_models = sorted(f.name for f in models.iterdir() if f.name.split(".")[0] in MODELS)
+    for file in (properties / "overall.yaml", *(models / name for name in of_models)):
+        console.print(file.read_text(), markup=False, soft_wrap=True)

@@ -1,0 +1,62 @@
+"""Profiles of a model: one yaml each, between the model's defaults and the dataset's."""
+
+import pytest
+from recbole.config import Config
+
+from recbole_ssr.config import build_config, resolved
+from recbole_ssr.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """A dataset that exists, so that no embedded one has to be built."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "shop").mkdir()
+    (root / "shop" / "shop.inter").write_text("user_id:token\titem_id:token\nu\ti\n")
+    return {"dataset": "shop", "config_dict": {"data_path": str(root)}}
+
+
+def test_the_papers_profile_is_the_default(settings):
+    config = build_config("SSR", **settings)
+    assert config["profile"] == "paper" and config["objective"] != "bce"
+    named = build_config("SSR", **settings, flags={"profile": "paper"})
+    assert resolved(named) == resolved(config)
+
+
+def test_a_profile_lies_over_the_models_defaults_and_under_the_users_settings(settings, tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("profile: reference\nn_bands: 4\n")
+    config = build_config("SSR", **settings, config_files=[file], flags={"mask_rate": 0.3})
+    assert (config["objective"], config["gate_scale"], config["sampling_power"]) == ("bce", 0.1, 0)
+    assert (config["n_bands"], config["mask_rate"]) == (4, 0.3)
+    assert config["embedding_size"] == build_config("SSR", **settings)["embedding_size"]
+
+
+def test_the_settings_of_a_run_are_a_config_file_of_the_same_profile(settings, tmp_path):
+    import yaml
+
+    config = build_config("SSR", **settings, flags={"profile": "reference"})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved(config)))
+    again = build_config(config_files=[tmp_path / "config.yaml"])
+    assert resolved(again) == resolved(config)
+
+
+def test_stock_recbole_knows_profiles(settings):
+    config = Config("SSR", "shop", config_dict={**settings["config_dict"], "profile": "reference"})
+    assert config["gate_scale"] == 0.1 and config["objective"] == "bce"
+
+
+def test_a_profile_that_does_not_exist_is_refused_with_the_nearest(settings):
+    with pytest.raises(UserError, match="no profile 'refrence'. Did you mean 'reference'.*paper"):
+        build_config("SSR", **settings, flags={"profile": "refrence"})
+
+
+@pytest.mark.parametrize("key, value, told", [
+    ("mask_rate", 1.0, "below 1"), ("modality_dropout", 1.5, "between 0 and 1"),
+    ("consistency", "prediction", "Did you mean 'predictions'"), ("n_bands", 0, "at least 1"),
+    ("mask_scope", "nodes", "Did you mean 'node'"), ("ranking_temperature", 0.0, "positive"),
+    ("projection", "linar", "Did you mean 'linear'"), ("sampling_power", -1.0, "at least 0"),
+])
+def test_settings_outside_their_range_are_refused(settings, key, value, told):
+    with pytest.raises(UserError, match=told):
+        build_config("SSR", **settings, flags={key: value})
