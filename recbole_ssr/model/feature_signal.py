@@ -67,8 +67,10 @@ class FeatureSignal(nn.Module):
         self.frozen = projection == "linear" and not trainable and not preferences
         self.n_users = n_users
         present = present[:, None].float()
+        # Centred, which only moves the bias: what all items share would fill the lowest band.
+        centre = (matrix * present).sum(0) / present.sum().clamp(min=1)
         # The column of ones carries the bias through every linear step.
-        F = torch.cat([matrix * present, present], dim=1)
+        F = torch.cat([(matrix - centre) * present, present], dim=1)
         if trainable:
             self.F, self.present = nn.Parameter(F[:, :-1].clone()), Constants(ones=present)
         else:

@@ -5,11 +5,14 @@ A node has M x C slots: its band m of modality c, each of d channels. One side o
 .. math::
     F_{mck} &= B_{mck} + \sum_{\rho=1}^{r} a_{m\rho}\, u_{c\rho}\, p_{k\rho}
                \sum_{n,c'} b_{n\rho}\, e_{c'\rho}\, B_{nc'k} \\
-    g_{mc} &= w_{mc} + \tanh \mathrm{MLP}([\hat q; z])_{mc}, \qquad q = \sum_{m,c} B_{mc} \\
+    g_{mc} &= 1 + \nu\, w_{mc} + \tanh \mathrm{MLP}([\hat q; z])_{mc}, \qquad
+        q = \sum_{m,c} B_{mc} \\
     agg &= \sum_{m,c} g_{mc}\, F_{mc}
 
 a CP operator of rank r over band x modality x channel with a residual, and a gate that sees the
-direction of the unfiltered signal q and facts z about the node (its degree, its modalities).
+direction of the unfiltered signal q and facts z about the node (its degree, its modalities). The
+factor :math:`\nu` lets Adam, whose steps have one size for all parameters, move the gate's common
+part that many times faster than embeddings: an epoch of a small dataset has few steps.
 
 The operator's columns are not normalised and the gate is not rescaled by the norm of the ungated
 sum: either would cancel the decomposition, as it does in the authors' release (operator.py). F is
@@ -29,7 +32,7 @@ from recbole_ssr.spectral.operator import band_sums
 from recbole_ssr.spectral.slots import own
 
 _CP_STD = 0.5  # of the four small factors: the operator starts as the identity plus about 0.1
-_GATE_STD = 0.01  # the gate starts as w at every node, to about 1 %
+_GATE_STD = 0.01  # the gate starts as 1 at every node, to about 1 %
 
 
 class SpectralFusion(nn.Module):
@@ -40,13 +43,14 @@ class SpectralFusion(nn.Module):
     """
 
     def __init__(self, n_bands: int, n_modalities: int, width: int, rank: int, hidden: int,
-                 n_facts: int):
+                 n_facts: int, speed: float = 1.0):
         super().__init__()
+        self.speed = speed
         M, C = n_bands, n_modalities
         self.a, self.b = (nn.Parameter(_CP_STD * torch.randn(M, rank)) for _ in range(2))
         self.u, self.e = (nn.Parameter(_CP_STD * torch.randn(C, rank)) for _ in range(2))
         self.p = nn.Parameter(torch.ones(rank, width))
-        self.w = nn.Parameter(torch.ones(M, C))
+        self.w = nn.Parameter(torch.zeros(M, C))
         self.mlp = nn.Sequential(
             nn.Linear(width + n_facts, hidden), nn.ReLU(), nn.Linear(hidden, M * C)
         )
@@ -71,7 +75,8 @@ class SpectralFusion(nn.Module):
     def gate(self, q: Tensor, facts: Tensor) -> Tensor:
         """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""
         direction = nn.functional.normalize(q, dim=1)
-        return self.w.flatten() + torch.tanh(self.mlp(torch.cat([direction, facts], dim=1)))
+        by_node = torch.tanh(self.mlp(torch.cat([direction, facts], dim=1)))
+        return 1 + self.speed * self.w.flatten() + by_node
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A and beta, the CP factors of a slot as output and as input (M * C, r)."""

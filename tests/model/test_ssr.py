@@ -21,7 +21,7 @@ class TestSSR(ModelContract):
     # Inner products: the loss of a softmax over cosines has a floor far above zero. Polynomials:
     # almost all energy of the checkerboard is in two eigenspaces, so exact bands would be empty.
     settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.01,
-                "contrast_nodes": 0, "band_filter": "chebyshev"}
+                "contrast_nodes": 0, "band_filter": "chebyshev", "gate_speed": 1.0}
 
     def trained(self, **changes):
         model = self.build(**changes)

@@ -13,7 +13,7 @@ def literal(op, slots, facts):
     """The equations with every F_mc and every rank written out."""
     q = F.normalize(slots.sum((0, 1)), dim=1)
     hidden = torch.relu(op.mlp[0](torch.cat([q, facts], dim=1)))
-    gate = op.w + torch.tanh(op.mlp[2](hidden)).view(-1, M, C)
+    gate = 1 + op.speed * op.w + torch.tanh(op.mlp[2](hidden)).view(-1, M, C)
     total = 0
     for m in range(M):
         for c in range(C):
@@ -29,7 +29,7 @@ def literal(op, slots, facts):
 @pytest.fixture
 def fusion():
     torch.manual_seed(3)
-    op = SpectralFusion(M, C, D, RANK, hidden=6, n_facts=FACTS).double()
+    op = SpectralFusion(M, C, D, RANK, hidden=6, n_facts=FACTS, speed=3.0).double()
     for p in op.parameters():
         torch.nn.init.normal_(p, std=0.6)
     return op
@@ -114,7 +114,7 @@ def test_the_mixing_matrix_is_what_a_constant_gate_applies():
     op = SpectralFusion(M, C, D, RANK, 6, FACTS).double()
     torch.nn.init.zeros_(op.mlp[2].weight)  # gate = w everywhere; p is 1 in every channel
     slots, facts = inputs()
-    expected = torch.einsum("mcnk,nkbd,mc->bd", op.mixing(), slots, op.w)
+    expected = torch.einsum("mcnk,nkbd,mc->bd", op.mixing(), slots, 1 + op.w)
     torch.testing.assert_close(op(slots, facts), expected)
 
 
