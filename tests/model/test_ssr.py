@@ -20,7 +20,7 @@ class TestSSR(ModelContract):
     overfit_loss = "ranking"
     # Inner products: the loss of a softmax over cosines has a floor far above zero. Polynomials:
     # almost all energy of the checkerboard is in two eigenspaces, so exact bands would be empty.
-    settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.01,
+    settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.001,
                 "contrast_nodes": 0, "band_filter": "chebyshev", "gate_speed": 1.0}
 
     def trained(self, **changes):
@@ -90,7 +90,7 @@ class TestSSR(ModelContract):
             keep = torch.ones(3, 3)
             keep[m] = 0
             without = model.encode(keep)
-            assert (without.user @ without.item.T - scores).norm() > 0.01 * scores.norm()
+            assert (without.user @ without.item.T - scores).norm() > 1e-3 * scores.norm()
 
     def test_without_operator_and_gate_it_is_lightgcn_with_linear_features(self):
         model = self.build(operator_rank=0).eval()
