@@ -113,4 +113,10 @@ def sort_out(out: Path, tasks: Iterable[Task]) -> tuple[list[Record], list[Task]
             records.append(record)
             if record.error:
                 missing.append(task)
+    # The hash covers settings, not code.
+    commits = sorted({record.versions.get("commit", "unknown") for record in records
+                      if not record.error})
+    if len(commits) > 1:
+        notes.append(f"the runs are of several commits: {', '.join(commits)}; delete those whose "
+                     "code has changed since")
     return records, missing, notes

@@ -181,6 +181,14 @@ def test_runs_of_other_settings_do_not_count_and_this_is_said(fake):
     assert fake.calls == [("c", 1)]
 
 
+def test_runs_of_several_commits_are_pointed_out(fake, scripts):
+    fake.go()
+    path = fake.out / "c.seed1.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "versions": {"commit": "abc1234"}}))
+    assert "several commits: abc1234, unknown" in fake.go()[0]
+
+
 def test_a_failure_is_recorded_tried_again_and_stops_nothing(fake, scripts):
     fake.broken = {"a/b"}
     fake.go()
