@@ -181,7 +181,7 @@ def test_runs_of_other_settings_do_not_count_and_this_is_said(fake):
     assert fake.calls == [("c", 1)]
 
 
-def test_runs_of_several_commits_are_pointed_out(fake, scripts):
+def test_runs_of_several_commits_are_pointed_out(fake):
     fake.go()
     path = fake.out / "c.seed1.json"
     content = json.loads(path.read_text())
