@@ -134,7 +134,7 @@ class SSR(MultimodalRecommender):
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
         self.constants = Constants(**self._facts(features))
         settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
-                    config["gate_speed"])
+                    config["gate_gains"], config["gate_speed"])
         self.user_fusion, self.item_fusion = (SpectralFusion(*settings) for _ in range(2))
         self.register_load_state_dict_post_hook(lambda module, _: module._drop_bands())
         self.fit_bands()

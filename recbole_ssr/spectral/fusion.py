@@ -5,13 +5,14 @@ A node has M x C slots: its band m of modality c, each of d channels. One side o
 .. math::
     F_{mck} &= B_{mck} + \sum_{\rho=1}^{r} a_{m\rho}\, u_{c\rho}\, p_{k\rho}
                \sum_{n,c'} b_{n\rho}\, e_{c'\rho}\, B_{nc'k} \\
-    g_{mc} &= 1 + \nu\, w_{mc} + \tanh \mathrm{MLP}([\hat q; z])_{mc}, \qquad
+    g_{mc} &= \gamma_m + \nu\, w_{mc} + \tanh \mathrm{MLP}([\hat q; z])_{mc}, \qquad
         q = \sum_{m,c} B_{mc} \\
     agg &= \sum_{m,c} g_{mc}\, F_{mc}
 
 a CP operator of rank r over band x modality x channel with a residual, and a gate that sees the
 direction of the unfiltered signal q and facts z about the node (its degree, its modalities). The
-factor :math:`\nu` lets Adam, whose steps have one size for all parameters, move the gate's common
+initial gains :math:`\gamma` of the bands are settings: training data alone favour what they have
+seen, and which band generalises is known to validation only. The factor :math:`\nu` lets Adam, whose steps have one size for all parameters, move the gate's common
 part that many times faster than embeddings: an epoch of a small dataset has few steps.
 
 The operator's columns are not normalised and the gate is not rescaled by the norm of the ungated
@@ -23,16 +24,20 @@ never built, because :math:`\sum_{mc} g_{mc} F_{mc} = \sum_{mc} g_{mc} B_{mc} + 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from recbole_ssr.constants import Constants
 from recbole_ssr.spectral.operator import band_sums
 from recbole_ssr.spectral.slots import own
 
 _CP_STD = 0.5  # of the four small factors: the operator starts as the identity plus about 0.1
-_GATE_STD = 0.01  # the gate starts as 1 at every node, to about 1 %
+_GATE_STD = 0.01  # the gate starts as its gains at every node, to about 1 %
 
 
 class SpectralFusion(nn.Module):
@@ -43,9 +48,10 @@ class SpectralFusion(nn.Module):
     """
 
     def __init__(self, n_bands: int, n_modalities: int, width: int, rank: int, hidden: int,
-                 n_facts: int, speed: float = 1.0):
+                 n_facts: int, gains: Sequence[float] = (1.0,), speed: float = 1.0):
         super().__init__()
         self.speed = speed
+        self.constants = Constants(gains=band_gains(gains, n_bands))
         M, C = n_bands, n_modalities
         self.a, self.b = (nn.Parameter(_CP_STD * torch.randn(M, rank)) for _ in range(2))
         self.u, self.e = (nn.Parameter(_CP_STD * torch.randn(C, rank)) for _ in range(2))
@@ -76,7 +82,8 @@ class SpectralFusion(nn.Module):
         """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""
         direction = nn.functional.normalize(q, dim=1)
         by_node = torch.tanh(self.mlp(torch.cat([direction, facts], dim=1)))
-        return 1 + self.speed * self.w.flatten() + by_node
+        common = self.constants["gains"][:, None] + self.speed * self.w
+        return common.flatten() + by_node
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A and beta, the CP factors of a slot as output and as input (M * C, r)."""
@@ -91,6 +98,15 @@ class SpectralFusion(nn.Module):
         M, C = self.w.shape
         kernel = torch.eye(M * C, device=A.device) + (A * self.p.mean(1)) @ beta.T
         return kernel.view(M, C, M, C)
+
+
+def band_gains(gains: Sequence[float], n_bands: int) -> Tensor:
+    """Interpolate gains given from the lowest to the highest band to any number of bands.
+
+    Shapes: result (M,).
+    """
+    at = np.linspace(0, 1, n_bands) if n_bands > 1 else [0.5]
+    return torch.tensor(np.interp(at, np.linspace(0, 1, len(gains)), gains)).float()
 
 
 class _SlotSums(Function):

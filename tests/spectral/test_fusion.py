@@ -3,7 +3,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
-from recbole_ssr.spectral.fusion import SpectralFusion
+from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.slots import tap
 
 M, C, B, D, RANK, FACTS = 3, 2, 7, 5, 4, 2
@@ -13,7 +13,7 @@ def literal(op, slots, facts):
     """The equations with every F_mc and every rank written out."""
     q = F.normalize(slots.sum((0, 1)), dim=1)
     hidden = torch.relu(op.mlp[0](torch.cat([q, facts], dim=1)))
-    gate = 1 + op.speed * op.w + torch.tanh(op.mlp[2](hidden)).view(-1, M, C)
+    gate = op.constants["gains"][:, None] + op.speed * op.w + torch.tanh(op.mlp[2](hidden)).view(-1, M, C)
     total = 0
     for m in range(M):
         for c in range(C):
@@ -29,7 +29,8 @@ def literal(op, slots, facts):
 @pytest.fixture
 def fusion():
     torch.manual_seed(3)
-    op = SpectralFusion(M, C, D, RANK, hidden=6, n_facts=FACTS, speed=3.0).double()
+    op = SpectralFusion(M, C, D, RANK, hidden=6, n_facts=FACTS, gains=(0.5, 2.0),
+                        speed=3.0).double()
     for p in op.parameters():
         torch.nn.init.normal_(p, std=0.6)
     return op
@@ -114,8 +115,15 @@ def test_the_mixing_matrix_is_what_a_constant_gate_applies():
     op = SpectralFusion(M, C, D, RANK, 6, FACTS).double()
     torch.nn.init.zeros_(op.mlp[2].weight)  # gate = w everywhere; p is 1 in every channel
     slots, facts = inputs()
-    expected = torch.einsum("mcnk,nkbd,mc->bd", op.mixing(), slots, 1 + op.w)
+    expected = torch.einsum("mcnk,nkbd,mc->bd", op.mixing(), slots, torch.tensor([1.0, 1.0, 1.0])[:, None] + op.w)
     torch.testing.assert_close(op(slots, facts), expected)
+
+
+def test_gains_are_interpolated_to_the_number_of_bands():
+    for bands, expected in ((1, [2.0]), (2, [0.5, 1.0]), (3, [0.5, 2.0, 1.0]),
+                            (5, [0.5, 1.25, 2.0, 1.5, 1.0])):
+        assert band_gains([0.5, 2, 1], bands).tolist() == expected
+    assert band_gains([3], 4).tolist() == [3.0] * 4
 
 
 @pytest.mark.parametrize("bands, modalities", [(1, 1), (1, 3), (5, 1)])
