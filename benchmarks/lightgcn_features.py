@@ -35,15 +35,15 @@ from recbole_ssr.train.sampling import balanced
 
 DEFAULTS = {
     "features": True,          # one linear layer per modality, or ids only
-    "objective": "cosine_softmax",
+    "objective": "sampled_softmax",
     "ranking_temperature": 0.2,
     "softmax_candidates": "train",
     "sampling_power": 0.5,     # interactions drawn with weight degree(user)^-a; 0: each once
     "n_layers": 3,
-    "embedding_size": 64,
-    "init_std": None,          # of the ids; None is Xavier's uniform, as RecBole's LightGCN
+    "embedding_size": 128,
+    "init_std": 1e-3,          # of the ids; None is Xavier's uniform, as RecBole's LightGCN
     "l2_weight": 1e-4,         # of half the squared norm of the batch's ids, per interaction
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "epochs": 300,
     "stopping_step": 20,       # evaluations without a better recall@20 on validation
 }

@@ -259,7 +259,7 @@ def _check_range(given: str, key: str, value: object) -> None:
     if key in _CHOICES and value not in _CHOICES[key]:
         raise UserError(f"{given} must be one of {', '.join(_CHOICES[key])}."
                         f"{nearest(value, _CHOICES[key])}")
-    if key == "gate_gains":
+    if key in ("gate_gains", "inference_gains"):
         gains = value if isinstance(value, list) else []
         if not gains or any(type(g) not in (int, float) or not math.isfinite(g) for g in gains):
             raise UserError(f"{given} must be a list of numbers, for instance [0.5, 2, 1].")

@@ -37,7 +37,7 @@ from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
 from recbole_ssr.spectral.chebyshev import Nodes
-from recbole_ssr.spectral.fusion import SpectralFusion
+from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
 from recbole_ssr.spectral.slots import tap
 
@@ -132,7 +132,9 @@ class SSR(MultimodalRecommender):
             for c in features.modalities
         )
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
-        self.constants = Constants(**self._facts(features))
+        self.constants = Constants(
+            **self._facts(features), inference_gains=band_gains(config["inference_gains"], M)
+        )
         settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
                     config["gate_gains"], config["gate_speed"])
         self.user_fusion, self.item_fusion = (SpectralFusion(*settings) for _ in range(2))
@@ -227,9 +229,15 @@ class SSR(MultimodalRecommender):
         ))
 
     def encode(self, keep: Tensor | None = None) -> Embeddings:
-        """Embed all nodes; with `keep` (M, C) or (1, C) of 0 and 1, from these slots only."""
-        keep = None if keep is None else (keep[None].to(self.E_user),) * 2
-        user, item = self.fuse(*self.spectra(), keep)
+        """Embed all nodes; with `keep` (M, C) or (1, C) of 0 and 1, from these slots only.
+
+        Bands are weighted by `inference_gains`. In training an interaction is part of the graph
+        that predicts it, in evaluation never, so that training overrates the bands which tell
+        neighbours from others; what to take back is known to validation alone.
+        """
+        gains = self.constants["inference_gains"][:, None]
+        factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
+        user, item = self.fuse(*self.spectra(), (factors, factors))
         # The cosine ranks a user's items: the user's own norm does not matter.
         return Embeddings(user, unit_rows(item) if self.objective.cosine else item)
 

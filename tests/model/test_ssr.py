@@ -21,7 +21,7 @@ class TestSSR(ModelContract):
     # Inner products: the loss of a softmax over cosines has a floor far above zero. Polynomials:
     # almost all energy of the checkerboard is in two eigenspaces, so exact bands would be empty.
     settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.001,
-                "contrast_nodes": 0, "band_filter": "chebyshev", "gate_speed": 1.0}
+                "contrast_nodes": 0, "band_filter": "chebyshev", "inference_gains": [1]}
 
     def trained(self, **changes):
         model = self.build(**changes)
@@ -107,6 +107,15 @@ class TestSSR(ModelContract):
         X = torch.cat([model.E_user, model.E_item + H])
         expected = sum(torch.linalg.matrix_power(A, power) @ X for power in range(3)) / 3
         torch.testing.assert_close(torch.cat(model.encode(keep)), expected, rtol=1e-4, atol=1e-5)
+
+    def test_inference_gains_weigh_the_bands_in_evaluation_alone(self):
+        plain, weighted = self.build(), self.build(inference_gains=[0, 1, 0.5])
+        batch = self.batch()
+        for a, b in zip(*(m.train().calculate_loss(batch) for m in (plain, weighted))):
+            assert torch.equal(a, b)
+        keep = torch.tensor([0, 1, 0.5])[:, None].expand(3, 3)
+        for a, b in zip(weighted.eval().encode(), plain.eval().encode(keep)):
+            torch.testing.assert_close(a, b)
 
     def test_user_weights_are_a_softmax_times_the_number_of_modalities(self):
         model = self.build(user_weights=True)
