@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
@@ -25,6 +24,7 @@ from recbole.utils import ModelType, get_model
 from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import ConfigLoader, as_type_of, read_config_file
+from recbole_ssr.ranges import check_range
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -43,18 +43,6 @@ _SUBKEYS = {
     "eval_args": ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
-_CHOICES = {
-    "feature_fill": ("zero", "mean", "error"),
-    "feature_scaling": ("none", "l2", "standardise"),
-    "projection": ("linear", "mlp"),
-    "mask_scope": ("node", "global"),
-    "consistency": ("predictions", "distributions", "representations"),
-}
-_MINIMUM = {"epochs": 1, "train_batch_size": 1, "embedding_size": 1, "eval_users_per_step": 1,
-            "stopping_step": 0, "n_bands": 1, "feature_components": 0, "operator_rank": 0,
-            "gate_hidden_size": 1, "init_std": 0, "contrast_nodes": 0, "contrast_weight": 0,
-            "consistency_weight": 0, "l2_weight": 0, "sampling_power": 0, "knn_k": 1}
-_PROBABILITIES = ("modality_dropout", "item_graph_weight")
 # RecBole's yamls give these a text, but it also takes a null, a number or a list.
 _UNTYPED = ("gpu_id", "additional_feat_suffix", "entity_kg_num_interval", "user_inter_num_interval",
             "item_inter_num_interval", "relation_kg_num_interval")
@@ -224,7 +212,7 @@ class PluginConfig(Config):
         if key in self.internal_config_dict and not free:
             default, loose = self.internal_config_dict[key], key in self._loose
             value = as_type_of(default, value, self._given(key, value), loose)
-        _check_range(self._given(key, value), key, value)
+        check_range(self._given(key, value), key, value)
         return value
 
     def _set_default_parameters(self):
@@ -253,28 +241,6 @@ def _merge(weaker: Mapping, stronger: Mapping) -> dict:
         if isinstance(weaker.get(key), dict) and isinstance(stronger.get(key), dict):
             merged[key] = {**weaker[key], **stronger[key]}
     return merged
-
-
-def _check_range(given: str, key: str, value: object) -> None:
-    if key in _CHOICES and value not in _CHOICES[key]:
-        raise UserError(f"{given} must be one of {', '.join(_CHOICES[key])}."
-                        f"{nearest(value, _CHOICES[key])}")
-    if key in ("gate_gains", "inference_gains"):
-        gains = value if isinstance(value, list) else []
-        if not gains or any(type(g) not in (int, float) or not math.isfinite(g) for g in gains):
-            raise UserError(f"{given} must be a list of numbers, for instance [0.5, 2, 1].")
-    if not isinstance(value, (int, float)):
-        return
-    if key in _MINIMUM and not value >= _MINIMUM[key]:
-        raise UserError(f"{given} must be at least {_MINIMUM[key]}.")
-    if key in _PROBABILITIES and not 0 <= value <= 1:
-        raise UserError(f"{given} must lie between 0 and 1.")
-    if key == "mask_rate" and not 0 <= value < 1:
-        raise UserError(f"{given} must be at least 0 and below 1, so that some band survives.")
-    if key in ("temperature", "ranking_temperature") and not value > 0:
-        raise UserError(f"{given} must be a positive number, for instance 0.2.")
-    if key == "learning_rate" and not (value > 0 and math.isfinite(value)):
-        raise UserError(f"{given} must be a positive number, for instance 0.001.")
 
 
 def _check_metrics(final: dict, given) -> None:

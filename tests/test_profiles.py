@@ -29,7 +29,7 @@ def test_a_profile_lies_over_the_models_defaults_and_under_the_users_settings(se
     config = build_config("SSR", **settings, config_files=[file], flags={"mask_rate": 0.3})
     assert (config["objective"], config["gate_scale"], config["sampling_power"]) == ("bce", 0.1, 0)
     assert (config["n_bands"], config["mask_rate"]) == (4, 0.3)
-    assert config["embedding_size"] == build_config("SSR", **settings)["embedding_size"]
+    assert config["init_std"] == build_config("SSR", **settings)["init_std"]
 
 
 def test_the_settings_of_a_run_are_a_config_file_of_the_same_profile(settings, tmp_path):

@@ -13,7 +13,8 @@ def literal(op, slots, facts):
     """The equations with every F_mc and every rank written out."""
     q = F.normalize(slots.sum((0, 1)), dim=1)
     hidden = torch.relu(op.mlp[0](torch.cat([q, facts], dim=1)))
-    gate = op.constants["gains"][:, None] + op.speed * op.w + torch.tanh(op.mlp[2](hidden)).view(-1, M, C)
+    common = op.constants["gains"][:, None] + op.speed * op.w
+    gate = common + torch.tanh(op.mlp[2](hidden)).view(-1, M, C)
     total = 0
     for m in range(M):
         for c in range(C):
@@ -115,7 +116,7 @@ def test_the_mixing_matrix_is_what_a_constant_gate_applies():
     op = SpectralFusion(M, C, D, RANK, 6, FACTS).double()
     torch.nn.init.zeros_(op.mlp[2].weight)  # gate = w everywhere; p is 1 in every channel
     slots, facts = inputs()
-    expected = torch.einsum("mcnk,nkbd,mc->bd", op.mixing(), slots, torch.tensor([1.0, 1.0, 1.0])[:, None] + op.w)
+    expected = torch.einsum("mcnk,nkbd,mc->bd", op.mixing(), slots, 1 + op.w)
     torch.testing.assert_close(op(slots, facts), expected)
 
 
