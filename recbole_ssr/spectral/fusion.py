@@ -11,8 +11,8 @@ A node has M x C slots: its band m of modality c, each of d channels. One side o
 
 a CP operator of rank r over band x modality x channel with a residual, and a gate that sees the
 direction of the unfiltered signal q and facts z about the node (its degree, its modalities). The
-initial gains :math:`\gamma` of the bands are settings. The factor :math:`\nu` lets Adam, whose steps
-have one size for all parameters, move the gate's common part that many times faster than
+gains :math:`\gamma` of the bands at the start are settings. The factor :math:`\nu` lets Adam, whose
+steps have one size for all parameters, move the gate's common part that many times faster than
 embeddings: an epoch of a small dataset has few steps.
 
 The operator's columns are not normalised and the gate is not rescaled by the norm of the ungated
