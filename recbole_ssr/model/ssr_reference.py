@@ -61,6 +61,9 @@ class ReferenceSSR(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        if self.objective.name != "bce":
+            raise UserError(f"profile reference trains objective bce only, not "
+                            f"{self.objective.name}; choose it with profile paper")
         self.width = d = config["embedding_size"]
         self.n_layers, self.mask_rate = config["n_layers"], config["mask_rate"]
         self.temperature, self.contrast_nodes = config["temperature"], config["contrast_nodes"]

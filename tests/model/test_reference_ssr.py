@@ -88,6 +88,10 @@ class TestReferenceSSR(ModelContract):
         with pytest.raises(UserError, match=message):
             self.build(knn_weights=weights)
 
+    def test_another_objective_is_refused(self):
+        with pytest.raises(UserError, match="bce only, not bpr"):
+            self.build(objective="bpr")
+
     def test_a_filter_bank_that_cannot_be_built_is_the_users_error(self):
         with pytest.raises(UserError, match="at least 5"):
             self.build(n_bands=6, cheb_degree=4)
