@@ -39,10 +39,10 @@ def write_features(
 
     Raises UserError for whatever `load_item_features` would refuse to read back.
     """
-    npy, names = _paths(folder, modality)
+    npy, names = feature_paths(folder, modality)
     matrix, tokens = np.asarray(matrix), [str(token) for token in tokens]
     _check_shape(matrix, npy)
-    _check_tokens(tokens, len(matrix), npy, names)
+    check_tokens(tokens, len(matrix), npy, names)
     _check_finite(matrix, tokens, npy)
     npy.parent.mkdir(parents=True, exist_ok=True)
     unique = uuid.uuid4().hex
@@ -178,7 +178,7 @@ class _Source:
 
     def open(self) -> np.ndarray:
         """Return the mapped matrix (n_rows, dim) after a check that the files are those hashed."""
-        npy, names = _paths(self.folder, self.modality)
+        npy, names = feature_paths(self.folder, self.modality)
         if _digest(npy, names) != self.digest:
             raise UserError(
                 f"{npy} or {names.name} changed since the dataset was built: its rows may belong "
@@ -188,7 +188,7 @@ class _Source:
 
 
 def _load_source(folder, modality: str, found: tuple, items: list[str], fill: str) -> _Source:
-    npy, names = _paths(folder, modality)
+    npy, names = feature_paths(folder, modality)
     if modality not in found:
         raise UserError(
             f"modalities names {modality!r}, but {npy} does not exist; the folder holds "
@@ -203,7 +203,7 @@ def _load_source(folder, modality: str, found: tuple, items: list[str], fill: st
     stored = _open_matrix(npy)
     tokens = _read_tokens(names)
     _check_shape(stored, npy)
-    _check_tokens(tokens, len(stored), npy, names)
+    check_tokens(tokens, len(stored), npy, names)
     _check_finite(stored, tokens, npy)
 
     row_of = {token: row for row, token in enumerate(tokens)}
@@ -232,7 +232,8 @@ def _check_overlap(rows: np.ndarray, items, tokens, names: Path, fill: str) -> N
         )
 
 
-def _paths(folder, modality: str) -> tuple[Path, Path]:
+def feature_paths(folder, modality: str) -> tuple[Path, Path]:
+    """Return the .npy and .tokens files of a modality; UserError if its name cannot be a file's."""
     if not isinstance(modality, str) or not re.fullmatch(r"\w[\w.\-]*", modality):
         raise UserError(
             f"The modality name {modality!r} is no file name. Use letters, digits, '_', '-', '.'."
@@ -273,7 +274,8 @@ def _check_shape(matrix: np.ndarray, npy: Path) -> None:
         raise UserError(f"{npy} has the shape {matrix.shape}. Save items x features, none empty.")
 
 
-def _check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> None:
+def check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> None:
+    """Raise UserError unless there is one distinct, printable token per row."""
     if len(tokens) != n_rows:
         raise UserError(
             f"{names} has {len(tokens):,} tokens, but {npy.name} has {n_rows:,} rows. Write one "
@@ -293,14 +295,18 @@ def _check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> Non
             )
 
 
+def non_finite(rows: np.ndarray) -> tuple[int, int] | None:
+    """Return row and column of the first value that is no finite float32, as models receive it."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(rows.astype(np.float32))
+    return None if finite.all() else tuple(np.argwhere(~finite)[0].tolist())
+
+
 def _check_finite(matrix: np.ndarray, tokens: list[str], npy: Path) -> None:
     for block in _blocks(*matrix.shape):
-        # Judged as float32, because that is what models receive.
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(matrix[block].astype(np.float32))
-        if not finite.all():
-            offset, column = np.argwhere(~finite)[0]
-            row = block.start + int(offset)
+        found = non_finite(matrix[block])
+        if found is not None:
+            row, column = block.start + found[0], found[1]
             raise UserError(
                 f"{npy}: row {row} (item {tokens[row]!r}) has {matrix[row, column]} in column "
                 f"{column}, which is no finite float32. Correct the row, or leave the item out of "

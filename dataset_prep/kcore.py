@@ -1,0 +1,46 @@
+"""The k-core: users and items with at least k interactions each, to a fixed point."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recbole_ssr.dataset_prep.interactions import Interactions
+from recbole_ssr.errors import UserError
+
+
+def k_core(interactions: Interactions, k: int) -> Interactions:
+    """Drop users and items of fewer than `k` interactions until none is left to drop.
+
+    The result is the largest such subset and does not depend on the order of removal. k of 0 or 1
+    keeps everything. Raises UserError if nothing is left.
+    """
+    kept = np.arange(len(interactions))
+    users, items = interactions.users, interactions.items
+    while True:
+        of_user = np.bincount(users[kept], minlength=interactions.n_users)
+        of_item = np.bincount(items[kept], minlength=interactions.n_items)
+        enough = (of_user[users[kept]] >= k) & (of_item[items[kept]] >= k)
+        if enough.all():
+            break
+        kept = kept[enough]
+    if len(kept) == 0:
+        raise UserError(
+            f"No interaction is left of {len(interactions):,}: no set of users and items has at "
+            f"least {k} interactions each. Lower min_interactions."
+        )
+    return interactions.select(kept)
+
+
+def without_repeats(interactions: Interactions, same_time: bool = False) -> Interactions:
+    """Keep the first of the rows that name the same user and item (and, if asked, time)."""
+    pairs = interactions.pairs()
+    if same_time and interactions.timestamps is not None:
+        order = np.lexsort((interactions.timestamps, pairs))
+        keys = np.stack([pairs[order], interactions.timestamps[order]])
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (np.diff(keys, axis=1) != 0).any(axis=0)
+        # lexsort is stable, so that the first of equal rows is the first of the source.
+        rows = np.sort(order[first])
+    else:
+        rows = np.sort(np.unique(pairs, return_index=True)[1])
+    return interactions if len(rows) == len(interactions) else interactions.select(rows)

@@ -1,0 +1,199 @@
+"""A prepared dataset: its folder, its manifest, and how it comes into being whole or not at all.
+
+```
+<data_path>/<name>/<name>.inter            user_id:token item_id:token [rating timestamp] x_label
+<data_path>/<name>/<name>.yaml             settings of every run on it
+<data_path>/<name>/features/<modality>.*   item features
+<data_path>/<name>/manifest.json           sizes and hashes of all files, sources, recipe, split
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+import recbole_ssr
+from recbole_ssr.dataset_prep.interactions import Interactions
+from recbole_ssr.errors import UserError
+
+MANIFEST = "manifest.json"
+PARTS = ("train", "valid", "test")
+_CHUNK = 16 * 2**20
+
+
+class Draft:
+    """A dataset in the making; a context manager whose `finish` moves it to its place.
+
+    Everything is written into a hidden folder beside the place. Whatever ends the block before
+    `finish` leaves no trace, and an existing dataset of the name stays as it was until then.
+
+    Raises UserError for a name that is no file name, a folder that is in the way (unless
+    `overwrite`), and a place that cannot be written.
+    """
+
+    def __init__(self, data_path: str | Path, name: str, overwrite: bool = False):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.\-]*", name):
+            raise UserError(f"The dataset name {name!r} is no file name. Use letters, digits, '_', "
+                            "'-' and '.', and start with a letter or digit.")
+        self.name, self.place = name, Path(data_path, name)
+        self.folder = self.place.with_name(f".{name}-{uuid.uuid4().hex[:8]}.draft")
+        self.about: dict[str, object] = {}
+        self._overwrite = overwrite
+        if self.place.exists() and not overwrite:
+            raise UserError(f"{self.place} exists. Choose another --name, or replace it with "
+                            "--overwrite.")
+
+    def __enter__(self) -> Draft:
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"{self.folder.parent} cannot be written ({error}). Choose another "
+                            "--data_path.") from error
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, UserError):
+            raise UserError(f"{self.place} could not be prepared ({error}). Check the disk's space "
+                            "and permissions; nothing half-made was left.") from error
+
+    @property
+    def features(self) -> Path:
+        """The folder that receives the item features."""
+        return self.folder / "features"
+
+    def add_interactions(self, interactions: Interactions) -> None:
+        """Write the .inter file; the labels of the split must be set."""
+        columns = {"user_id:token": interactions.user_tokens[interactions.users],
+                   "item_id:token": interactions.item_tokens[interactions.items]}
+        for name, values in (("rating", interactions.ratings),
+                             ("timestamp", interactions.timestamps),
+                             ("x_label", interactions.labels)):
+            if values is not None:
+                columns[f"{name}:float"] = values
+        _check_tokens(interactions)
+        pd.DataFrame(columns).to_csv(self.folder / f"{self.name}.inter", sep="\t", index=False,
+                                     quoting=3, float_format="%g", lineterminator="\n")
+        counts = np.bincount(interactions.labels, minlength=3).tolist()
+        self.about |= {"users": interactions.n_users, "items": interactions.n_items,
+                       "interactions": len(interactions), **dict(zip(PARTS, counts))}
+
+    def finish(self, settings: dict[str, tuple[object, str]]) -> Path:
+        """Write settings, key -> (value, comment), and manifest; move the folder; return it."""
+        (self.folder / f"{self.name}.yaml").write_text(_yaml(self.name, settings),
+                                                       encoding="utf-8")
+        files = {str(path.relative_to(self.folder)): {"bytes": path.stat().st_size,
+                                                      "sha256": sha256_of(path)}
+                 for path in sorted(self.folder.rglob("*")) if path.is_file()}
+        manifest = {"name": self.name, **self.about, "files": files,
+                    "made_by": f"recbole_ssr {recbole_ssr.__version__}",
+                    "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
+        (self.folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        self._move()
+        return self.place
+
+    def _move(self) -> None:
+        old = self.folder.with_suffix(".old")
+        try:
+            if self.place.exists():
+                if not self._overwrite:
+                    raise UserError(f"{self.place} was made by another process in the meantime.")
+                os.replace(self.place, old)
+            os.replace(self.folder, self.place)
+        except OSError:
+            if old.exists() and not self.place.exists():
+                os.replace(old, self.place)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_manifest(folder: str | Path) -> dict | None:
+    """Return the manifest of a prepared dataset; None where the folder has none.
+
+    Raises UserError for a manifest that cannot be read.
+    """
+    path = Path(folder, MANIFEST)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Prepare the dataset again with "
+                        "--overwrite.") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise UserError(f"{path} is no manifest of a prepared dataset. Prepare it again with "
+                        "--overwrite.")
+    return manifest
+
+
+def damaged_files(folder: str | Path, manifest: dict) -> list[str]:
+    """Return what differs from the manifest, one line a file; empty where all is as it was made."""
+    found = []
+    for name, wanted in manifest["files"].items():
+        path = Path(folder, name)
+        if not path.is_file():
+            found.append(f"{name} is missing")
+        elif path.stat().st_size != wanted["bytes"]:
+            found.append(f"{name} has {path.stat().st_size:,} bytes, not {wanted['bytes']:,}")
+        elif sha256_of(path) != wanted["sha256"]:
+            found.append(f"{name} has other contents")
+    return found
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the sha256 (hex) of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def source_of(path: str | Path, url: str | None = None) -> dict[str, object]:
+    """Describe a raw file for the manifest: name, size, hash and where it came from."""
+    path = Path(path)
+    about = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    return about | ({"url": url} if url else {})
+
+
+def split_hash(interactions: Interactions) -> str:
+    """Return a sha256 (hex) of the (user, item) tokens of each part, whatever the rows' order."""
+    pairs = pd.DataFrame({"label": interactions.labels,
+                          "user": interactions.user_tokens[interactions.users],
+                          "item": interactions.item_tokens[interactions.items]})
+    pairs = pairs.sort_values(["label", "user", "item"], kind="stable")
+    digest = hashlib.sha256()
+    for start in range(0, len(pairs), 2**20):
+        block = pairs.iloc[start : start + 2**20]
+        digest.update(block.to_csv(sep="\t", header=False, index=False, quoting=3,
+                                   lineterminator="\n").encode())
+    return digest.hexdigest()
+
+
+def _check_tokens(interactions: Interactions) -> None:
+    for kind, tokens in (("user", interactions.user_tokens), ("item", interactions.item_tokens)):
+        for token in tokens:
+            if not token or token != token.strip() or any(c in token for c in "\t\n\r"):
+                raise UserError(f"The {kind} id {token!r} is blank or has tabs, line breaks or outer "
+                                "blanks, which an .inter file cannot hold. Rename it.")
+
+
+def _yaml(name: str, settings: dict[str, tuple[object, str]]) -> str:
+    lines = [f"# Settings of every run on {name}, as it was prepared. Config files and flags win."]
+    for key, (value, comment) in settings.items():
+        text = yaml.safe_dump({key: value}, default_flow_style=None, allow_unicode=True,
+                              width=1000).strip()
+        lines.append(f"{text}  # {comment}" if "\n" not in text else f"# {comment}\n{text}")
+    return "\n".join(lines) + "\n"
