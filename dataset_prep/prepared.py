@@ -24,6 +24,7 @@ import pandas as pd
 import yaml
 
 import recbole_ssr
+from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.errors import UserError
 
@@ -47,7 +48,7 @@ class Draft:
             raise UserError(f"The dataset name {name!r} is no file name. Use letters, digits, '_', "
                             "'-' and '.', and start with a letter or digit.")
         self.name, self.place = name, Path(data_path, name)
-        self.folder = self.place.with_name(f".{name}-{uuid.uuid4().hex[:8]}.draft")
+        self.folder = self.place.with_name(f".{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}.draft")
         self.about: dict[str, object] = {}
         self._overwrite = overwrite
         if self.place.exists() and not overwrite:
@@ -57,6 +58,9 @@ class Draft:
     def __enter__(self) -> Draft:
         try:
             self.folder.mkdir(parents=True)
+            for draft in self.folder.parent.glob(f".{self.name}-*.draft"):
+                if _is_abandoned(draft):
+                    shutil.rmtree(draft, ignore_errors=True)
         except OSError as error:
             raise UserError(f"{self.folder.parent} cannot be written ({error}). Choose another "
                             "--data_path.") from error
@@ -168,26 +172,32 @@ def source_of(path: str | Path, url: str | None = None) -> dict[str, object]:
     return about | ({"url": url} if url else {})
 
 
-def split_hash(interactions: Interactions) -> str:
-    """Return a sha256 (hex) of the (user, item) tokens of each part, whatever the rows' order."""
-    pairs = pd.DataFrame({"label": interactions.labels,
-                          "user": interactions.user_tokens[interactions.users],
-                          "item": interactions.item_tokens[interactions.items]})
-    pairs = pairs.sort_values(["label", "user", "item"], kind="stable")
-    digest = hashlib.sha256()
-    for start in range(0, len(pairs), 2**20):
-        block = pairs.iloc[start : start + 2**20]
-        digest.update(block.to_csv(sep="\t", header=False, index=False, quoting=3,
-                                   lineterminator="\n").encode())
-    return digest.hexdigest()
+def split_hash_of(interactions: Interactions) -> str:
+    """Return the hash of the split, equal to the split_fingerprint of a run's results."""
+    rows = [interactions.labels == label for label in range(len(PARTS))]
+    return split_hash([interactions.users[part] for part in rows],
+                      [interactions.items[part] for part in rows],
+                      interactions.user_tokens, interactions.item_tokens)
+
+
+def _is_abandoned(draft: Path) -> bool:
+    """Tell whether the process that wrote a draft was killed."""
+    number = draft.name.removesuffix(".draft").split("-")[-2]
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError, OverflowError):
+        return False
+    return False
 
 
 def _check_tokens(interactions: Interactions) -> None:
     for kind, tokens in (("user", interactions.user_tokens), ("item", interactions.item_tokens)):
         for token in tokens:
-            if not token or token != token.strip() or any(c in token for c in "\t\n\r"):
-                raise UserError(f"The {kind} id {token!r} is blank or has tabs, line breaks or outer "
-                                "blanks, which an .inter file cannot hold. Rename it.")
+            if not token or token != token.strip() or any(c in token for c in '\t\n\r"'):
+                raise UserError(f"The {kind} id {token!r} is blank or has quotes, tabs, line breaks or "
+                                "outer blanks, which an .inter file cannot hold. Rename it.")
 
 
 def _yaml(name: str, settings: dict[str, tuple[object, str]]) -> str:

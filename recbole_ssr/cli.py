@@ -5,26 +5,42 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.flags import parse_flags
+from recbole_ssr.errors import MissingDataset, UserError, nearest
+from recbole_ssr.flags import parse_flags, read_config_file
+from recbole_ssr.runs import log_to_terminal
+
+if TYPE_CHECKING:
+    from recbole_ssr.result import RunResult
 
 USAGE = """\
 usage: recbole-ssr [--model=NAME] [--dataset=NAME] [--config_files FILE ...] [--KEY=VALUE ...]
+       recbole-ssr prepare NAME | --from=LAYOUT PATH --name=NAME | --interactions=FILE --name=NAME
+       recbole-ssr data [NAME] [--out=FOLDER]
        recbole-ssr diagnose RUN_FOLDER [--part=valid] [--out=FOLDER] [--device=auto]
 
 Trains a recommender with RecBole, selects on validation, tests once. Without arguments: SSR on the
 embedded ml-100k.
 
   --model=SSR             a model of this package, or any general model of RecBole (LightGCN, BPR)
-  --dataset=ml-100k       a folder below data_path with NAME.inter and features/<modality>.npy
+  --dataset=ml-100k       a folder below data_path with NAME.inter and features/<modality>.npy;
+                          amazon-sports and its like are downloaded and prepared where missing
+  --no-download           take raw files that are there, download none
   --config_files a.yaml   settings in files; later files win, flags win over files
   --resume=runs/<run>     continue an interrupted run
   --device=auto           auto, cpu, cuda or cuda:N
   --KEY=VALUE             any setting, parsed as YAML: --epochs=50 --topk="[5, 20]" --n_bands 4
   --help                  this text, and the models and settings of the package
+
+`prepare` makes a dataset: amazon-<Category> from the public files, a folder that others published,
+or your own tables, texts, pictures and vectors. `recbole-ssr prepare --help` lists its options.
+
+`data` reports on a dataset as a run sees it: sizes, degrees, split, cold items, coverage and norms
+of the modalities, and what is wrong with it. It leaves dataset.json and dataset.png in the
+dataset's folder, or in --out.
 
 `diagnose` shows what a finished SSR run does with its bands and modalities: where their energy
 lies, how they are mixed and gated, what each is worth, and which claims of the paper hold here.
@@ -39,11 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return the exit status (0 done, 2 user's mistake, 130 interrupted)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    command = COMMANDS.get(argv[0]) if argv else None
     if any(word in ("--help", "-h") for word in argv):
-        _help(console)
+        if command is _prepare:
+            from recbole_ssr.dataset_prep.command import help_text
+
+            console.print(help_text(), markup=False)
+        else:
+            _help(console)
         return 0
     try:
-        command = COMMANDS.get(argv[0]) if argv else None
         return command(argv[1:], console) if command else _run(argv, console)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -57,19 +78,83 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str], console: Console) -> int:
-    from recbole_ssr.quick_start import run
     from recbole_ssr.report.tables import result_table
     from recbole_ssr.result import earlier_results
 
     flags = parse_flags(argv)
     files = flags.pop("config_files", [])
-    result = run(config_files=files, flags=flags)
+    result = _run_or_prepare(files, flags)
     earlier = earlier_results(os.path.dirname(result.run), result)
     console.print(result_table([result, *earlier]))
     if earlier:
         console.print("The first row is this run; the others are the newest of their model here.")
     console.print(f"Run folder: {result.run} (curve.png, metrics.json, best.pth, run.log)",
                   soft_wrap=True)
+    return 0
+
+
+def _run_or_prepare(files: Sequence[str], flags: dict) -> RunResult:
+    """Train; where the dataset is missing and there is a recipe for it, prepare it first."""
+    from recbole_ssr.dataset_prep import on_demand
+    from recbole_ssr.dataset_prep.options import DATA_PATH
+    from recbole_ssr.quick_start import run
+
+    given = on_demand.take_flags(flags)
+    if not given and flags.get("resume"):
+        return run(config_files=files, flags=flags)
+    settings = {}
+    for file in files:
+        settings |= read_config_file(file)
+    settings |= flags
+    if given:
+        on_demand.check_flags(given, str(settings.get("dataset")),
+                              settings.get("data_path") or DATA_PATH)
+    try:
+        return run(config_files=files, flags=flags)
+    except MissingDataset as missing:
+        with log_to_terminal():
+            if not on_demand.prepare_missing(missing, given, settings):
+                raise
+    return run(config_files=files, flags=flags)
+
+
+def _prepare(argv: Sequence[str], console: Console) -> int:
+    from recbole_ssr.dataset_prep.command import options_from
+    from recbole_ssr.dataset_prep.prepare import prepare
+
+    options = options_from(argv)
+    with log_to_terminal():
+        folder = prepare(options)
+    console.print(f"Train on it: recbole-ssr --dataset={folder.name}"
+                  + (f" --data_path={folder.parent}" if str(folder.parent) != "dataset" else ""),
+                  soft_wrap=True)
+    console.print(f"Look at it:  recbole-ssr data {folder.name}"
+                  + (f" --data_path={folder.parent}" if str(folder.parent) != "dataset" else ""),
+                  soft_wrap=True)
+    return 0
+
+
+def _data(argv: Sequence[str], console: Console) -> int:
+    from recbole_ssr.dataset_prep.prepared import damaged_files, read_manifest
+    from recbole_ssr.dataset_report import dataset_report
+    from recbole_ssr.report.dataset_tables import tables
+
+    words = [word for word in argv[:1] if not word.startswith("-")]
+    flags = parse_flags(argv[len(words):])
+    out = flags.pop("out", None)
+    report = dataset_report(words[0] if words else None, flags=flags, out=out)
+    for table in tables(report):
+        console.print(table)
+        console.print()
+    manifest = read_manifest(report.folder)
+    if manifest:
+        damage = damaged_files(report.folder, manifest)
+        for line in damage:
+            console.print(f"[bold]Changed since it was prepared:[/bold] {line}", soft_wrap=True)
+        if not damage:
+            console.print(f"All {len(manifest['files'])} files are as they were prepared on "
+                          f"{manifest['made_at'][:10]} by {manifest['made_by']}.")
+    console.print(f"Files: {out or report.folder} (dataset.json, dataset.png)", soft_wrap=True)
     return 0
 
 
@@ -98,7 +183,7 @@ def _diagnose(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
-COMMANDS = {"diagnose": _diagnose}
+COMMANDS = {"diagnose": _diagnose, "prepare": _prepare, "data": _data}
 _DIAGNOSE_FLAGS = ("part", "out", "device")
 
 

@@ -1,9 +1,9 @@
 """The configuration of a run: RecBole's Config, stricter and without side effects.
 
 Weakest first: RecBole's overall.yaml, the plugin's, RecBole's yamls for the model, the dataset and
-the model's type, the plugin's for the model and the dataset, config files, config_dict, flags.
-Unlike RecBole's, this Config never reads `sys.argv`, never evaluates text, sets no environment
-variable, and refuses what it does not know.
+the model's type, the plugin's for the model and the dataset, the yaml beside a prepared dataset,
+config files, config_dict, flags. Unlike RecBole's, this Config never reads `sys.argv`, never
+evaluates text, sets no environment variable, and refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _DERIVED = frozenset((
 _WITHOUT_EFFECT_ON_RESULTS = frozenset((
     "device", "run_dir", "resume", "show_progress", "cache_dir", "data_path", "state",
     "checkpoint_dir", "eval_batch_size", "eval_users_per_step", "verbose", "log_wandb",
-    "wandb_project", "save_dataset", "save_dataloaders", "loss_decimal_place",
+    "wandb_project", "save_dataset", "save_dataloaders", "loss_decimal_place", "prepare",
+    "split_name",
 ))
 _SUBKEYS = {
     "eval_args": ("split", "group_by", "order", "mode"),
@@ -151,7 +152,8 @@ class PluginConfig(Config):
         if registry.is_plugin_model(model):
             return  # the hook of the registry has added the plugin's yamls
         before = dict(self.internal_config_dict)
-        for file in registry.plugin_files(None, dataset)[1:]:
+        own = registry.plugin_files(None, dataset)[1:]
+        for file in own + registry.prepared_settings(self, dataset):
             self._update_internal_config_dict(file)
         after = self.internal_config_dict
         # A knowledge-aware model needs its .kg and .link columns on every dataset.

@@ -1,10 +1,18 @@
-"""The one exception that a user should ever see."""
+"""The exceptions that a user should ever see."""
 
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
     """A mistake that the user can put right: the message says what, the value and the remedy."""
+
+
+class MissingDataset(UserError):
+    """The files of a dataset are not where `folder` says; there may be a way to prepare them."""
+
+    def __init__(self, message: str, dataset: str, folder: str):
+        super().__init__(message)
+        self.dataset, self.folder = dataset, folder
 
 
 def nearest(name: str, known) -> str:

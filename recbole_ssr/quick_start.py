@@ -195,8 +195,9 @@ def _protocol(experiment: Experiment) -> dict:
     evaluation = config["eval_args"]
     by_column = config["split_column"]
     ratio = next(iter(evaluation["split"].items()))
+    by_name = by_column and (config["split_name"] or f"split by {by_column}")
     return {
-        "split": f"split by {by_column}" if by_column else f"{ratio[0]} {ratio[1]}",
+        "split": by_name or f"{ratio[0]} {ratio[1]}",
         "split_fingerprint": fingerprint,
         "group_by": None if by_column else evaluation["group_by"],
         "order": None if by_column else evaluation["order"],

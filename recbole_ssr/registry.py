@@ -18,7 +18,7 @@ from types import ModuleType
 import recbole
 from recbole.config import Config
 
-from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.errors import MissingDataset, UserError, nearest
 from recbole_ssr.flags import read_config_file
 
 # One line per model: its class name and the module that defines it.
@@ -185,12 +185,33 @@ def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
     root = folder.parent
     here = sorted(p.name for p in root.iterdir() if (p / f"{p.name}.inter").is_file()) \
         if root.is_dir() else []
-    raise UserError(
+    raise MissingDataset(
         f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
         f"{nearest(dataset, [*here, DEMO_DATASET])} Under data_path {str(root)!r} lie: "
-        f"{', '.join(here) or 'none'}. Set data_path to the folder that holds {dataset}/, prepare "
-        f"the dataset with dataset_prep, or use {DEMO_DATASET} without data_path."
+        f"{', '.join(here) or 'none'}. Set data_path to the folder that holds {dataset}/, make the "
+        f"dataset with recbole-ssr prepare, or use {DEMO_DATASET} without data_path.",
+        dataset, str(folder),
     )
+
+
+def prepared_settings(config: Config, dataset: str) -> list[Path]:
+    """Return the yaml that preparation left beside a dataset, in a list; empty without one.
+
+    Raises UserError for a key that no yaml knows.
+    """
+    given = config.external_config_dict.get("data_path")
+    if given is None and dataset == DEMO_DATASET:
+        return []  # the embedded data set, wherever it lies
+    root = Path(given or config.internal_config_dict.get("data_path") or ".")
+    file = root / dataset / f"{dataset}.yaml"
+    if not file.is_file():
+        return []
+    known = keys_of_any_model()
+    for key in read_config_file(file):
+        if key not in known:
+            raise UserError(f"Unknown key {key!r} in {file}.{nearest(key, known)} It lies beside "
+                            "the dataset and holds settings of every run on it.")
+    return [file]
 
 
 def install_config_hook() -> None:
@@ -204,7 +225,7 @@ def install_config_hook() -> None:
         load(self, model, model_class, dataset)
         if is_plugin_model(model):
             profile = self.external_config_dict.get("profile")
-            for file in plugin_files(model, dataset, profile):
+            for file in plugin_files(model, dataset, profile) + prepared_settings(self, dataset):
                 self._update_internal_config_dict(str(file))
 
     @functools.wraps(set_defaults)

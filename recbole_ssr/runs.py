@@ -110,6 +110,20 @@ def log_into(folder: Path, discard_unless_started: bool):
 
 
 @contextmanager
+def log_to_terminal():
+    """Send the plugin's messages to the terminal, for work that leaves no run folder."""
+    plugin, terminal = logging.getLogger("recbole_ssr"), _TerminalHandler(level=logging.INFO)
+    level = plugin.level
+    plugin.addHandler(terminal)
+    plugin.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        plugin.removeHandler(terminal)
+        plugin.setLevel(level)
+
+
+@contextmanager
 def quiet_host():
     """Hide RecBole's own use of deprecated pandas and torch calls: nothing a user can act on."""
     with warnings.catch_warnings():

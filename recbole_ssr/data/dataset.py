@@ -4,8 +4,6 @@
 RecBole's own with a seed of its own. :class:`MultimodalDataset` adds the item features.
 """
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
 from recbole_ssr.data.features import load_item_features
+from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.errors import UserError, nearest
 
 PARTS = ("train", "valid", "test")
@@ -76,21 +75,10 @@ class FixedSplitDataset(Dataset):
         return [self.copy(self.inter_feat[index]) for index in indices]
 
     def _hash_split(self, parts: list) -> str:
-        """Hash each part as sorted codes of token pairs; a token's code is its sorted position."""
-        total, codes = hashlib.sha256(), 0
-        for field in (self.uid_field, self.iid_field):
-            ids = [part.inter_feat[field].numpy().astype(np.int64) for part in parts]
-            used = np.unique(np.concatenate(ids))
-            tokens = self.field2id_token[field][used]
-            order = np.argsort(tokens)
-            rank = np.zeros(int(used.max()) + 1, dtype=np.int64)
-            rank[used[order]] = np.arange(len(used))
-            total.update(json.dumps([str(token) for token in tokens[order]]).encode())
-            codes = [code * len(used) + rank[i] for code, i in zip(codes or [0, 0, 0], ids)]
-        for code in codes:
-            total.update(f"{len(code)} ".encode())
-            total.update(np.sort(code).astype("<i8").tobytes())
-        return total.hexdigest()
+        users, items = ([part.inter_feat[field].numpy() for part in parts]
+                        for field in (self.uid_field, self.iid_field))
+        return split_hash(users, items, self.field2id_token[self.uid_field],
+                          self.field2id_token[self.iid_field])
 
     # Hooks of RecBole's loading, in the order in which it calls them.
 

@@ -1,0 +1,106 @@
+"""The words and flags of `recbole-ssr prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from recbole_ssr.dataset_prep.options import (
+    NAMES,
+    Options,
+    options_of,
+    recipe_names,
+    recipe_of,
+)
+from recbole_ssr.dataset_prep.splits import split_names
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.flags import parse_flags
+
+_SWITCHES = ("no_download", "overwrite")
+_FLAG_OF = {"source": "from"}
+_GROUPS = {
+    "name": "All", "recipe": "Public files", "path": "A folder that others published",
+    "interactions": "Your own data", "min_interactions": "What is made of it",
+}
+_EXAMPLES = """\
+usage: recbole-ssr prepare NAME [--KEY=VALUE ...]
+       recbole-ssr prepare --from=LAYOUT PATH --name=NAME
+       recbole-ssr prepare --interactions=FILE [--items=FILE] [--images=FOLDER] --name=NAME
+
+  recbole-ssr prepare amazon-sports
+  recbole-ssr prepare amazon-Office_Products --modalities=text --split=leave-one-out
+  recbole-ssr prepare amazon-sports --no-download --raw=downloads
+  recbole-ssr prepare --from=mmrec tiktok/ --name=tiktok
+  recbole-ssr prepare --interactions=orders.csv --items=items.csv --images=photos --name=shop
+"""
+
+
+def options_from(argv: Sequence[str]) -> Options:
+    """Parse the words after `prepare`; UserError for what cannot be understood."""
+    words, rest = _positional(argv)
+    flags = {_dest(key): value for key, value in parse_flags(rest).items()}
+    for key in flags:
+        if key not in NAMES:
+            known = [_FLAG_OF.get(name, name) for name in NAMES]
+            raise UserError(f"prepare has no flag --{key}.{nearest(key, known)} See recbole-ssr "
+                            "prepare --help.")
+        if flags[key] is True and key not in (*_SWITCHES, "show_progress"):
+            raise UserError(f"--{_FLAG_OF.get(key, key)} needs a value: --{key}=...")
+    if len(words) > 1:
+        raise UserError(f"prepare takes one dataset or folder, not {', '.join(words)}.")
+    if not words:
+        return options_of(flags, recipe_of(str(flags["name"])) if _only_named(flags) else None)
+    if "source" in flags:
+        return options_of({**flags, "path": words[0]})
+    recipe = recipe_of(words[0])
+    if recipe is None:
+        names = recipe_names()
+        raise UserError(
+            f"There is no recipe for {words[0]!r}.{nearest(words[0], names)} Known are "
+            f"{', '.join(names)}, amazon-<Category> and amazon2023-<Category>. A published folder "
+            f"is imported by --from=auto {words[0]} --name=NAME."
+        )
+    return options_of(flags, recipe)
+
+
+def help_text() -> str:
+    """Return the text of `recbole-ssr prepare --help`."""
+    lines = [_EXAMPLES]
+    for option in fields(Options):
+        if option.name in _GROUPS:
+            lines.append(f"\n{_GROUPS[option.name]}")
+        if option.name == "path":
+            continue
+        flag = f"--{_FLAG_OF.get(option.name, option.name)}"
+        metavar = option.metadata["metavar"]
+        text = option.metadata["help"]
+        lines.append(f"  {flag + (f'={metavar}' if metavar else ''):<26}{text}")
+    lines.append(f"\nNames with a recipe: {', '.join(recipe_names())}, amazon-<Category>, "
+                 "amazon2023-<Category>")
+    lines.append(f"Splits: {', '.join(split_names())}")
+    return "\n".join(lines)
+
+
+def _positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate the words that are no flag and no value of the flag before them."""
+    words, rest = [], []
+    takes_value = False
+    for word in argv:
+        if word.startswith("--"):
+            name = word[2:].replace("-", "_")
+            takes_value = "=" not in word and name not in _SWITCHES
+            rest.append(word)
+        elif takes_value:
+            takes_value = False
+            rest.append(word)
+        else:
+            words.append(word)
+    return words, rest
+
+
+def _dest(flag: str) -> str:
+    return {"from": "source"}.get(flag, flag)
+
+
+def _only_named(flags: dict) -> bool:
+    return "name" in flags and not {"source", "path", "interactions"} & set(flags)

@@ -1,0 +1,43 @@
+"""A folder that others published, with its own split, as a dataset of this package."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from recbole_ssr.dataset_prep import steps
+from recbole_ssr.dataset_prep.options import Options
+from recbole_ssr.dataset_prep.prepared import Draft, source_of
+from recbole_ssr.dataset_prep.published import read_published
+from recbole_ssr.errors import UserError
+
+logger = logging.getLogger("recbole_ssr")
+
+
+def prepare_imported(options: Options) -> Path:
+    """Import the folder ``path``; return the dataset's folder.
+
+    No interaction is dropped and the published split is kept as it is, unless another is asked
+    for. Raises UserError for a folder that is none of the known layouts, or damaged.
+    """
+    if options.min_interactions:
+        raise UserError("--min_interactions would change a published dataset. Leave it out.")
+    kind = None if options.source in (None, "auto") else options.source
+    with Draft(options.data_path, options.name, options.overwrite) as draft:
+        found = read_published(options.path, kind)
+        interactions = found.interactions
+        for note in found.notes:
+            logger.info("%s", note)
+        default = "ratio" if interactions.labels is None else "published"
+        interactions = steps.split_into(draft, interactions, options, default)
+        for modality, feature in found.features.items():
+            if options.modalities and modality not in options.modalities:
+                continue
+            steps.copy_matrix(draft, modality, feature.load(), list(feature.tokens),
+                              interactions.item_tokens, feature.path.name)
+        if not found.features:
+            logger.warning("%s has no item features: SSR needs some; models such as LightGCN run "
+                           "without", options.name)
+        draft.about |= {"layout": found.kind, "notes": found.notes,
+                        "sources": [source_of(path) for path in found.sources]}
+        return steps.finish(draft, interactions, options)

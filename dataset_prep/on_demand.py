@@ -1,0 +1,71 @@
+"""Preparing the dataset of a run that is not there yet, and what its flags then mean."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from recbole_ssr.dataset_prep.options import (
+    NAMES,
+    SHARED,
+    WITHOUT_EFFECT,
+    options_of,
+    recipe_of,
+)
+from recbole_ssr.dataset_prep.prepare import prepare
+from recbole_ssr.dataset_prep.prepared import read_manifest
+from recbole_ssr.errors import MissingDataset, UserError
+
+logger = logging.getLogger("recbole_ssr")
+
+# Of an import or of own data, which a run cannot start; `name` is the run's `dataset`.
+_NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "text", "vectors",
+                 "overwrite", "recipe", "category", "expected", "user_column", "item_column",
+                 "time_column", "rating_column", "label_column")
+FLAGS = tuple(name for name in NAMES if name not in SHARED + _NOT_FOR_RUNS)
+
+
+def take_flags(flags: dict[str, object]) -> dict[str, object]:
+    """Remove the flags of a preparation from those of a run, and return them."""
+    return {name: flags.pop(name) for name in FLAGS if name in flags}
+
+
+def prepare_missing(missing: MissingDataset, given: Mapping[str, object],
+                    settings: Mapping[str, object]) -> bool:
+    """Prepare the dataset that a run did not find; False where there is no recipe for its name.
+
+    Args:
+        missing: what the run said.
+        given: flags of the preparation, from :func:`take_flags`.
+        settings: the run's own config files and flags, of which the shared ones matter.
+    """
+    recipe = recipe_of(missing.dataset)
+    folder = Path(missing.folder)
+    if recipe is None:
+        return False
+    if folder.exists():
+        raise UserError(f"{folder} is there but holds no {missing.dataset}.inter. Move it away, and "
+                        "it will be prepared anew.") from missing
+    shared = {key: settings[key] for key in SHARED if key in settings}
+    shared["data_path"] = str(folder.parent)
+    options = options_of({**(settings.get("prepare") or {}), **shared, **given}, recipe)
+    logger.info("%s is not there yet and is prepared now", missing.dataset)
+    prepare(options)
+    return True
+
+
+def check_flags(given: Mapping[str, object], dataset: str, data_path: str | Path) -> None:
+    """Raise UserError where flags of a preparation contradict the dataset that is there."""
+    given = {key: value for key, value in given.items() if key not in WITHOUT_EFFECT}
+    folder = Path(data_path, dataset)
+    if not given or not folder.is_dir():
+        return
+    made = (read_manifest(folder) or {}).get("options", {})
+    for key, value in options_of(given).__dict__.items():
+        if key in given and made.get(key) != value:
+            raise UserError(
+                f"{folder} was prepared with {key}={made.get(key)!r}, not {value!r}. Prepare it "
+                f"anew with recbole-ssr prepare {dataset} --{key}={value} --overwrite, or leave "
+                f"--{key} out."
+            )

@@ -1,0 +1,154 @@
+"""The steps that all preparations share: k-core, split, encoders, and what the manifest says."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from recbole_ssr.data.feature_writer import FeatureWriter
+from recbole_ssr.dataset_prep.encode import encode_items
+from recbole_ssr.dataset_prep.interactions import Interactions
+from recbole_ssr.dataset_prep.kcore import k_core, without_repeats
+from recbole_ssr.dataset_prep.options import WITHOUT_EFFECT, Options
+from recbole_ssr.dataset_prep.prepared import PARTS, Draft, split_hash_of
+from recbole_ssr.dataset_prep.splits import Split, label, read_split
+from recbole_ssr.errors import UserError
+
+logger = logging.getLogger("recbole_ssr")
+
+# Rows of a ready matrix copied at a time.
+_BLOCK = 4096
+
+
+class Content(NamedTuple):
+    """Raw content of items: texts or paths of pictures, None or blank where an item has none."""
+
+    modality: str
+    contents: list
+    encoder: object
+
+
+def filtered(interactions: Interactions, options: Options, draft: Draft) -> Interactions:
+    """Drop repeated pairs, then take the k-core; say what went."""
+    k = options.min_interactions or 0
+    kept = without_repeats(interactions)
+    repeats = len(interactions) - len(kept)
+    kept = k_core(kept, k)
+    draft.about["read"] = {"users": interactions.n_users, "items": interactions.n_items,
+                           "interactions": len(interactions), "repeated_pairs": repeats}
+    draft.about["min_interactions"] = k
+    logger.info("%s interactions read, %s repeated pairs dropped, %s left in the %d-core: "
+                "%s users, %s items", f"{len(interactions):,}", f"{repeats:,}", f"{len(kept):,}",
+                k, f"{kept.n_users:,}", f"{kept.n_items:,}")
+    return kept
+
+
+def compare_counts(interactions: Interactions, expected: dict | None, name: str) -> None:
+    """Say aloud, for counts that the literature reports, whether these are they."""
+    found = {"users": interactions.n_users, "items": interactions.n_items,
+             "interactions": len(interactions)}
+    differing = [f"{found[key]:,} {key} (expected {count:,})"
+                 for key, count in (expected or {}).items() if found.get(key) != count]
+    if differing:
+        logger.warning("%s differs from the counts that the literature reports: %s. Results on it "
+                       "do not compare with published ones.", name, ", ".join(differing))
+    elif expected:
+        logger.info("%s has the counts that the literature reports", name)
+
+
+def split_into(draft: Draft, interactions: Interactions, options: Options,
+               default: str) -> Interactions:
+    """Label the interactions by the split asked for, write them, and record the split."""
+    split = read_split(options.split or default)
+    if options.split_seed is not None:
+        split = split.with_seed(options.split_seed)
+    interactions = interactions.with_labels(label(interactions, split))
+    record_split(draft, interactions, split)
+    return interactions
+
+
+def record_split(draft: Draft, interactions: Interactions, split: Split) -> None:
+    """Write the interactions and put the split's title, hash and counts into the manifest."""
+    draft.add_interactions(interactions)
+    digest = split_hash_of(interactions)
+    draft.about["split"] = {"title": split.title, "rule": split.rule, "seed": split.seed,
+                            "sha256": digest}
+    counts = np.bincount(interactions.labels, minlength=len(PARTS))
+    logger.info("split %s: %s; hash %s", split.title,
+                ", ".join(f"{count:,} {part}" for part, count in zip(PARTS, counts)), digest[:12])
+
+
+def encode_into(draft: Draft, tokens, content: Content, options: Options) -> None:
+    """Encode one modality into the draft's features; nothing is written where no item has any."""
+    if not any(entry is not None and str(entry).strip() for entry in content.contents):
+        logger.warning("no item has a %s; the dataset is made without it", content.modality)
+        return
+    report = encode_items(
+        list(tokens), content.contents, content.encoder, draft.features, content.modality,
+        cache_dir=options.cache_dir, batch_size=options.batch_size,
+        show_progress=options.show_progress,
+    )
+    for token, reason in report.broken[:5]:
+        logger.warning("%s of item %s left out: %s", content.modality, token, reason)
+    if len(report.broken) > 5:
+        logger.warning("%s: %d more are broken and left out; %s.missing lists them",
+                       content.modality, len(report.broken) - 5, content.modality)
+    record_features(draft, content.modality, report.dim, len(report.missing), report.encoder)
+
+
+def record_features(draft: Draft, modality: str, dim: int, missing: int, made_by: str) -> None:
+    """Put one modality into the manifest, and its counts into the log."""
+    about = draft.about.setdefault("features", {})
+    about[modality] = {"dim": dim, "missing": missing, "made_by": made_by}
+    logger.info("%s: %d dimensions by %s; %s items without", modality, dim, made_by,
+                f"{missing:,}")
+
+
+def copy_matrix(draft: Draft, modality: str, matrix: np.ndarray, tokens: list[str],
+                known: np.ndarray, made_by: str) -> None:
+    """Copy the rows of items in `known` (tokens) from a ready matrix (I, dim), in blocks."""
+    rows = np.flatnonzero(pd.Index(tokens).isin(known))
+    if len(rows) == 0:
+        raise UserError(f"The {modality} vectors have none of the dataset's items: they name "
+                        f"{tokens[:3]}, the dataset {list(known[:3])}.")
+    with FeatureWriter(draft.features, modality, matrix.shape[1]) as out:
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            out.write([tokens[row] for row in block], np.asarray(matrix[block]))
+    present = {tokens[row] for row in rows}
+    missing = [token for token in known if token not in present]
+    if missing:
+        text = "".join(f"{token}\n" for token in missing)
+        (draft.features / f"{modality}.missing").write_text(text, encoding="utf-8")
+    record_features(draft, modality, matrix.shape[1], len(missing), made_by)
+
+
+def finish(draft: Draft, interactions: Interactions, options: Options) -> Path:
+    """Write the settings of runs on the dataset, and move it to its place."""
+    columns = ["user_id", "item_id"]
+    columns += [name for name, values in (("rating", interactions.ratings),
+                                          ("timestamp", interactions.timestamps))
+                if values is not None]
+    title = draft.about["split"]["title"]
+    settings = {
+        "split_column": ("x_label", "0 train, 1 valid, 2 test"),
+        "split_name": (title, "what results call this split"),
+        "load_col": ({"inter": [*columns, "x_label"]}, "columns that runs read"),
+    }
+    features = draft.about.get("features", {})
+    if any(about["missing"] for about in features.values()):
+        settings["feature_fill"] = ("mean", "items without a modality get the mean of the others")
+    record_options(draft, options)
+    place = draft.finish(settings)
+    logger.info("%s is ready in %s", options.name, place)
+    return place
+
+
+def record_options(draft: Draft, options: Options) -> None:
+    """Put the options that shape the dataset into the manifest."""
+    draft.about["options"] = {key: value for key, value in vars(options).items()
+                              if key not in WITHOUT_EFFECT and value is not None}
