@@ -45,8 +45,8 @@ def prepare_missing(missing: MissingDataset, given: Mapping[str, object],
     if recipe is None:
         return False
     if folder.exists():
-        raise UserError(f"{folder} is there but holds no {missing.dataset}.inter. Move it away, and "
-                        "it will be prepared anew.") from missing
+        raise UserError(f"{folder} is there but holds no {missing.dataset}.inter. Move it away, "
+                        "and it will be prepared anew.") from missing
     shared = {key: settings[key] for key in SHARED if key in settings}
     shared["data_path"] = str(folder.parent)
     options = options_of({**(settings.get("prepare") or {}), **shared, **given}, recipe)

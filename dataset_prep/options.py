@@ -102,7 +102,8 @@ def recipe_of(name: str) -> dict[str, object] | None:
         file = folder / f"{stem}.yaml"
         if rest and file.is_file():
             recipe |= read_config_file(file).get("prepare") or {}
-    if not recipe:
+    # Files spell every category with a capital; amazon-sport is a slip for amazon-sports.
+    if not recipe or not ((folder / f"{name}.yaml").is_file() or rest[0].isupper()):
         return None
     return {"category": rest, **recipe, "name": name}
 

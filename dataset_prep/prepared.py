@@ -196,14 +196,14 @@ def _check_tokens(interactions: Interactions) -> None:
     for kind, tokens in (("user", interactions.user_tokens), ("item", interactions.item_tokens)):
         for token in tokens:
             if not token or token != token.strip() or any(c in token for c in '\t\n\r"'):
-                raise UserError(f"The {kind} id {token!r} is blank or has quotes, tabs, line breaks or "
-                                "outer blanks, which an .inter file cannot hold. Rename it.")
+                raise UserError(f"The {kind} id {token!r} is blank, or has quotes, tabs, line "
+                                "breaks or outer blanks, which an .inter file cannot hold. Rename "
+                                "it.")
 
 
 def _yaml(name: str, settings: dict[str, tuple[object, str]]) -> str:
     lines = [f"# Settings of every run on {name}, as it was prepared. Config files and flags win."]
     for key, (value, comment) in settings.items():
-        text = yaml.safe_dump({key: value}, default_flow_style=None, allow_unicode=True,
-                              width=1000).strip()
-        lines.append(f"{text}  # {comment}" if "\n" not in text else f"# {comment}\n{text}")
+        text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000)
+        lines.append(f"{key}: {text.splitlines()[0]}  # {comment}")
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ def raw_files(wanted: dict[str, str], options: Options) -> dict[str, Path]:
     to be had.
     """
     folder = Path(options.raw or Path(options.data_path, "raw", options.name))
-    places = {what: _place(folder, what, url) for what, url in wanted.items()}
+    places = {what: _place(folder, url) for what, url in wanted.items()}
     absent = {what: path for what, path in places.items() if not path.is_file()}
     if absent and options.no_download:
         lines = [f"  {what}: get {wanted[what]}\n      and put it at {path}"
@@ -50,7 +50,7 @@ def address(template: str | None, what: str, options: Options) -> str:
     return url
 
 
-def _place(folder: Path, what: str, url: str) -> Path:
+def _place(folder: Path, url: str) -> Path:
     name = unquote(PurePosixPath(urlsplit(url).path).name)
     packed, plain = folder / name, folder / name.removesuffix(".gz")
     return plain if plain.is_file() and not packed.is_file() else packed

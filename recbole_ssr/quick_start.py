@@ -90,7 +90,12 @@ def prepare(config: PluginConfig) -> Experiment:
     dataset = _dataset_class(config)(config)
     if "eval_batch_size" not in config.sources:
         config["eval_batch_size"] = config["eval_users_per_step"] * dataset.item_num
-    train, valid, test = data_preparation(config, dataset)
+    try:
+        train, valid, test = data_preparation(config, dataset)
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"RecBole refuses the data of {config['dataset']}: {error}") from error
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     return Experiment(config, dataset, train, valid, test, model)

@@ -185,9 +185,10 @@ def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
     root = folder.parent
     here = sorted(p.name for p in root.iterdir() if (p / f"{p.name}.inter").is_file()) \
         if root.is_dir() else []
+    known = [file.stem for file in (properties_folder() / "dataset").glob("*.yaml")]
     raise MissingDataset(
         f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
-        f"{nearest(dataset, [*here, DEMO_DATASET])} Under data_path {str(root)!r} lie: "
+        f"{nearest(dataset, [*here, *known])} Under data_path {str(root)!r} lie: "
         f"{', '.join(here) or 'none'}. Set data_path to the folder that holds {dataset}/, make the "
         f"dataset with recbole-ssr prepare, or use {DEMO_DATASET} without data_path.",
         dataset, str(folder),

@@ -1,0 +1,185 @@
+"""A prepared dataset is there whole or not at all, and its manifest tells when it changed."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import yaml
+
+from recbole_ssr.config import build_config
+from recbole_ssr.data.feature_writer import FeatureWriter
+from recbole_ssr.data.features import load_item_features
+from recbole_ssr.dataset_prep.interactions import Interactions
+from recbole_ssr.dataset_prep.prepared import (
+    Draft,
+    damaged_files,
+    read_manifest,
+    split_hash_of,
+)
+from recbole_ssr.errors import UserError
+from recbole_ssr.quick_start import prepare
+
+
+def interactions(users=6, items=5):
+    pairs = [(u, i) for u in range(users) for i in range(items) if (i - u) % items != 2]
+    labels = [2 if i == u % items else 1 if i == (u + 1) % items else 0 for u, i in pairs]
+    return Interactions.from_tokens([f"u{u}" for u, _ in pairs], [f"i{i}" for _, i in pairs],
+                                    ratings=np.full(len(pairs), 4.5),
+                                    timestamps=np.arange(len(pairs)) + 1_400_000_000, labels=labels)
+
+
+def write(data_path, name="made", overwrite=False, fail=None):
+    with Draft(data_path, name, overwrite) as draft:
+        draft.add_interactions(interactions())
+        with FeatureWriter(draft.features, "text", 3) as out:
+            out.write([f"i{i}" for i in range(4)], np.arange(12).reshape(4, 3))
+        if fail:
+            raise fail
+        return draft.finish({"split_column": ("x_label", "0 train, 1 valid, 2 test"),
+                             "load_col": ({"inter": ["user_id", "item_id", "x_label"]}, "read"),
+                             "split_name": ("by hand", "what results call it")})
+
+
+def test_a_finished_draft_is_a_dataset_with_a_true_manifest(tmp_path):
+    folder = write(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
+    lines = (folder / "made.inter").read_text().splitlines()
+    assert lines[0] == "user_id:token\titem_id:token\trating:float\ttimestamp:float\tx_label:float"
+    assert lines[1] == "u0\ti0\t4.5\t1400000000\t2" and len(lines) == 25
+    manifest = read_manifest(folder)
+    assert (manifest["users"], manifest["items"], manifest["interactions"]) == (6, 5, 24)
+    assert (manifest["train"], manifest["valid"], manifest["test"]) == (12, 6, 6)
+    assert set(manifest["files"]) == {"made.inter", "made.yaml", "features/text.npy",
+                                      "features/text.tokens"}
+    assert damaged_files(folder, manifest) == []
+
+
+def test_a_run_takes_the_settings_beside_the_data_and_names_the_split(tmp_path):
+    write(tmp_path)
+    config = build_config("SSR", "made", config_dict={"data_path": str(tmp_path),
+                                                     "train_batch_size": 64})
+    assert config["split_column"] == "x_label" and config["split_name"] == "by hand"
+    experiment = prepare(config)
+    assert len(experiment.train._dataset) == 12
+    assert experiment.dataset.split_fingerprint == split_hash_of(interactions())
+    from recbole_ssr.quick_start import _protocol
+
+    assert _protocol(experiment)["split"] == "by hand"
+
+
+def test_flags_and_files_win_over_the_settings_beside_the_data(tmp_path):
+    write(tmp_path)
+    config = build_config("LightGCN", "made", config_dict={"data_path": str(tmp_path)})
+    assert config["split_column"] == "x_label"
+    config = build_config("BPR", "made", config_dict={"data_path": str(tmp_path),
+                                                     "split_column": None})
+    assert config["split_column"] is None
+
+
+def test_an_unknown_key_beside_the_data_is_refused(tmp_path):
+    folder = write(tmp_path)
+    (folder / "made.yaml").write_text("split_colum: x_label\n")
+    with pytest.raises(UserError, match=r"'split_colum' in .*made\.yaml.* mean 'split_column'"):
+        build_config("SSR", "made", config_dict={"data_path": str(tmp_path)})
+
+
+@pytest.mark.parametrize("fail", [RuntimeError("boom"), KeyboardInterrupt(), OSError(28, "full")])
+def test_whatever_interrupts_leaves_nothing(tmp_path, fail):
+    kind = UserError if isinstance(fail, OSError) else type(fail)
+    with pytest.raises(kind):
+        write(tmp_path, fail=fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_is_replaced_only_on_demand_and_only_when_the_new_one_is_whole(tmp_path):
+    folder = write(tmp_path)
+    before = read_manifest(folder)
+    with pytest.raises(UserError, match="exists.*--overwrite"):
+        write(tmp_path)
+    with pytest.raises(RuntimeError):
+        write(tmp_path, overwrite=True, fail=RuntimeError())
+    assert read_manifest(folder) == before and damaged_files(folder, before) == []
+    (folder / "made.inter").write_text("spoilt")
+    write(tmp_path, overwrite=True)
+    assert damaged_files(folder, read_manifest(folder)) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+def test_drafts_of_killed_processes_are_cleared_and_those_of_living_ones_stay(tmp_path):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    dead, alive = tmp_path / f".made-{child}-0.draft", tmp_path / f".made-{os.getppid()}-0.draft"
+    for folder in (dead, alive):
+        folder.mkdir()
+    write(tmp_path)
+    assert not dead.exists() and alive.exists()
+
+
+def test_changes_of_files_are_found(tmp_path):
+    folder = write(tmp_path)
+    manifest = read_manifest(folder)
+    text = (folder / "made.inter").read_text()
+    (folder / "made.inter").write_text(text.replace("u0\ti0", "u0\ti1", 1))
+    (folder / "features/text.tokens").unlink()
+    with open(folder / "features/text.npy", "ab") as file:
+        file.write(b"x")
+    found = damaged_files(folder, manifest)
+    assert len(found) == 3
+    assert "features/text.npy has 177 bytes, not 176" in found
+    assert "made.inter has other contents" in found and "features/text.tokens is missing" in found
+
+
+def test_a_folder_without_manifest_has_none_and_a_broken_one_is_an_error(tmp_path):
+    assert read_manifest(tmp_path) is None
+    for text in ("{", "[]", json.dumps({"files": 3})):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(UserError, match="--overwrite"):
+            read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../up", "", ".hidden", "a/b", "a b"])
+def test_names_that_are_no_file_names_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match="no file name"):
+        Draft(tmp_path, name)
+
+
+@pytest.mark.parametrize("token", ["a\tb", " a", "a\n", "", 'a"b'])
+def test_ids_that_an_inter_file_cannot_hold_are_refused(tmp_path, token):
+    with pytest.raises(UserError, match=r"user id .* cannot hold"), Draft(tmp_path, "x") as draft:
+        draft.add_interactions(Interactions.from_tokens([token], ["i"], labels=[0]))
+
+
+def test_the_yaml_is_a_config_file_with_a_comment_per_key(tmp_path):
+    text = (write(tmp_path) / "made.yaml").read_text()
+    assert yaml.safe_load(text) == {"split_column": "x_label", "split_name": "by hand",
+                                    "load_col": {"inter": ["user_id", "item_id", "x_label"]}}
+    assert all("#" in line for line in text.splitlines())
+
+
+def test_the_hash_of_a_split_ignores_the_order_of_rows_and_nothing_else():
+    whole = interactions()
+    rows = np.random.default_rng(0).permutation(len(whole))
+    assert split_hash_of(whole.select(rows)) == split_hash_of(whole)
+    labels = whole.labels.copy()
+    labels[[0, 2]] = labels[[2, 0]]
+    assert split_hash_of(whole.with_labels(labels)) != split_hash_of(whole)
+
+
+def test_features_written_row_by_row_load_as_they_were(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    with FeatureWriter(tmp_path, "image", 4) as out:
+        out.write(["a", "b", "c"], rows[:3])
+        out.write([f"t{i}" for i in range(7)], rows[3:])
+    features = load_item_features(tmp_path, ["[PAD]", "t6", "a"], scaling="none")
+    assert (features.matrix("image")[1:].numpy() == rows[[9, 0]]).all()
+    for bad, words in ((np.full((1, 4), np.nan), "'x' has nan in column 0"),
+                       (np.ones((1, 3)), r"shape \(1, 3\).*4 dimensions")):
+        with pytest.raises(UserError, match=words), FeatureWriter(tmp_path, "bad", 4) as out:
+            out.write(["x"], bad)
+    with pytest.raises(UserError, match="both have the token 'x'"), \
+            FeatureWriter(tmp_path, "bad", 1) as out:
+        out.write(["x", "x"], np.ones((2, 1)))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["image.npy", "image.tokens"]
