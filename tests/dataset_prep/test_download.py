@@ -177,10 +177,9 @@ def test_a_part_longer_than_the_file_starts_anew(data, place):
 
 def test_breaking_without_progress_gives_up_and_keeps_the_part(data, place):
     contents = data()
-    with serve(data.folder, drop_after=BREAK, drops=99) as server:
-        with pytest.raises(UserError) as error:
-            server.ignore_range = True
-            get(server, place, attempts=3)
+    with (serve(data.folder, drop_after=BREAK, drops=99, ignore_range=True) as server,
+          pytest.raises(UserError) as error):
+        get(server, place, attempts=3)
     assert len(server.requests) == 3
     assert part_of(place).read_bytes() == contents[:BREAK] and not place.exists()
     text = str(error.value)
@@ -291,7 +290,7 @@ def test_a_malformed_address_is_a_user_error(place):
 def test_a_full_disk(data, place, monkeypatch):
     data()
 
-    def append(response, file, bar):
+    def append(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download, "_append", append)
