@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.dataset_record import DatasetReport, Degrees
@@ -16,6 +17,7 @@ FILE = "dataset.png"
 _ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}
 _DPI = 110
 _SEEN, _UNSEEN = "C0", "C1"
+_LONGEST_NAME = 14  # letters of a modality; longer names would squeeze the axes
 
 
 def draw(report: DatasetReport, folder: str | Path) -> Path:
@@ -34,7 +36,7 @@ def draw(report: DatasetReport, folder: str | Path) -> Path:
         _draw_norms(axes[1, 1], report)
     figure.suptitle(f"{report.dataset}: {report.users:,} users, {report.items:,} items, "
                     f"{report.interactions:,} interactions ({report.density:.3%} of all pairs)\n"
-                    f"split {report.split}; {_checks(report)}",
+                    f"split {shorten(report.split, 80, placeholder='…')}; {_checks(report)}",
                     fontsize="medium")
     path = Path(folder) / FILE
     try:
@@ -80,12 +82,12 @@ def _draw_parts(axis, report: DatasetReport) -> None:
     for k, part in enumerate(report.parts):
         text = f"{part.interactions:,} ({part.interactions / max(report.interactions, 1):.1%})"
         text += f"\n{part.users:,} users, {part.items:,} items"
-        inside = part.interactions > 0.6 * sizes.max()
+        inside = part.interactions > 0.4 * sizes.max()  # else it may leave the axes
         axis.text(part.interactions if not inside else 0.02 * sizes.max(), k,
                   text if inside else f" {text}".replace("\n", "\n "), va="center",
                   fontsize="small", color="white" if inside else "black")
     axis.set(xlabel="interactions", xlim=(0, 1.05 * max(sizes.max(), 1)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.locator_params(axis="x", nbins=5)
     axis.invert_yaxis()
     axis.legend(**_ABOVE, ncols=2)
@@ -107,7 +109,7 @@ def _draw_coverage(axis, report: DatasetReport) -> None:
         bars = axis.barh(at + (k - 0.5) * height, shares, 0.92 * height, color=("C2", "0.6")[k],
                          label=f"share of {label}")
         axis.bar_label(bars, [f"{share:.1%}" for share in shares], padding=2, fontsize="small")
-    axis.set_yticks(at, [f"{m.name} ({m.dim:,})" for m in report.modalities])
+    axis.set_yticks(at, [f"{_short(m.name)} ({m.dim:,})" for m in report.modalities])
     axis.set(xlim=(0, 1.16), xticks=np.arange(0, 1.1, 0.25), xlabel="covered by features")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
     axis.invert_yaxis()
@@ -124,7 +126,7 @@ def _draw_norms(axis, report: DatasetReport) -> None:
     axis.plot(norms["median"], at, "|", color="black", markersize=14, markeredgewidth=2,
               label="median")
     axis.plot(norms["mean"], at, "o", color="C3", markersize=5, label="mean")
-    axis.set_yticks(at, [m.name for m in report.modalities])
+    axis.set_yticks(at, [_short(m.name) for m in report.modalities])
     axis.set(xlabel="Euclidean norm of a row, as stored", ylim=(-0.6, len(at) - 0.4))
     above = [m.norms["minimum"] for m in report.modalities if m.norms["minimum"] > 0]
     if len(above) == len(at) and norms["maximum"].max() > 20 * min(above):
@@ -134,6 +136,10 @@ def _draw_norms(axis, report: DatasetReport) -> None:
         axis.set_xlim(0, 1.05 * max(norms["maximum"].max(), 1e-9))
     axis.invert_yaxis()
     axis.legend(**_ABOVE, ncols=3)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _or_dash(value: float | None) -> str:
