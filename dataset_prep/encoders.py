@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbole_ssr.dataset_prep.image_encoder import find_images, image_encoder
+from recbole_ssr.dataset_prep.image_encoder import image_encoder
+from recbole_ssr.dataset_prep.images import find_images
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.dataset_prep.steps import Content
 from recbole_ssr.dataset_prep.text_encoder import default_text_encoder, text_encoder

@@ -156,8 +156,8 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
 def keys_of_any_model() -> frozenset[str]:
     """Return the keys of all yamls of RecBole and the plugin, whatever their model or dataset."""
     files = [*RECBOLE_PROPERTIES.glob("**/*.yaml"), *properties_folder().glob("**/*.yaml")]
-    # The url lists map data sets to addresses and hold no settings.
-    settings = [file for file in files if "url" not in file.stem]
+    # The url lists map data sets to addresses, splits have keys of their own: no settings.
+    settings = [file for file in files if "url" not in file.stem and file.parent.name != "split"]
     return frozenset(key for file in settings for key in read_config_file(file))
 
 

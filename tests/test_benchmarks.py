@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from recbole_ssr.quick_start import prepare, run, trainer_of
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 MODULES = ("datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
-           "ablation_runs", "ablation_table", "ssr_ablation", "step_time")
+           "ablation_runs", "ablation_table", "ssr_ablation", "step_time", "prepare_time")
 
 
 @pytest.fixture(scope="module")
@@ -340,3 +341,16 @@ def test_conversion_happens_once_and_missing_files_are_named(scripts, tmp_path):
     split = scripts["protocol"].load_split(config)
     assert split.n_items == 8 and split.features["text"].shape == (8, 384)
     assert sp.coo_matrix(scripts["closed_forms"].interactions(split)).nnz == 5
+
+
+def test_the_preparation_of_made_files_reports_time_and_memory(scripts, tmp_path, monkeypatch,
+                                                              capsys):
+    monkeypatch.setattr(sys, "argv", [
+        "prepare_time.py", f"--folder={tmp_path}", "--users=120", "--items=40",
+        "--interactions=900", "--image_items=60"])
+    scripts["prepare_time"].main()
+    out = capsys.readouterr().out
+    assert "900 interactions read, 0 repeated pairs dropped, 900 left in the 5-core" in out
+    assert re.search(r"s wall, .* s processor, peak [\d,]+ MiB", out)
+    inter = tmp_path / "data/amazon-Benchmark_Goods/amazon-Benchmark_Goods.inter"
+    assert len(inter.read_text().splitlines()) == 901

@@ -8,6 +8,9 @@ import pytest
 
 from recbole_ssr.cli import main
 from recbole_ssr.config import build_config
+from recbole_ssr.dataset_prep.command import options_from
+from recbole_ssr.dataset_prep.options import recipe_of
+from recbole_ssr.dataset_prep.splits import split_names
 from recbole_ssr.flags import parse_flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,23 +30,54 @@ def test_the_two_commands_stand_first_and_are_what_ci_runs():
         assert command in script, command
 
 
+def command_lines():
+    """The words after `recbole-ssr` of every line of the README that starts with it."""
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("recbole-ssr ")]
+
+
 def test_every_command_line_is_accepted(tmp_path, monkeypatch):
     (tmp_path / "my.yaml").write_text(blocks("yaml")[0])
     monkeypatch.chdir(tmp_path)
-    lines = [line for block in blocks("bash") for line in block.splitlines()
-             if line.startswith("recbole-ssr ")]
-    assert len(lines) >= 4
-    checked = 0
-    for line in lines:
-        if line.startswith("recbole-ssr diagnose "):  # run in test_diagnose.py
+    checked = dict.fromkeys(("run", "prepare", "on demand"), 0)
+    for words in command_lines():
+        if words[0] in ("diagnose", "data"):  # run in test_diagnose.py and below
             continue
-        flags = parse_flags(shlex.split(line)[1:])
+        if words[0] == "prepare":
+            options = options_from(words[1:])
+            assert options.name in ("amazon-Office_Products", "tiktok", "shop")
+            checked["prepare"] += 1
+            continue
+        flags = parse_flags(words)
         if flags.get("resume") or flags.get("dataset") == "shop" or "help" in flags:
+            continue
+        if recipe_of(str(flags.get("dataset"))):
+            checked["on demand"] += 1
             continue
         files = flags.pop("config_files", [])
         build_config(config_files=files, flags=flags)
-        checked += 1
-    assert checked == 6
+        checked["run"] += 1
+    assert checked == {"run": 6, "prepare": 3, "on demand": 1}
+
+
+def test_the_guide_to_your_own_data_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECBOLE_SSR_CACHE", str(tmp_path / "cache"))
+    (block,) = (block for block in blocks("python") if "orders.csv" in block)
+    exec(compile(block, "README.md", "exec"), {})
+    guide = [words for words in command_lines() if any("shop" in word for word in words)]
+    assert [words[0] for words in guide] == ["prepare", "data", "--dataset=shop"]
+    for words in guide:
+        assert main([*words, "--show_progress=False"]) == 0
+    out = capsys.readouterr().out
+    assert "SSR" in out and "photo" in out and "text" in out
+    assert (tmp_path / "dataset/shop/dataset.png").is_file()
+
+
+def test_the_table_of_splits_names_each_one():
+    named = {name for row in re.findall(r"^\| (`.*) \|", README, flags=re.MULTILINE)
+             for name in re.findall(r"`([\w-]+)`", row.split("|")[0])}
+    assert set(split_names()) <= named
 
 
 def test_help_names_the_models_and_the_settings(capsys):
@@ -53,19 +87,13 @@ def test_help_names_the_models_and_the_settings(capsys):
 
 
 @pytest.mark.slow
-def test_the_python_examples_and_the_shop_run(tmp_path, monkeypatch, capsys):
+def test_the_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
     assert names["result"].test["recall@20"] > 0
     assert names["user"].shape[0] == 944 and names["config"]["n_bands"] == 3
-    pairs = [f"u{u}\titem{(7 * u + 3 * k) % 100}" for u in range(60) for k in range(10)]
-    header = "user_id:token\titem_id:token"
-    (tmp_path / "dataset/shop/shop.inter").write_text("\n".join([header, *pairs]) + "\n")
-    (line,) = (line for block in blocks("bash") for line in block.splitlines() if "shop" in line)
-    assert main([*shlex.split(line)[1:], "--epochs=1"]) == 0
-    assert "SSR" in capsys.readouterr().out
 
 
 def test_the_tree_of_a_run_is_what_the_readme_lists():

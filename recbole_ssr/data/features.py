@@ -63,7 +63,8 @@ def write_features(
 
 def list_modalities(folder: str | Path) -> tuple[str, ...]:
     """Return the sorted names of the modalities in `folder`; UserError if there is none."""
-    remedy = "Write <modality>.npy and <modality>.tokens there, or set feature_path."
+    remedy = ("Write <modality>.npy and <modality>.tokens there, set feature_path, or choose a model "
+              "without features, such as LightGCN.")
     if not Path(folder).is_dir():
         raise UserError(f"The feature folder {folder} does not exist. {remedy}")
     found = tuple(sorted(path.name[: -len(".npy")] for path in Path(folder).glob("[!.]*.npy")))

@@ -1,0 +1,138 @@
+"""What may be told to a preparation, and how mistakes in it are answered."""
+
+from dataclasses import fields
+
+import pytest
+
+from recbole_ssr.dataset_prep.command import help_text, options_from
+from recbole_ssr.dataset_prep.on_demand import FLAGS, take_flags
+from recbole_ssr.dataset_prep.options import (
+    NAMES,
+    SHARED,
+    WITHOUT_EFFECT,
+    Options,
+    options_of,
+    recipe_names,
+    recipe_of,
+)
+from recbole_ssr.dataset_prep.prepare import prepare
+from recbole_ssr.dataset_prep.raw_files import address, raw_files
+from recbole_ssr.errors import UserError
+
+
+def test_the_recipe_of_a_name_is_its_family_changed_by_its_own_file():
+    sports = recipe_of("amazon-sports")
+    assert sports["category"] == "Sports_and_Outdoors" and sports["min_interactions"] == 5
+    assert sports["expected"] == {"users": 35598, "items": 18357, "interactions": 296337}
+    office = recipe_of("amazon-Office_Products")
+    assert office["category"] == "Office_Products" and "expected" not in office
+    assert office["reviews_url"] == sports["reviews_url"]
+    assert recipe_of("amazon2023-Baby_Products")["modalities"] == ["text"]
+    assert [recipe_of(name) for name in ("amazon", "amazon-sport", "shop", "ml-100k")] == [None] * 4
+    assert recipe_names() == ("amazon-baby", "amazon-clothing", "amazon-electronics",
+                              "amazon-sports")
+
+
+@pytest.mark.parametrize("name, counts", [
+    # train + valid + test of the published MMRec splits
+    ("amazon-baby", (19445, 7050, 118551 + 20559 + 21682)),
+    ("amazon-sports", (35598, 18357, 218409 + 37899 + 40029)),
+    ("amazon-clothing", (39387, 23033, 197338 + 40150 + 41189)),
+])
+def test_expected_counts_are_those_of_the_literature(name, counts):
+    assert tuple(recipe_of(name)["expected"].values()) == counts
+
+
+def test_the_addresses_name_the_category():
+    options = options_of({}, recipe_of("amazon-baby"))
+    assert address(options.reviews_url, "reviews", options).endswith("/reviews_Baby_5.json.gz")
+    with pytest.raises(UserError, match="--meta_url='notes.txt' is no address"):
+        address("notes.txt", "meta", options)
+    with pytest.raises(UserError, match="no address of its images.*--images_url=URL"):
+        address(None, "images", options)
+
+
+def test_flags_win_over_the_recipe():
+    options = options_from(["amazon-sports", "--min-interactions=3", "--modalities=text",
+                            "--no-download", "--split", "leave-one-out", "--reviews_url=http://h/r"])
+    assert (options.min_interactions, options.modalities, options.no_download) == (3, ["text"], True)
+    assert (options.name, options.split, options.reviews_url) == ("amazon-sports", "leave-one-out",
+                                                                  "http://h/r")
+
+
+def test_words_may_stand_anywhere():
+    for words in (["--from=mmrec", "folder", "--name=x"], ["folder", "--from", "mmrec", "--name=x"],
+                  ["--overwrite", "folder", "--name", "x", "--from=mmrec"]):
+        options = options_from(words)
+        assert (options.source, options.path, options.name) == ("mmrec", "folder", "x")
+
+
+@pytest.mark.parametrize("words, message", [
+    (["amazon-sport"], "no recipe for 'amazon-sport'. Did you mean 'amazon-sports'"),
+    (["amazon-sports", "--slit=mmrec"], "no flag --slit. Did you mean 'split'"),
+    (["a", "b"], "one dataset or folder, not a, b"),
+    (["amazon-sports", "--split"], "--split needs a value"),
+    (["--from"], "--from needs a value"),
+    (["amazon-sports", "--min_interactions=five"], "--min_interactions='five' must be a whole"),
+    (["amazon-sports", "--overwrite=7"], "--overwrite=7 must be True or False"),
+    (["amazon-sports", "--modalities={a: 1}"], "--modalities={'a': 1} must be a list"),
+    (["--interactions=x.csv", "--vectors=v.npy", "--name=x"], "--vectors='v.npy' must be entries"),
+])
+def test_a_mistake_is_named_with_its_remedy(words, message):
+    with pytest.raises(UserError) as error:
+        options_from(words)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("given, message", [
+    ({}, "Nothing to prepare"),
+    ({"source": "mmrec"}, "--from=mmrec needs the folder"),
+    ({"path": "shop"}, "needs a name: --name=shop"),
+    ({"interactions": "a/orders.csv"}, "needs a name: --name=orders"),
+    ({"recipe": "amzon", "name": "x"}, "no recipe 'amzon', only amazon"),
+    ({"recipe": "amazon", "name": "x", "modalities": ["txt"]}, "no 'txt'"),
+    ({"path": "shop", "name": "x", "min_interactions": 5}, "would change a published dataset"),
+])
+def test_options_that_fit_no_preparation_are_refused(given, message):
+    with pytest.raises(UserError) as error:
+        prepare(options_of(given))
+    assert message in str(error.value)
+
+
+def test_files_that_are_missing_are_all_listed_with_address_and_place(tmp_path):
+    options = options_of({"data_path": str(tmp_path), "no_download": True},
+                         recipe_of("amazon-baby"))
+    wanted = {"reviews": "http://h/a/reviews_Baby_5.json.gz", "meta": "http://h/meta.json.gz"}
+    place = tmp_path / "raw" / "amazon-baby"
+    with pytest.raises(UserError) as error:
+        raw_files(wanted, options)
+    for text in (*wanted.values(), str(place / "reviews_Baby_5.json.gz"), "--no-download",
+                 str(place / "meta.json.gz")):
+        assert text in str(error.value)
+    place.mkdir(parents=True)
+    for name in ("reviews_Baby_5.json", "meta.json.gz"):  # one was unpacked by hand
+        (place / name).touch()
+    assert raw_files(wanted, options) == {"reviews": place / "reviews_Baby_5.json",
+                                          "meta": place / "meta.json.gz"}
+
+
+def test_the_flags_of_a_preparation_are_taken_out_of_those_of_a_run():
+    flags = {"no_download": True, "split": "mmrec", "epochs": 3, "device": "cpu"}
+    assert take_flags(flags) == {"no_download": True, "split": "mmrec"}
+    assert flags == {"epochs": 3, "device": "cpu"}
+
+
+def test_no_flag_of_a_preparation_is_also_a_setting_of_a_run():
+    from recbole_ssr.registry import keys_of_any_model
+
+    settings = keys_of_any_model()
+    assert set(FLAGS) & settings == set() and set(SHARED) - {"data_path"} <= settings
+    assert set(WITHOUT_EFFECT) < set(NAMES)
+
+
+def test_the_help_names_every_option():
+    text = help_text()
+    for option in fields(Options):
+        flag = {"source": "--from", "path": "PATH"}.get(option.name, f"--{option.name}")
+        assert flag in text and option.metadata["help"][:20] in text or option.name == "path"
+    assert max(map(len, text.splitlines())) <= 100
