@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -19,7 +20,7 @@ from recbole_ssr.flags import parse_flags
 _SWITCHES = ("no_download", "overwrite")
 _FLAG_OF = {"source": "from"}
 _GROUPS = {
-    "name": "All", "recipe": "Public files", "path": "A folder that others published",
+    "name": "All", "recipe": "Public files", "source": "A folder that others published",
     "interactions": "Your own data", "min_interactions": "What is made of it",
 }
 _EXAMPLES = """\
@@ -74,11 +75,18 @@ def help_text() -> str:
         flag = f"--{_FLAG_OF.get(option.name, option.name)}"
         metavar = option.metadata["metavar"]
         text = option.metadata["help"]
-        lines.append(f"  {flag + (f'={metavar}' if metavar else ''):<26}{text}")
-    lines.append(f"\nNames with a recipe: {', '.join(recipe_names())}, amazon-<Category>, "
-                 "amazon2023-<Category>")
-    lines.append(f"Splits: {', '.join(split_names())}")
+        head = f"  {flag + (f'={metavar}' if metavar else ''):<26} "
+        lines.append(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * 29,
+                                   break_on_hyphens=False))
+    lines.append(_listed("Names with a recipe", (*recipe_names(), "amazon-<Category>",
+                                                 "amazon2023-<Category>")))
+    lines.append(_listed("Splits", split_names()))
     return "\n".join(lines)
+
+
+def _listed(title: str, names: Sequence[str]) -> str:
+    return textwrap.fill(", ".join(names), 100, initial_indent=f"\n{title}: ",
+                         subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
