@@ -1,0 +1,166 @@
+"""Folders that others published, ready with a split: which layout it is, and what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_ssr.dataset_prep import json_splits, matrices
+from recbole_ssr.dataset_prep.interactions import Interactions
+from recbole_ssr.dataset_prep.mmrec import header_of, read_inter
+from recbole_ssr.dataset_prep.published_features import (
+    FeatureSource,
+    FoundFeatures,
+    features_by_id,
+    features_by_token,
+)
+from recbole_ssr.errors import UserError, nearest
+
+LAYOUTS = {
+    "mmrec": "one .inter file with userID, itemID, x_label, and <modality>_feat.npy",
+    "json": "train.json, val.json, test.json, and <modality>_feat.npy",
+    "pickle": "trnMat.pkl, valMat.pkl, tstMat.pkl, and <modality>_feat.npy",
+    "recbole": "one .inter file with user_id:token, item_id:token, and "
+               "features/<modality>.npy with .tokens",
+}
+_PARTS_OF = {"json": json_splits.FILES, "pickle": matrices.FILES}
+# Names of a folder's content that a message lists.
+_LISTED = 12
+
+
+class Published(NamedTuple):
+    """A published folder.
+
+    Attributes:
+        interactions: in the order of the files; labels are the published ones, None where a folder
+            of the kind recbole has none. Tokens are the published ids.
+        features: by modality; rows of items without interactions are among them.
+        kind: the layout.  notes: remarks for the log.  sources: all files read.
+    """
+
+    interactions: Interactions
+    features: dict[str, FeatureSource]
+    kind: str
+    notes: list[str]
+    sources: list[Path]
+
+
+def read_published(path: str | Path, kind: str | None = None) -> Published:
+    """Read a folder of the layout `kind`, or of the one that it has.
+
+    Nothing is dropped or moved: repeated interactions and users without training are only noted.
+
+    Raises UserError for a folder of no or of several layouts, missing parts, and damaged files.
+    """
+    folder = Path(path)
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder} is no folder that can be read ({error}). Name the folder with "
+                        "the published files.") from error
+    notes = []
+    if kind is None:
+        kind = _detected(folder, names)
+        notes.append(f"{folder} is of the layout {kind}: {LAYOUTS[kind]}")
+    elif kind not in LAYOUTS:
+        raise UserError(f"There is no layout {kind!r}, only {', '.join(LAYOUTS)}."
+                        f"{nearest(kind, LAYOUTS)}")
+    if kind in _PARTS_OF:
+        files = _part_files(folder, kind)
+        if kind == "json":
+            interactions = json_splits.read_json(files)
+        else:
+            interactions, more = matrices.read_matrices(files)
+            notes += more
+    else:
+        files = (_inter_file(folder, kind),)
+        interactions = read_inter(files[0], by_id=kind == "mmrec", needs_label=kind == "mmrec")
+    found = _features(folder, kind, interactions)
+    notes += found.notes + remarks(interactions)
+    notes += _rows_unused(found, interactions)
+    if not found.features:
+        notes.append(f"{folder} has no item features")
+    return Published(interactions, found.features, kind, notes, [*files, *found.sources])
+
+
+def remarks(interactions: Interactions) -> list[str]:
+    """Say what is unusual in a split: repeats, parts that share pairs, and who is never trained."""
+    notes = []
+    pairs = interactions.pairs()
+    repeats = len(pairs) - len(np.unique(pairs))
+    labels = interactions.labels
+    if labels is None:
+        return [f"{repeats:,} interactions repeat another's user and item"] if repeats else []
+    parts = [np.unique(pairs[labels == part]) for part in range(3)]
+    within = len(pairs) - sum(map(len, parts))
+    if within:
+        notes.append(f"{within:,} interactions repeat one of the same part, and are kept")
+    if repeats > within:
+        notes.append(f"{repeats - within:,} interactions are in two parts, and are kept as "
+                     "published")
+    for name, codes in (("users", interactions.users), ("items", interactions.items)):
+        trained = np.zeros(codes.max(initial=-1) + 1, dtype=bool)
+        trained[codes[labels == 0]] = True
+        untrained = [len(np.unique(codes[(labels == part) & ~trained[codes]])) for part in (1, 2)]
+        if sum(untrained):
+            notes.append(f"{name} without a training interaction: {untrained[0]:,} in valid, "
+                         f"{untrained[1]:,} in test, {int((~trained).sum()):,} in all")
+    return notes
+
+
+def _detected(folder: Path, names: list[str]) -> str:
+    """Tell the layout from the names of the folder's content and the header of its .inter file."""
+    kinds = [kind for kind, parts in _PARTS_OF.items()
+             if any(name in names for part in parts for name in part)]
+    inter = sorted(folder.glob("*.inter"))
+    if inter:
+        typed = any(":" in name for name in header_of(inter[0]))
+        by_id = any(folder.glob("*_feat*.npy"))
+        kinds.append("recbole" if any(folder.glob("features/*.npy")) or (typed and not by_id)
+                     else "mmrec")
+    if len(kinds) == 1:
+        return kinds[0]
+    problem = f"could be of {' and '.join(kinds)}" if kinds else "has none of the known layouts"
+    remedy = "Say which with --from." if kinds else "Name another folder, or rename its files."
+    listed = ", ".join(names[:_LISTED]) or "nothing"
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    known = "; ".join(f"{kind}: {text}" for kind, text in LAYOUTS.items())
+    raise UserError(f"{folder} {problem}. It holds {listed}{more}. Layouts are {known}. {remedy}")
+
+
+def _part_files(folder: Path, kind: str) -> tuple[Path, ...]:
+    """Return the files of train, valid and test; UserError if one is missing or there twice."""
+    files = []
+    for names in _PARTS_OF[kind]:
+        found = [folder / name for name in names if (folder / name).is_file()]
+        if len(found) != 1:
+            problem = "are both there; keep one" if found else "is missing"
+            raise UserError(f"{folder}: {' and '.join(names) if found else ' or '.join(names)} "
+                            f"{problem}. The layout {kind} has {LAYOUTS[kind]}.")
+        files += found
+    return tuple(files)
+
+
+def _inter_file(folder: Path, kind: str) -> Path:
+    found = sorted(folder.glob("*.inter"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "no .inter file"
+        raise UserError(f"{folder} has {names}, where the layout {kind} has {LAYOUTS[kind]}. Keep "
+                        "one .inter file in the folder.")
+    return found[0]
+
+
+def _features(folder: Path, kind: str, interactions: Interactions) -> FoundFeatures:
+    if kind == "recbole":
+        return features_by_token(folder / "features")
+    return features_by_id(folder, int(interactions.item_tokens.astype(np.int64).max(initial=-1)))
+
+
+def _rows_unused(found: FoundFeatures, interactions: Interactions) -> list[str]:
+    known = set(interactions.item_tokens)
+    counts = {name: sum(token not in known for token in source.tokens)
+              for name, source in found.features.items()}
+    return [f"{name}: {count:,} rows are of items without interactions"
+            for name, count in counts.items() if count]

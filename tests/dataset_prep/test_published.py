@@ -1,0 +1,384 @@
+"""Published folders: every layout brings its split as it is, and says what it cannot read."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recbole_ssr.dataset_prep.published import LAYOUTS, read_published
+from recbole_ssr.errors import UserError
+
+# Pairs of (user, item) by part. User 4 and item 5 are never trained, item 4 has no interaction.
+SPLIT = ([(0, 0), (0, 3), (1, 1), (2, 2), (3, 0)], [(0, 1), (4, 0)], [(1, 5), (2, 0), (4, 2)])
+IMAGES = np.arange(12, dtype=np.float16).reshape(6, 2)
+
+
+def parts_of(interactions):
+    users = interactions.user_tokens[interactions.users].tolist()
+    items = interactions.item_tokens[interactions.items].tolist()
+    return tuple(sorted((u, i) for u, i, label in zip(users, items, interactions.labels)
+                        if label == part) for part in range(3))
+
+
+def expected(split=SPLIT, name=str):
+    return tuple(sorted((name(u), name(i)) for u, i in part) for part in split)
+
+
+def rows_of(split=SPLIT):
+    return [(u, i, label) for label, part in enumerate(split) for u, i in part]
+
+
+def write_mmrec(folder, split=SPLIT, head="userID\titemID\tx_label"):
+    lines = [head, *("\t".join(map(str, row)) for row in rows_of(split))]
+    (folder / "made.inter").write_text("\n".join(lines) + "\n")
+
+
+def write_json(folder, split=SPLIT, names=("train", "val", "test")):
+    for name, part in zip(names, split):
+        content = {}
+        for user, item in part:
+            content.setdefault(str(user), []).append(item)
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def write_matrices(folder, split=SPLIT, shape=(5, 6)):
+    for name, part in zip(("trn", "val", "tst"), split):
+        users, items = zip(*part)
+        matrix = sp.coo_matrix((np.ones(len(part)), (users, items)), shape=shape)
+        (folder / f"{name}Mat.pkl").write_bytes(pickle.dumps(matrix))
+
+
+def write_recbole(folder, split=SPLIT, labels=True):
+    rows = [(f"u{u}", f"i{i}", 5, 100 + n, label) for n, (u, i, label) in enumerate(rows_of(split))]
+    head = ["user_id:token", "item_id:token", "rating:float", "timestamp:float", "x_label:float"]
+    width = 5 if labels else 4
+    lines = ["\t".join(map(str, row[:width])) for row in (head, *rows)]
+    (folder / "made.inter").write_text("\n".join(lines) + "\n")
+    (folder / "features").mkdir()
+    np.save(folder / "features/image.npy", IMAGES)
+    (folder / "features/image.tokens").write_text("".join(f"i{5 - k}\n" for k in range(6)))
+
+
+WRITERS = {"mmrec": write_mmrec, "json": write_json, "pickle": write_matrices}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder with image features of six items, as three of the layouts have them."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    np.save(folder / "image_feat.npy", IMAGES)
+    return folder
+
+
+def complaint(folder, kind=None):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(UserError) as error:
+        read_published(folder, kind)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return str(error.value)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_the_published_split_is_honoured_exactly(folder, kind, asked):
+    WRITERS[kind](folder)
+    found = read_published(folder, kind if asked else None)
+    assert parts_of(found.interactions) == expected() and found.kind == kind
+    assert list(found.features) == ["image"]
+    path, tokens = found.features["image"].path, found.features["image"].tokens
+    assert path == folder / "image_feat.npy" and tokens == list("012345")
+    matrix = found.features["image"].load()
+    assert isinstance(matrix, np.memmap) and matrix.dtype == np.float16 and (matrix == IMAGES).all()
+    assert {source.name for source in found.sources} == {
+        path.name for path in folder.iterdir()} and all(p.is_file() for p in found.sources)
+    assert any(kind in note for note in found.notes) != asked
+    assert "users without a training interaction: 1 in valid, 1 in test, 1 in all" in found.notes
+    assert "items without a training interaction: 0 in valid, 1 in test, 1 in all" in found.notes
+    assert "image: 1 rows are of items without interactions" in found.notes
+
+
+def test_the_layouts_agree_to_the_row(tmp_path):
+    found = []
+    for kind, write in WRITERS.items():
+        (tmp_path / kind).mkdir()
+        write(tmp_path / kind)
+        found.append(read_published(tmp_path / kind).interactions)
+    for other in found[1:]:
+        for column in ("users", "items", "user_tokens", "item_tokens", "labels"):
+            one, two = getattr(found[0], column), getattr(other, column)
+            assert one.dtype == two.dtype and (one == two).all()
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_our_own_layout_with_and_without_a_split(tmp_path, labels):
+    write_recbole(tmp_path, labels=labels)
+    found = read_published(tmp_path)
+    assert found.kind == "recbole" and found.interactions.ratings.tolist() == [5] * 10
+    assert found.interactions.timestamps.tolist() == list(range(100, 110))
+    assert found.features["image"].tokens == ["i5", "i4", "i3", "i2", "i1", "i0"]
+    if labels:
+        split = tuple([(f"u{u}", f"i{i}") for u, i in part] for part in SPLIT)
+        assert parts_of(found.interactions) == expected(split)
+    else:
+        assert found.interactions.labels is None
+    assert len(found.sources) == 3
+
+
+@pytest.mark.parametrize("head", ["user_id:token\titem_id:token\tx_label:float",
+                                  "userID\titemID\tlabel", "\ufeffuser\titem\tx_label",
+                                  "USERID\tItemId\tX_Label"])
+def test_spellings_of_the_header(folder, head):
+    write_mmrec(folder, head=head)
+    assert parts_of(read_published(folder).interactions) == expected()
+
+
+def test_rating_and_time_are_read_where_they_are(folder):
+    (folder / "made.inter").write_text(
+        "userID\titemID\trating\ttimestamp\tx_label\n0\t0\t4.5\t1.39e9\t0.0\n1\t2\t3\t7\t2\n\n")
+    found = read_published(folder).interactions
+    assert found.ratings.tolist() == [4.5, 3] and found.timestamps.tolist() == [1390000000, 7]
+    assert found.labels.tolist() == [0, 2]
+
+
+def test_windows_line_ends(folder):
+    write_mmrec(folder)
+    path = folder / "made.inter"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert parts_of(read_published(folder).interactions) == expected()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_pairs_in_two_parts_are_kept_and_noted(folder, kind):
+    split = (SPLIT[0], [*SPLIT[1], (0, 0)], [*SPLIT[2], (0, 0), (1, 1)])
+    WRITERS[kind](folder, split)
+    found = read_published(folder)
+    assert parts_of(found.interactions) == expected(split)
+    assert "3 interactions are in two parts, and are kept as published" in found.notes
+
+
+def test_repeats_within_a_part_are_kept_and_noted(folder):
+    write_mmrec(folder, ([*SPLIT[0], (0, 0)], *SPLIT[1:]))
+    found = read_published(folder)
+    assert len(found.interactions) == 11
+    assert "1 interactions repeat one of the same part, and are kept" in found.notes
+
+
+def test_entries_of_a_matrix_that_are_no_interaction(folder):
+    write_matrices(folder)
+    matrix = sp.coo_matrix(([1., 5., 0., 1.], ([0, 0, 1, 1], [0, 0, 0, 1])), shape=(5, 6))
+    (folder / "trnMat.pkl").write_bytes(pickle.dumps(matrix))
+    found = read_published(folder)
+    assert parts_of(found.interactions)[0] == [("0", "0"), ("1", "1")]
+    assert any(note.startswith("trnMat.pkl: 2 of 4 entries are zero") for note in found.notes)
+
+
+def test_names_of_feature_files(folder):
+    write_json(folder, names=("train", "valid", "test"))
+    for name in ("text_feats", "v-features", "audio"):
+        np.save(folder / f"{name}.npy", np.ones((8, 3), dtype=np.float32))
+    np.save(folder / "user_graph.npy", np.ones((8, 3)))
+    (folder / "kg_feat.pt").write_bytes(b"torch")
+    found = read_published(folder)
+    assert sorted(found.features) == ["audio", "image", "text", "v"]
+    assert found.features["v"].tokens == list("01234567")
+    assert "user_graph.npy is not read: item features are called <modality>_feat.npy" in found.notes
+    assert "kg_feat.pt is not read: save its matrix as kg_feat.npy" in found.notes
+
+
+def test_no_features_are_noted(tmp_path):
+    write_mmrec(tmp_path)
+    found = read_published(tmp_path)
+    assert found.features == {} and f"{tmp_path} has no item features" in found.notes
+
+
+@pytest.mark.parametrize("name, counts, users, features", [
+    ("tiktok", (59541, 3051, 6130), 9308, {"image": (6710, 128), "audio": (6710, 128)}),
+    ("baby-lattice", (118551, 21682, 20559), 19445, {}),
+])
+def test_real_folders(shared_data, name, counts, users, features):
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"no folder {name} in shared/data")
+    found = read_published(shared_data / name)
+    assert tuple(np.bincount(found.interactions.labels)) == counts
+    assert found.interactions.n_users == users and found.kind == "mmrec"
+    assert {m: source.load().shape for m, source in found.features.items()} == features
+    (file,) = (shared_data / name).glob("*.inter")
+    table = np.loadtxt(file, dtype=np.int64, skiprows=1)
+    assert (found.interactions.labels == table[:, 2]).all()
+    for side, (codes, tokens) in enumerate((
+            (found.interactions.users, found.interactions.user_tokens),
+            (found.interactions.items, found.interactions.item_tokens))):
+        assert (tokens.astype(np.int64)[codes] == table[:, side]).all()
+    if name == "tiktok":
+        assert "users without a training interaction: 5 in valid, 5 in test, 10 in all" in (
+            found.notes)
+
+
+# What is refused.
+
+def test_nothing_known_lists_the_folder_and_the_layouts(folder):
+    message = complaint(folder)
+    assert "none of the known layouts. It holds image_feat.npy. Layouts are mmrec: one" in message
+    assert all(text in message for text in LAYOUTS.values())
+
+
+def test_two_layouts_are_ambiguous(folder):
+    write_mmrec(folder)
+    write_json(folder)
+    message = complaint(folder)
+    assert "could be of json and mmrec" in message and "--from" in message
+    assert parts_of(read_published(folder, "json").interactions) == expected()
+
+
+def test_unknown_kinds_and_folders(folder):
+    assert "no layout 'mmrek', only mmrec, json" in complaint(folder, "mmrek")
+    assert "Did you mean 'mmrec'?" in complaint(folder, "mmrek")
+    with pytest.raises(UserError, match="nowhere is no folder.*Name the folder"):
+        read_published(folder / "nowhere")
+    with pytest.raises(UserError, match="image_feat.npy is no folder"):
+        read_published(folder / "image_feat.npy")
+
+
+def test_missing_and_doubled_files(folder):
+    assert "has no .inter file" in complaint(folder, "mmrec")
+    write_mmrec(folder)
+    (folder / "more.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n")
+    assert "made.inter, more.inter" in complaint(folder) and "Keep one" in complaint(folder)
+    write_json(folder)
+    (folder / "valid.json").write_text("{}")
+    assert "val.json and valid.json are both there; keep one" in complaint(folder, "json")
+    (folder / "test.json").unlink()
+    (folder / "valid.json").unlink()
+    assert "test.json is missing" in complaint(folder, "json")
+    assert "trnMat.pkl is missing" in complaint(folder, "pickle")
+
+
+@pytest.mark.parametrize("text, words", [
+    ("userID\titemID\tx_label\n0\t0\t0\n0\t1\t3\n", "line 3: x_label is '3'. Labels are 0 train"),
+    ("userID\titemID\tx_label\n0\t0\t\n", "line 2: x_label is ''"),
+    ("userID\titemID\tx_label\n0\t0\t0.5\n", "line 2: x_label is '0.5'"),
+    ("userID\titemID\tx_label\n0\t0\tnan\n0\t0\tx\n", "line 2: x_label is 'nan' (2 such lines)"),
+    ("userID\titemID\tx_label\n0\t0\n", "line 2: x_label is ''"),
+    ("userID\titemID\tx_label\n0\t-1\t0\n", "line 2: itemID is '-1'. Ids are whole numbers"),
+    ("userID\titemID\tx_label\n1.5\t1\t0\n", "line 2: userID is '1.5'"),
+    ("userID\titemID\tx_label\n0\tB000X\t0\n", "line 2: itemID is 'B000X'"),
+    ("userID\titemID\tx_label\n0\t1\t0\n\n0\t2\t0\n", "line 3: x_label is ''"),
+    ("userID\titemID\tx_label\n9999999999\t1\t0\n", "userID is '9999999999'. Ids end at"),
+    ("userID\titemID\tx_label\n" + "9" * 30 + "\t1\t0\n", "line 2: userID is '999"),
+    ("userID\titemID\tx_label\ttimestamp\n0\t1\t0\tsoon\n", "line 2: timestamp is 'soon'. Write a"),
+    ("userID\titemID\tx_label\ttimestamp\n0\t1\t0\tinf\n", "line 2: timestamp is 'inf'"),
+    ("userID\titemID\tx_label\n0\t1\t0\t7\n", "Write one interaction a line, with the 3 fields"),
+    ("userID\titemID\tx_label\n0\t1\t0\n0\t1\t0\t7\n", "Expected 3 fields in line 3, saw 4"),
+    ("userID\titemID\n0\t1\n", "line 1: no column x_label with 0 train, 1 valid, 2 test"),
+    ("userID\tproduct\tx_label\n0\t1\t0\n", "no column itemID among userID, product, x_label"),
+    ("userID,itemID,x_label\n0,1,0\n", "line 1: one column 'userID,itemID,x_label'. Separate"),
+    ("userID\titemID\titemID\n0\t1\t0\n", "named twice"),
+    ("userID\titemID\tx_label\n", "no line after its first"),
+    ("", "line 1: one column ''"),
+])
+def test_mistakes_in_an_inter_file(folder, text, words):
+    (folder / "made.inter").write_text(text)
+    message = complaint(folder)
+    assert str(folder / "made.inter") in message and words in message
+
+
+def test_an_inter_file_that_is_no_text(folder):
+    (folder / "made.inter").write_bytes(b"userID\titemID\tx_label\n\xff\xfe\t1\t0\n")
+    assert "made.inter cannot be read" in complaint(folder)
+    (folder / "made.inter").write_bytes(b"\xff\xfe")
+    assert "Save it as UTF-8" in complaint(folder)
+
+
+@pytest.mark.parametrize("text, words", [
+    ('{"0": [1', "is no JSON, or cut off"),
+    ("", "is no JSON, or cut off"),
+    ("[" * 100_000, "is no JSON, or cut off"),
+    ("[[0, 1]]", "holds a list, not items by user"),
+    ("3", "holds a int"),
+    ('{"a": [1]}', "the user id 'a' is no whole number"),
+    ('{"-1": [1]}', "the user id '-1'"),
+    ('{"0": [1], "0": [2]}', "user 0 comes twice"),
+    ('{"0": [1], "00": [2]}', "user 00 comes twice"),
+    ('{"0": 1}', "user 0 has 1 instead of a list"),
+    ('{"0": {"1": 2}}', "instead of a list"),
+    ('{"0": [1, "2"]}', "user 0 has the item '2'. Item ids are"),
+    ('{"0": [1.0]}', "user 0 has the item 1.0"),
+    ('{"0": [true]}', "user 0 has the item True"),
+    ('{"0": [-1]}', "user 0 has the item -1"),
+    ('{"0": [NaN]}', "user 0 has the item nan"),
+    ('{"0": [99999999999]}', "user 0 has the item 99999999999"),
+])
+def test_mistakes_in_a_json_file(folder, text, words):
+    write_json(folder)
+    (folder / "val.json").write_text(text)
+    message = complaint(folder)
+    assert str(folder / "val.json") in message and words in message
+
+
+def test_matrices_of_two_shapes(folder):
+    write_matrices(folder)
+    write_matrices(folder.parent, shape=(5, 7))
+    (folder.parent / "tstMat.pkl").rename(folder / "tstMat.pkl")
+    message = complaint(folder)
+    assert "tstMat.pkl is 5 x 7, but trnMat.pkl is 5 x 6" in message and "of one dataset" in message
+
+
+def test_a_matrix_that_would_run_code(folder):
+    write_matrices(folder)
+    (folder / "valMat.pkl").write_bytes(b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00truetR.")
+    assert "valMat.pkl was not loaded: it asks for os.system" in complaint(folder)
+
+
+@pytest.mark.parametrize("matrix, words", [
+    (np.ones((5, 2)), "has 5 rows, but item ids reach 5: it needs 6"),
+    (np.ones((6, 2), dtype=int), "has the shape (6, 2) and type int64"),
+    (np.ones(6), "has the shape (6,) and type float64"),
+    (np.ones((6, 0)), "image_feat.npy"),
+    (np.array({0: [[1], [2]]}), "holds Python objects"),
+    (np.array([["a"]] * 6, dtype=object), "holds Python objects"),
+])
+def test_features_that_cannot_be_used(folder, matrix, words):
+    write_mmrec(folder)
+    np.save(folder / "image_feat.npy", matrix)
+    message = complaint(folder)
+    assert str(folder / "image_feat.npy") in message and words in message
+
+
+def test_two_files_of_one_modality(folder):
+    write_mmrec(folder)
+    np.save(folder / "image.npy", IMAGES)
+    assert "are both of the modality image. Keep one" in complaint(folder)
+
+
+@pytest.mark.parametrize("size", [0, 5, 9, 40, 100, 128, 140])
+def test_features_cut_off(folder, size):
+    write_mmrec(folder)
+    whole = (folder / "image_feat.npy").read_bytes()
+    (folder / "image_feat.npy").write_bytes(whole[:size])
+    assert "download it again" in complaint(folder)
+
+
+def test_every_flipped_byte_of_a_feature_header_is_an_error_or_a_sound_matrix(folder):
+    write_mmrec(folder)
+    whole = (folder / "image_feat.npy").read_bytes()
+    for place in range(128):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 0x11
+        (folder / "image_feat.npy").write_bytes(spoilt)
+        try:
+            assert read_published(folder).features["image"].load().ndim == 2
+        except UserError as error:
+            assert "image_feat.npy" in str(error)
+
+
+def test_tokens_of_our_own_layout(tmp_path):
+    write_recbole(tmp_path)
+    (tmp_path / "features/image.tokens").write_text("i0\n")
+    assert "image.tokens has 1 tokens, but image.npy has 6 rows" in complaint(tmp_path)
+    (tmp_path / "features/image.tokens").unlink()
+    assert "image.tokens cannot be read" in complaint(tmp_path)
+    (tmp_path / "made.inter").write_text("user_id:token\titem_id:token\nu\t \n")
+    assert "line 2: item_id:token is ' '. Write an id" in complaint(tmp_path)
