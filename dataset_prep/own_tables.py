@@ -1,0 +1,223 @@
+"""A user's own tables: interactions, and items with their texts."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence, Sized
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_ssr.dataset_prep.interactions import Interactions, InteractionsBuilder
+from recbole_ssr.dataset_prep.own_vectors import read_vectors as read_vectors
+from recbole_ssr.dataset_prep.table_columns import choose_column, text_columns
+from recbole_ssr.dataset_prep.table_rows import Table, open_table
+from recbole_ssr.errors import UserError
+
+logger = logging.getLogger("recbole_ssr")
+
+_LABELS = {"train": 0, "training": 0, "0": 0, "0.0": 0,
+           "valid": 1, "validation": 1, "val": 1, "dev": 1, "1": 1, "1.0": 1,
+           "test": 2, "testing": 2, "2": 2, "2.0": 2}
+# Cells that stand for an absent text.
+_NO_TEXT = frozenset(("", "na", "n/a", "nan", "<na>", "null", "none"))
+# Seconds since 1970 reach 1e11 in the year 5138; larger numbers are in a finer unit.
+_UNITS = ((1e17, 10**9, "nanoseconds"), (1e14, 10**6, "microseconds"), (1e11, 1000, "milliseconds"))
+# What no .inter file can hold.
+_BROKEN = re.compile(r"[\t\r\n]")
+# Few enough rows that Python's garbage collector does not walk them again and again.
+_BLOCK = 2**10
+_SAMPLE = 1000
+
+
+class ItemTable(NamedTuple):
+    """n items, in the order of their file: tokens and texts; a text is "" where there is none."""
+
+    tokens: list[str]
+    texts: list[str]
+
+
+def read_interaction_table(
+    path: str | Path, user: str | None = None, item: str | None = None, time: str | None = None,
+    rating: str | None = None, label: str | None = None,
+) -> Interactions:
+    """Read a table of interactions: CSV, TSV, JSON lines (each also .gz) or Parquet.
+
+    Args:
+        user, item, time, rating, label: columns; None takes the usual names (user_id, asin,
+            timestamp, stars, x_label, ...), "" leaves an optional one out.
+
+    Ids are text as in the file. Times are numbers (seconds, or milli-, micro- or nanoseconds, told
+    from their size) or ISO dates, UTC where none states its zone, and become whole seconds. Labels
+    are train, valid, test or 0, 1, 2. Raises UserError, with file and line, for whatever is wrong.
+    """
+    table = open_table(path)
+    given = {"user": user, "item": item, "time": time, "rating": rating, "label": label}
+    chosen = {role: choose_column(table, role, name) for role, name in given.items()}
+    chosen = {role: name for role, name in chosen.items() if name is not None}
+    _refuse_shared(table, chosen)
+    logger.info("%s: columns %s", path,
+                ", ".join(f"{name} ({role})" for role, name in chosen.items()))
+    builder, labels, kinds = InteractionsBuilder(), [], set()
+    for numbers, columns in _blocks(table, list(chosen.values())):
+        block = _Block(table, numbers, dict(zip(chosen, columns)), chosen)
+        times, kind = block.times()
+        kinds.add(kind)
+        if len(kinds) > 1:
+            raise block.error("time", 0, "is of another kind than the times before it",
+                              "Write all as numbers or all as ISO dates")
+        builder.add(block.ids("user"), block.ids("item"), block.numbers("rating"), times)
+        labels.append(block.labels())
+    found = builder.build()
+    _require_rows(path, found)
+    return replace(
+        found, ratings=found.ratings if "rating" in chosen else None,
+        timestamps=_in_seconds(found.timestamps, path) if "time" in chosen else None,
+        labels=np.concatenate(labels) if "label" in chosen else None,
+    )
+
+
+def read_item_table(path: str | Path, item: str | None = None,
+                    text: Sequence[str] | None = None) -> ItemTable:
+    """Read the texts of items from a table, in the formats of `read_interaction_table`.
+
+    Args:
+        item: column of the ids; None takes the usual names.
+        text: columns whose values are joined by blanks; None takes all columns of words, which
+            leaves out numbers, dates, addresses, ids and codes, and says so in the log.
+
+    Line breaks become blanks, cells such as NA and null nothing. Raises UserError, with file and
+    line, for blank and repeated ids and unknown columns.
+    """
+    table = open_table(path)
+    column = choose_column(table, "item", item, also=("id",))
+    if text is None:
+        head = [values for _, values in islice(table.rows(table.columns), _SAMPLE)]
+        _require_rows(path, head)
+        text = text_columns(table, column, list(zip(*head)))
+    else:
+        text = [choose_column(table, "text", name) for name in dict.fromkeys(text)]
+    first_of: dict[str, int] = {}
+    texts: list[str] = []
+    for numbers, columns in _blocks(table, [column, *text]):
+        block = _Block(table, numbers, {"item": columns[0]}, {"item": column})
+        for token, number in zip(block.ids("item"), numbers):
+            if first_of.setdefault(token, number) != number:
+                raise UserError(f"{path}: the item {token!r} is in {table.unit} {first_of[token]} "
+                                f"and again in {table.unit} {number}. Keep one row per item.")
+        texts.extend(map(_joined, zip(*columns[1:])))
+    _require_rows(path, texts)
+    return ItemTable(list(first_of), texts)
+
+
+class _Block(NamedTuple):
+    """Some consecutive rows, column by column, by the role of each column."""
+
+    table: Table
+    rows: list[int]
+    values: dict[str, tuple[str, ...]]
+    chosen: dict[str, str]
+
+    def ids(self, role: str) -> tuple[str, ...]:
+        values = self.values[role]
+        for value in set(values):
+            if not value or _BROKEN.search(value):
+                raise self.error(role, values.index(value),
+                                 "is blank" if not value else "has a tab or line break",
+                                 f"Every row needs the id of its {role}, in one line")
+        return values
+
+    def numbers(self, role: str) -> np.ndarray:
+        """Return float64 values; zeros where there is no such column."""
+        if role not in self.values:
+            return np.zeros(len(self.rows))
+        return self._parsed(role, float, "is no number", "Mend it, or leave the column out with "
+                            f"--{role}_column=''")
+
+    def times(self) -> tuple[np.ndarray, str]:
+        """Return int64 times as they are written, or seconds of dates; and which of the two."""
+        if "time" not in self.values:
+            return np.zeros(len(self.rows), dtype=np.int64), "number"
+        try:
+            float(self.values["time"][0])
+            parse, kind = float, "number"
+        except ValueError:
+            parse, kind = _seconds, "date"
+        found = self._parsed("time", parse, f"is no {kind} such as the others" if kind == "number"
+                             else "is neither a number nor an ISO date such as 2014-09-13",
+                             "Write seconds since 1970 or ISO dates")
+        return found.astype(np.int64), kind
+
+    def labels(self) -> np.ndarray:
+        if "label" not in self.values:
+            return np.zeros(len(self.rows), dtype=np.int8)
+        return self._parsed("label", lambda value: _LABELS[value.lower()], "is no part of a split",
+                            "Use train, valid, test, or 0, 1, 2").astype(np.int8)
+
+    def error(self, role: str, place: int, what: str, remedy: str) -> UserError:
+        return UserError(f"{self.table.path}, {self.table.unit} {self.rows[place]}: the {role} "
+                         f"{self.values[role][place]!r} (column {self.chosen[role]}) {what}. "
+                         f"{remedy}.")
+
+    def _parsed(self, role: str, parse: Callable[[str], float], what: str,
+                remedy: str) -> np.ndarray:
+        out = np.empty(len(self.rows))
+        for place, value in enumerate(self.values[role]):
+            try:
+                out[place] = parse(value)
+            except (ValueError, KeyError, OverflowError) as error:
+                raise self.error(role, place, what, remedy) from error
+        # Beyond 9e18 a time does not fit 64 bits.
+        bad = np.flatnonzero(~(np.abs(out) < 9e18))
+        if len(bad):
+            raise self.error(role, int(bad[0]), what, remedy)
+        return out
+
+
+def _blocks(table: Table, wanted: list[str]) -> Iterator[tuple[list[int], list[tuple]]]:
+    """Yield the numbers and the columns of some rows at a time."""
+    rows = table.rows(wanted)
+    while block := list(islice(rows, _BLOCK)):
+        yield [number for number, _ in block], list(zip(*(values for _, values in block)))
+
+
+def _require_rows(path: str | Path, rows: Sized) -> None:
+    if not len(rows):
+        raise UserError(f"{path} has a header but no rows. Save the table again.")
+
+
+def _refuse_shared(table: Table, chosen: dict[str, str]) -> None:
+    role_of: dict[str, str] = {}
+    for role, name in chosen.items():
+        if role_of.setdefault(name, role) != role:
+            raise UserError(f"{table.path}: the column {name!r} is named for both {role_of[name]} "
+                            f"and {role}. Correct --{role_of[name]}_column or --{role}_column.")
+
+
+def _in_seconds(times: np.ndarray, path: str | Path) -> np.ndarray:
+    largest = np.abs(times).max()
+    for least, factor, name in _UNITS:
+        if largest >= least:
+            logger.info("%s: times up to %d are taken for %s", path, largest, name)
+            return times // factor
+    return times
+
+
+@lru_cache(maxsize=2**16)
+def _seconds(text: str) -> float:
+    # Python 3.10 does not know the Z of universal time.
+    moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.timestamp()
+
+
+def _joined(values: Sequence[str]) -> str:
+    words = (value for value in values if value.lower() not in _NO_TEXT)
+    return " ".join(" ".join(words).split())
