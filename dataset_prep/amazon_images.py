@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_ssr.data.feature_files import non_finite
 from recbole_ssr.data.feature_writer import FeatureWriter
-from recbole_ssr.data.features import non_finite
 from recbole_ssr.dataset_prep.lines import is_gzip, read_blocks, refuse_web_page
 from recbole_ssr.errors import UserError
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_ssr.data.feature_files import check_tokens, feature_paths
 from recbole_ssr.data.feature_writer import FeatureWriter
-from recbole_ssr.data.features import check_tokens, feature_paths
 from recbole_ssr.dataset_prep.vector_cache import VectorCache, vector_key
 from recbole_ssr.errors import UserError
 from recbole_ssr.graph.cache import cache_folder, content_key

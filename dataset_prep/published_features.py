@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_ssr.data.features import feature_paths
+from recbole_ssr.data.feature_files import feature_paths
 from recbole_ssr.errors import UserError
 
 # image_feat.npy in MMRec, MMSSL and DiffMM; LATTICE's own preprocessing also writes the others.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_ssr.data.features import check_tokens, feature_paths, non_finite
+from recbole_ssr.data.feature_files import check_tokens, feature_paths, non_finite
 from recbole_ssr.errors import UserError
 
 

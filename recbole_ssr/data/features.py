@@ -9,9 +9,8 @@ import hashlib
 import json
 import logging
 import os
-import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +18,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_ssr.data.feature_files import (
+    check_finite,
+    check_shape,
+    check_tokens,
+    digest_of,
+    feature_paths,
+    open_matrix,
+    read_tokens,
+    row_blocks,
+)
 from recbole_ssr.errors import UserError, nearest
 
 FILLS = ("zero", "mean", "error")
 SCALINGS = ("none", "l2", "standardise")
-
-# Working set of one pass over a matrix: far below a matrix worth mapping, above call overhead.
-_BLOCK_BYTES = 16 * 2**20
-# Models call the item's own embedding "id", beside the modalities.
-_RESERVED = "id"
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -41,9 +45,9 @@ def write_features(
     """
     npy, names = feature_paths(folder, modality)
     matrix, tokens = np.asarray(matrix), [str(token) for token in tokens]
-    _check_shape(matrix, npy)
+    check_shape(matrix, npy)
     check_tokens(tokens, len(matrix), npy, names)
-    _check_finite(matrix, tokens, npy)
+    check_finite(matrix, tokens, npy)
     npy.parent.mkdir(parents=True, exist_ok=True)
     unique = uuid.uuid4().hex
     new_npy, new_names = (path.with_name(f".{path.name}.{unique}") for path in (npy, names))
@@ -63,8 +67,8 @@ def write_features(
 
 def list_modalities(folder: str | Path) -> tuple[str, ...]:
     """Return the sorted names of the modalities in `folder`; UserError if there is none."""
-    remedy = ("Write <modality>.npy and <modality>.tokens there, set feature_path, or choose a model "
-              "without features, such as LightGCN.")
+    remedy = ("Write <modality>.npy and <modality>.tokens there, set feature_path, or choose a "
+              "model without features, such as LightGCN.")
     if not Path(folder).is_dir():
         raise UserError(f"The feature folder {folder} does not exist. {remedy}")
     found = tuple(sorted(path.name[: -len(".npy")] for path in Path(folder).glob("[!.]*.npy")))
@@ -145,7 +149,7 @@ class ItemFeatures:
         stored = source.open()
         present = np.flatnonzero(source.rows >= 0)
         out = np.zeros((len(source.rows), source.dim), dtype=np.float32)
-        for block in _blocks(len(present), source.dim):
+        for block in row_blocks(len(present), source.dim):
             out[present[block]] = stored[source.rows[present[block]]]
         if self.scaling == "l2":
             _scale_to_unit_rows(out)
@@ -180,12 +184,12 @@ class _Source:
     def open(self) -> np.ndarray:
         """Return the mapped matrix (n_rows, dim) after a check that the files are those hashed."""
         npy, names = feature_paths(self.folder, self.modality)
-        if _digest(npy, names) != self.digest:
+        if digest_of(npy, names) != self.digest:
             raise UserError(
                 f"{npy} or {names.name} changed since the dataset was built: its rows may belong "
                 "to other items. Build the dataset again, or restore the files."
             )
-        return _open_matrix(npy)
+        return open_matrix(npy)
 
 
 def _load_source(folder, modality: str, found: tuple, items: list[str], fill: str) -> _Source:
@@ -200,12 +204,12 @@ def _load_source(folder, modality: str, found: tuple, items: list[str], fill: st
             f"{names} is missing, so the rows of {npy.name} belong to no item. Write the item "
             "token of each row there, one per line."
         )
-    digest = _digest(npy, names)
-    stored = _open_matrix(npy)
-    tokens = _read_tokens(names)
-    _check_shape(stored, npy)
+    digest = digest_of(npy, names)
+    stored = open_matrix(npy)
+    tokens = read_tokens(names)
+    check_shape(stored, npy)
     check_tokens(tokens, len(stored), npy, names)
-    _check_finite(stored, tokens, npy)
+    check_finite(stored, tokens, npy)
 
     row_of = {token: row for row, token in enumerate(tokens)}
     rows = np.array([-1] + [row_of.get(token, -1) for token in items[1:]], dtype=np.int64)
@@ -233,97 +237,8 @@ def _check_overlap(rows: np.ndarray, items, tokens, names: Path, fill: str) -> N
         )
 
 
-def feature_paths(folder, modality: str) -> tuple[Path, Path]:
-    """Return the .npy and .tokens files of a modality; UserError if its name cannot be a file's."""
-    if not isinstance(modality, str) or not re.fullmatch(r"\w[\w.\-]*", modality):
-        raise UserError(
-            f"The modality name {modality!r} is no file name. Use letters, digits, '_', '-', '.'."
-        )
-    if modality == _RESERVED:
-        raise UserError(
-            f"The modality name {modality!r} in {folder} is reserved for the embedding of item "
-            "ids. Rename its .npy and .tokens files."
-        )
-    return Path(folder, f"{modality}.npy"), Path(folder, f"{modality}.tokens")
-
-
-def _open_matrix(npy: Path) -> np.ndarray:
-    try:
-        return np.lib.format.open_memmap(npy, mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(
-            f"{npy} is no readable matrix ({error}). It may be cut off, hold Python objects or be "
-            "another format: write it again with numpy.save from a floating point array."
-        ) from error
-
-
-def _read_tokens(names: Path) -> list[str]:
-    try:
-        # Some editors start a UTF-8 file with a byte order mark, which is no part of a token.
-        text = names.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{names} is not UTF-8 ({error}). Save it as UTF-8.") from error
-    # str.splitlines would also split at characters that may stand inside a token.
-    lines = text.removesuffix("\n").split("\n") if text else []
-    return [line.removesuffix("\r") for line in lines]
-
-
-def _check_shape(matrix: np.ndarray, npy: Path) -> None:
-    if matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8:
-        raise UserError(f"{npy} has the type {matrix.dtype}. Save float16, float32 or float64.")
-    if matrix.ndim != 2 or matrix.shape[1] == 0:
-        raise UserError(f"{npy} has the shape {matrix.shape}. Save items x features, none empty.")
-
-
-def check_tokens(tokens: list[str], n_rows: int, npy: Path, names: Path) -> None:
-    """Raise UserError unless there is one distinct, printable token per row."""
-    if len(tokens) != n_rows:
-        raise UserError(
-            f"{names} has {len(tokens):,} tokens, but {npy.name} has {n_rows:,} rows. Write one "
-            "token per row, in the order of the rows."
-        )
-    row_of: dict[str, int] = {}
-    for row, token in enumerate(tokens):
-        if not token.strip() or "\n" in token or "\r" in token:
-            raise UserError(
-                f"{names}: the token {token!r} of row {row} is blank or broken over lines. Name "
-                "the item of that row in one line."
-            )
-        if row_of.setdefault(token, row) != row:
-            raise UserError(
-                f"{names}: rows {row_of[token]} and {row} both have the token {token!r}. Keep one "
-                f"row per item, here and in {npy.name}."
-            )
-
-
-def non_finite(rows: np.ndarray) -> tuple[int, int] | None:
-    """Return row and column of the first value that is no finite float32, as models receive it."""
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(rows.astype(np.float32))
-    return None if finite.all() else tuple(np.argwhere(~finite)[0].tolist())
-
-
-def _check_finite(matrix: np.ndarray, tokens: list[str], npy: Path) -> None:
-    for block in _blocks(*matrix.shape):
-        found = non_finite(matrix[block])
-        if found is not None:
-            row, column = block.start + found[0], found[1]
-            raise UserError(
-                f"{npy}: row {row} (item {tokens[row]!r}) has {matrix[row, column]} in column "
-                f"{column}, which is no finite float32. Correct the row, or leave the item out of "
-                "both files and choose a feature_fill."
-            )
-
-
-def _blocks(n_rows: int, dim: int) -> Iterator[slice]:
-    """Yield slices over `n_rows` whose float64 rows fit _BLOCK_BYTES."""
-    step = max(1, _BLOCK_BYTES // (8 * dim))
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))
-
-
 def _scale_to_unit_rows(out: np.ndarray) -> None:
-    for block in _blocks(*out.shape):
+    for block in row_blocks(*out.shape):
         # Squares of float32 values overflow float32.
         rows = out[block].astype(np.float64)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -331,24 +246,10 @@ def _scale_to_unit_rows(out: np.ndarray) -> None:
 
 
 def _standardise_columns(out: np.ndarray, present: np.ndarray) -> None:
-    for columns in _blocks(out.shape[1], len(out)):
+    for columns in row_blocks(out.shape[1], len(out)):
         values = out[present, columns].astype(np.float64)
         # Tested exactly: rounding would blow a constant column up to noise of unit size.
         constant = (values == values[0]).all(axis=0)
         values -= values.mean(axis=0)
         values[:, constant] = 0
         out[present, columns] = values / np.where(constant, 1, values.std(axis=0))
-
-
-def _digest(*files: Path) -> str:
-    """Return the sha256 (hex) over the contents of `files`, read in blocks."""
-    total = hashlib.sha256()
-    for path in files:
-        try:
-            with open(path, "rb") as file:
-                total.update(f"{path.name} {os.stat(path).st_size}\n".encode())
-                while chunk := file.read(_BLOCK_BYTES):
-                    total.update(chunk)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error}). Restore the file.") from error
-    return total.hexdigest()

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import logging
 import os
@@ -10,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_ssr.data import features
+from recbole_ssr.data import feature_files, features
 from recbole_ssr.data.features import list_modalities, load_item_features, write_features
 from recbole_ssr.errors import UserError
 
@@ -150,7 +151,7 @@ def test_results_do_not_depend_on_the_block_size(tmp_path, monkeypatch):
         return [load(tmp_path, items, scaling=s).matrix("text") for s in features.SCALINGS]
 
     whole = matrices()
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(feature_files, "_BLOCK_BYTES", 100)
     for one, other in zip(whole, matrices()):
         assert torch.equal(one, other)
 
@@ -158,7 +159,7 @@ def test_results_do_not_depend_on_the_block_size(tmp_path, monkeypatch):
 def test_a_mapped_matrix_is_never_copied_whole(tmp_path, monkeypatch):
     rows, dim = 4096, 256
     write_features(tmp_path, "text", np.ones((rows, dim), np.float32), range(rows))
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(feature_files, "_BLOCK_BYTES", 2**16)
     tracemalloc.start()
     load(tmp_path, ["[PAD]", "7"])
     peak = tracemalloc.get_traced_memory()[1]
@@ -255,7 +256,7 @@ def test_unusable_content(tmp_path, matrix, tokens, parts):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_values_that_are_no_finite_float32(tmp_path, monkeypatch, value):
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 3 * 2)
+    monkeypatch.setattr(feature_files, "_BLOCK_BYTES", 8 * 3 * 2)
     matrix = table("abcde").astype(np.float64)
     matrix[3, 2] = matrix[4, 0] = value
     message = error_of(spoil(tmp_path, matrix, "abcde"))
@@ -348,3 +349,15 @@ def test_changed_files_are_noticed(folder, change):
     for features_of_then in (found, ForkingPickler.loads(data)):
         with pytest.raises(UserError, match="text.npy"):
             features_of_then.matrix("text")
+
+
+def test_a_damaged_header_is_an_error_whatever_the_byte(folder):
+    sound = (folder / "text.npy").read_bytes()
+    for position in range(8, 70):
+        for value in (0, 40, 255):
+            spoilt = bytearray(sound)
+            spoilt[position] = value
+            (folder / "text.npy").write_bytes(spoilt)
+            # Some headers stay readable: they differ in blanks only, or name the other order.
+            with contextlib.suppress(UserError):
+                load(folder)

@@ -55,7 +55,7 @@ def test_the_addresses_name_the_category():
 def test_flags_win_over_the_recipe():
     options = options_from(["amazon-sports", "--min-interactions=3", "--modalities=text",
                             "--no-download", "--split", "leave-one-out", "--reviews_url=http://h/r"])
-    assert (options.min_interactions, options.modalities, options.no_download) == (3, ["text"], True)
+    assert (options.min_interactions, options.modalities) == (3, ["text"]) and options.no_download
     assert (options.name, options.split, options.reviews_url) == ("amazon-sports", "leave-one-out",
                                                                   "http://h/r")
 
