@@ -2,8 +2,10 @@
 
 import json
 import logging
+import shutil
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,6 +105,51 @@ def test_the_hub_is_asked_once(monkeypatch):
     with pytest.raises(Unavailable, match="no route to host"):
         text_encoder("some/model", "cpu")
     assert asked == [("some/model", pretrained._TIMEOUT)]
+
+
+def in_hub_cache(model, cache):
+    """Put a model into a cache as the hub's library lays it out; return its snapshot."""
+    home = cache / "models--some--model"
+    snapshot = home / "snapshots" / ("0" * 40)
+    shutil.copytree(model, snapshot)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("0" * 40)
+    return snapshot
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_model_in_the_cache_of_the_hub_needs_no_network(model, tmp_path):
+    snapshot = in_hub_cache(model, tmp_path)
+    encoder = text_encoder("some/model", "cpu")
+    assert np.allclose(encoder.encode(TEXTS), text_encoder(str(model), "cpu").encode(TEXTS))
+    # What an interrupted download leaves is not taken for the model.
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(Unavailable, match="could not be downloaded"):
+        text_encoder("some/model", "cpu")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_download_takes_the_weights_once(model, monkeypatch):
+    import huggingface_hub
+
+    asked = {}
+
+    def about(_, name, timeout):  # noqa: ARG001
+        names = ("model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "modules.json")
+        files = [SimpleNamespace(rfilename=name) for name in names]
+        return SimpleNamespace(sha="1" * 40, siblings=files)
+
+    def download(name, local_files_only=False, **options):
+        if local_files_only:
+            raise FileNotFoundError
+        asked.update(options, name=name)
+        return str(model)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", about)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert text_encoder("some/model", "cpu").encode(TEXTS).shape == (5, 32)
+    assert asked["name"] == "some/model" and asked["revision"] == "1" * 40
+    assert {"*.bin", "onnx/*"} <= set(asked["ignore_patterns"])
 
 
 @pytest.mark.usefixtures("library")
