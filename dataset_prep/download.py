@@ -170,7 +170,8 @@ def _is_at(handle, path: Path) -> bool:
 def _persist(file: _File, attempts: int, show_progress: bool) -> None:
     """Fetch until the part is complete, or until `attempts` failed in a row."""
     failures, furthest = 0, file.size
-    with tqdm(desc=file.path.name, unit="B", unit_scale=True, unit_divisor=1024,
+    # Drawn only once bytes arrive: a bar without any would stand beside the error message.
+    with tqdm(desc=file.path.name, unit="B", unit_scale=True, unit_divisor=1024, delay=1e-9,
               disable=not show_progress) as bar:
         while True:
             try:
@@ -274,7 +275,7 @@ def _reason(error: object, file: _File) -> str:
         default = "fails" if error.code >= 500 else f"answers {error.reason!r}"
         return f"the server {meaning.get(error.code, default)} (HTTP {error.code})"
     if isinstance(error, socket.gaierror):
-        return f"the host {host!r} cannot be found; is this machine online?"
+        return f"the host {host!r} cannot be found (is this machine online?)"
     if isinstance(error, ConnectionRefusedError):
         return f"{host} refuses the connection"
     if isinstance(error, TimeoutError):

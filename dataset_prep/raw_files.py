@@ -24,14 +24,20 @@ def raw_files(wanted: dict[str, str], options: Options) -> dict[str, Path]:
     places = {what: _place(folder, url) for what, url in wanted.items()}
     absent = {what: path for what, path in places.items() if not path.is_file()}
     if absent and options.no_download:
-        lines = [f"  {what}: get {wanted[what]}\n      and put it at {path}"
-                 for what, path in absent.items()]
         raise UserError(f"{options.name} needs files that are not there, and --no-download forbids "
-                        "fetching them:\n" + "\n".join(lines))
-    for what, path in absent.items():
+                        f"fetching them:\n{_list_of(absent, wanted)}")
+    while absent:
+        what, path = next(iter(absent.items()))
         logger.info("fetching the %s of %s: %s", what, options.name, wanted[what])
-        fetch(wanted[what], path, f"the {what} of {options.name}",
-              show_progress=options.show_progress)
+        try:
+            fetch(wanted[what], path, f"the {what} of {options.name}",
+                  show_progress=options.show_progress)
+        except UserError as error:
+            absent.pop(what)
+            others = _list_of(absent, wanted)
+            raise UserError(f"{error}" + (f"\nStill to come after it:\n{others}" if others else "")
+                            ) from error
+        absent.pop(what)
     return places
 
 
@@ -48,6 +54,11 @@ def address(template: str | None, what: str, options: Options) -> str:
         raise UserError(f"--{what}_url={template!r} is no address of a file; it starts with "
                         "http:// or https:// and ends with a file name. Local files go into --raw.")
     return url
+
+
+def _list_of(absent: dict[str, Path], wanted: dict[str, str]) -> str:
+    return "\n".join(f"  {what}: get {wanted[what]}\n      and put it at {path}"
+                     for what, path in absent.items())
 
 
 def _place(folder: Path, url: str) -> Path:
