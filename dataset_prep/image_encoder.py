@@ -49,7 +49,7 @@ class ImageEncoder:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise Unavailable(f"The model {model!r} in {folder} cannot be loaded ({reason}). "
                               f"{_REMEDY}") from error
-        lost = sorted(name for name in missing if not name.startswith("pooler."))
+        lost = sorted(name for name in missing if ".pooler." not in f".{name}")
         if lost or not (hasattr(self._model, "get_image_features") or self._takes_pixels()):
             raise Unavailable(
                 f"The model {model!r} in {folder} is no image encoder: "

@@ -40,7 +40,7 @@ class SentenceEncoder:
         except ImportError as error:
             raise missing_library("sentence_transformers", error) from error
         try:
-            self._model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+            self._model = SentenceTransformer(str(folder), device=device)
         except Exception as error:  # whatever a damaged or foreign folder makes the library raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise Unavailable(f"The model {model!r} in {folder} cannot be loaded ({reason}). "
