@@ -20,7 +20,7 @@ from recbole_ssr.errors import MissingDataset, UserError
 logger = logging.getLogger("recbole_ssr")
 
 # Of an import or of own data, which a run cannot start; `name` is the run's `dataset`.
-_NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "text", "vectors",
+_NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "items_key", "text", "vectors",
                  "overwrite", "recipe", "category", "expected", "user_column", "item_column",
                  "time_column", "rating_column", "label_column")
 FLAGS = tuple(name for name in NAMES if name not in SHARED + _NOT_FOR_RUNS)

@@ -45,12 +45,14 @@ class Options:
     interactions: str | None = _option("CSV, TSV, Parquet or JSON lines of interactions",
                                        metavar="FILE")
     items: str | None = _option("the same of items, with text columns", metavar="FILE")
+    items_key: str | None = _option("item column of --items, where it is not --item_column",
+                                    metavar="COLUMN")
     text: list[str] | None = _option("text columns of --items; default every column of words",
                                      metavar="COLUMNS")
     images: str | None = _option("folder of pictures <item>.jpg, .png, ...", metavar="FOLDER")
     vectors: dict | None = _option("ready vectors, {image: FILE, audio: FILE}", metavar="FILES")
     user_column: str | None = _option("user column of --interactions", metavar="COLUMN")
-    item_column: str | None = _option("item column of --interactions and --items",
+    item_column: str | None = _option("item column of --interactions, and of --items",
                                       metavar="COLUMN")
     time_column: str | None = _option("time column of --interactions", metavar="COLUMN")
     rating_column: str | None = _option("rating column of --interactions", metavar="COLUMN")

@@ -39,7 +39,8 @@ def prepare_own(options: Options) -> Path:
         tokens = list(interactions.item_tokens)
         rows = None
         if options.items:
-            table = read_item_table(options.items, item=options.item_column, text=options.text)
+            table = read_item_table(options.items, item=options.items_key or options.item_column,
+                                    text=options.text)
             rows, sources = table.tokens, [*sources, source_of(options.items)]
             text_of = dict(zip(table.tokens, table.texts))
             if not set(tokens) & set(text_of):

@@ -97,7 +97,8 @@ def encode_into(draft: Draft, tokens, content: Content, options: Options) -> Non
     if len(report.broken) > 5:
         logger.warning("%s: %d more are broken and left out; %s.missing lists them",
                        content.modality, len(report.broken) - 5, content.modality)
-    record_features(draft, content.modality, report.dim, len(report.missing), report.encoder)
+    record_features(draft, content.modality, report.dim,
+                    len(report.missing) + len(report.broken), report.encoder)
 
 
 def record_features(draft: Draft, modality: str, dim: int, missing: int, made_by: str) -> None:

@@ -1,0 +1,174 @@
+"""A user's own tables, texts, pictures and vectors, through the command line to a run."""
+
+import csv
+import json
+import pickle
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recbole_ssr.cli import main
+from recbole_ssr.data.features import load_item_features
+
+USERS, ITEMS = 40, 24
+RUN = ["--epochs=1", "--train_batch_size=64", "--show_progress=False", "--topk=[5]",
+       "--valid_metric=Recall@5", "--device=cpu"]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A working folder with orders.csv, products.csv and audio.npy (+ .tokens)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECBOLE_SSR_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    with open("orders.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["user_id", "item_id", "rating", "timestamp"])
+        for user in range(USERS):
+            for item in rng.choice(ITEMS, 8, replace=False):
+                time = 1_500_000_000 + int(rng.integers(1e6))
+                table.writerow([f"u{user}", f"{item:03d}", 4, time])
+    with open("products.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["item_id", "title", "description"])
+        for item in range(ITEMS - 2):  # the last two have no row
+            about = "cotton, black" if item else ""
+            table.writerow([f"{item:03d}", f"red shirt {item % 5}", about])
+    np.save("audio.npy", rng.normal(size=(ITEMS, 6)).astype(np.float32))
+    Path("audio.tokens").write_text("".join(f"{item:03d}\n" for item in range(ITEMS)))
+    return tmp_path
+
+
+def manifest(name="shop"):
+    return json.loads(Path("dataset", name, "manifest.json").read_text())
+
+
+@pytest.mark.usefixtures("work")
+def test_own_tables_and_vectors_become_a_dataset_that_trains(capsys):
+    command = ["prepare", "--name=shop", "--interactions=orders.csv", "--items=products.csv",
+               "--vectors={audio: audio.npy}", "--split=leave-one-out", "--text_encoder=tfidf"]
+    assert main(command) == 0
+    made = manifest()
+    assert made["split"]["rule"] == "leave-one-out" and made["split"]["seed"] is None
+    assert (made["train"], made["valid"], made["test"]) == (USERS * 6, USERS, USERS)
+    assert made["features"]["text"]["missing"] == 2 and made["features"]["audio"]["missing"] == 0
+    assert [source["file"] for source in made["sources"]] == ["orders.csv", "products.csv",
+                                                             "audio.npy"]
+    rows = [line.split("\t") for line in Path("dataset/shop/shop.inter").read_text().splitlines()]
+    assert "007" in {row[1] for row in rows}  # ids are texts: zeros in front stay
+    newest = {}
+    for user, _, _, time, label in rows[1:]:
+        newest.setdefault(user, []).append((float(time), label))
+    for of_user in newest.values():
+        assert [label for _, label in sorted(of_user)][-2:] == ["1", "2"]
+    assert main(["--dataset=shop", *RUN]) == 0
+    assert "SSR" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("work")
+def test_vectors_stay_with_their_items():
+    assert main(["prepare", "--name=shop", "--interactions=orders.csv",
+                 "--vectors={audio: audio.npy}"]) == 0
+    items = [f"{item:03d}" for item in range(ITEMS)]
+    features = load_item_features("dataset/shop/features", ["[PAD]", *items[::-1]], scaling="none")
+    assert (features.matrix("audio")[1:].numpy() == np.load("audio.npy")[::-1]).all()
+
+
+def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
+    pytest.importorskip("sentence_transformers", reason="needs the extra [encode]")
+    from PIL import Image
+    from tiny_models import clip_model, sentence_model
+
+    photos = work / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for item in range(ITEMS - 1):
+        pixels = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{item:03d}.{'png' if item % 2 else 'jpg'}")
+    (photos / "005.png").write_bytes(b"no picture")
+    command = ["prepare", "--name=shop", "--interactions=orders.csv", "--items=products.csv",
+               "--images=photos", f"--text_encoder={sentence_model(work / 'bert')}",
+               f"--image_encoder={clip_model(work / 'clip')}", "--device=cpu", "--batch_size=5"]
+    assert main(command) == 0
+    made = manifest()["features"]
+    assert made["text"]["dim"] == 32 and made["image"]["dim"] == 24
+    assert made["image"]["missing"] == 2  # 005 is broken, the last has none
+    assert "005" in capsys.readouterr().err
+    assert set(Path("dataset/shop/features/image.missing").read_text().split()) == {"005", "023"}
+    assert "feature_fill: mean" in Path("dataset/shop/shop.yaml").read_text()
+    before = Path("dataset/shop/features/image.npy").read_bytes()
+    assert main([*command, "--overwrite"]) == 0
+    assert Path("dataset/shop/features/image.npy").read_bytes() == before
+    assert main(["--dataset=shop", *RUN]) == 0
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--interactions=order.csv"], "order.csv does not exist"),
+    (["--interactions=orders.csv", "--user_column=usr"], "'usr'"),
+    (["--interactions=orders.csv", "--items=products.csv", "--text=titel"], "'titel'"),
+    (["--interactions=orders.csv", "--images=photo"], "photo"),
+    (["--interactions=orders.csv", "--vectors={text: audio.npy}", "--items=products.csv"],
+     "--vectors has text, which is also to be encoded"),
+    (["--interactions=orders.csv", "--vectors={audio: orders.csv}"], "orders.csv"),
+    (["--interactions=orders.csv", "--items=others.csv"], "none of its 1 items is in orders.csv"),
+    (["--interactions=orders.csv", "--min_interactions=30"], "Lower min_interactions"),
+    (["--interactions=orders.csv", "--split=published"], "split of their own"),
+    (["--interactions=orders.csv", "--text_encoder=nowhere/model", "--items=products.csv"],
+     "nowhere/model" if find_spec("sentence_transformers") else "pip install recbole_ssr[encode]"),
+])
+def test_a_mistake_is_one_message_and_leaves_no_dataset(work, capsys, words, message):
+    (work / "others.csv").write_text("item_id,title\nx,y\n")
+    assert main(["prepare", "--name=shop", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "error: " in error and "Traceback" not in error
+    assert not list(Path("dataset").glob("*"))
+
+
+def parts():
+    """Three disjoint sets of (user, item), and features of every item."""
+    rng = np.random.default_rng(1)
+    pairs = np.array([(u, i) for u in range(30) for i in rng.choice(20, 8, replace=False)])
+    labels = np.tile([0, 0, 0, 0, 0, 0, 1, 2], 30)
+    return [pairs[labels == part] for part in range(3)], rng.normal(size=(20, 5))
+
+
+@pytest.mark.usefixtures("work")
+@pytest.mark.parametrize("kind", ["json", "pickle"])
+def test_other_published_layouts_train(kind):
+    sets, features = parts()
+    folder = Path("published")
+    folder.mkdir()
+    for pairs, name, short in zip(sets, ("train", "val", "test"), ("trn", "val", "tst")):
+        if kind == "json":
+            items = {str(u): [int(i) for v, i in pairs if v == u] for u in range(30)}
+            (folder / f"{name}.json").write_text(json.dumps(items))
+        else:
+            matrix = sp.coo_matrix((np.ones(len(pairs)), pairs.T), shape=(30, 20))
+            (folder / f"{short}Mat.pkl").write_bytes(pickle.dumps(matrix))
+    np.save(folder / "image_feat.npy", features)
+    assert main(["prepare", f"--from={kind}", str(folder), "--name=other"]) == 0
+    made = manifest("other")
+    assert (made["train"], made["valid"], made["test"]) == (180, 30, 30)
+    rows = [line.split("\t") for line in
+            Path("dataset/other/other.inter").read_text().splitlines()[1:]]
+    for part, pairs in enumerate(sets):
+        assert {(int(u), int(i)) for u, i, label in rows if label == str(part)} == {
+            tuple(pair) for pair in pairs.tolist()}
+    assert main(["--dataset=other", *RUN]) == 0
+
+
+@pytest.mark.usefixtures("work")
+def test_a_pickle_that_would_run_code_is_refused(capsys, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    folder = Path("published")
+    folder.mkdir()
+    for name in ("trn", "val", "tst"):
+        (folder / f"{name}Mat.pkl").write_bytes(pickle.dumps(Evil()))
+    assert main(["prepare", "--from=pickle", str(folder), "--name=other"]) == 2
+    assert "trnMat.pkl" in capsys.readouterr().err and not (tmp_path / "ran").exists()
