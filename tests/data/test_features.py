@@ -1,4 +1,3 @@
-import contextlib
 import io
 import logging
 import os
@@ -352,12 +351,14 @@ def test_changed_files_are_noticed(folder, change):
 
 
 def test_a_damaged_header_is_an_error_whatever_the_byte(folder):
-    sound = (folder / "text.npy").read_bytes()
+    sound, refused = (folder / "text.npy").read_bytes(), 0
     for position in range(8, 70):
         for value in (0, 40, 255):
             spoilt = bytearray(sound)
             spoilt[position] = value
             (folder / "text.npy").write_bytes(spoilt)
-            # Some headers stay readable: they differ in blanks only, or name the other order.
-            with contextlib.suppress(UserError):
+            try:  # a few headers stay readable: they differ in blanks only
                 load(folder)
+            except UserError:
+                refused += 1
+    assert refused > 120
