@@ -21,8 +21,8 @@ logger = logging.getLogger("recbole_ssr")
 
 # Of an import or of own data, which a run cannot start; `name` is the run's `dataset`.
 _NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "items_key", "text", "vectors",
-                 "overwrite", "recipe", "category", "expected", "user_column", "item_column",
-                 "time_column", "rating_column", "label_column")
+                 "overwrite", "modalities", "recipe", "category", "expected", "user_column",
+                 "item_column", "time_column", "rating_column", "label_column")
 FLAGS = tuple(name for name in NAMES if name not in SHARED + _NOT_FOR_RUNS)
 
 
@@ -56,16 +56,27 @@ def prepare_missing(missing: MissingDataset, given: Mapping[str, object],
 
 
 def check_flags(given: Mapping[str, object], dataset: str, data_path: str | Path) -> None:
-    """Raise UserError where flags of a preparation contradict the dataset that is there."""
+    """Raise UserError where flags of a preparation have no effect or contradict what is there.
+
+    Args:
+        given: those flags, and the run's ``split_seed`` where it has one.
+        dataset, data_path: of the run.
+    """
     given = {key: value for key, value in given.items() if key not in WITHOUT_EFFECT}
-    folder = Path(data_path, dataset)
-    if not given or not folder.is_dir():
+    manifest = read_manifest(Path(data_path, dataset))
+    if manifest is None and recipe_of(dataset) is None:
+        for key in given.keys() - {"split_seed"}:
+            raise UserError(f"--{key} shapes a dataset while it is prepared, and a run does not "
+                            f"prepare {dataset}. Give it to recbole-ssr prepare, or leave it out.")
+    if manifest is None:
         return
-    made = (read_manifest(folder) or {}).get("options", {})
-    for key, value in options_of(given).__dict__.items():
+    made = {**manifest.get("options", {}), "split_seed": manifest.get("split", {}).get("seed")}
+    if made["split_seed"] is None:
+        given.pop("split_seed", None)  # nothing was drawn, so that a seed contradicts nothing
+    for key, value in vars(options_of(given)).items():
         if key in given and made.get(key) != value:
             raise UserError(
-                f"{folder} was prepared with {key}={made.get(key)!r}, not {value!r}. Prepare it "
-                f"anew with recbole-ssr prepare {dataset} --{key}={value} --overwrite, or leave "
-                f"--{key} out."
+                f"{Path(data_path, dataset)} was prepared with {key}={made.get(key)!r}, not "
+                f"{value!r}. Prepare it anew with recbole-ssr prepare {dataset} --{key}={value} "
+                f"--overwrite, or leave --{key} out."
             )

@@ -72,8 +72,9 @@ class Options:
 
 
 NAMES = tuple(f.name for f in fields(Options))
-# Flags that also mean something to a run; the others are a preparation's alone.
-SHARED = ("data_path", "cache_dir", "split_seed", "device", "show_progress", "modalities")
+# Settings of a run that its preparation shares. Not `modalities`: a run on one modality must not
+# leave a dataset of one behind, on which a later run is unimodal without a word.
+SHARED = ("data_path", "cache_dir", "split_seed", "device", "show_progress")
 # Where files come from and go to: no part of what the prepared dataset is.
 WITHOUT_EFFECT = ("data_path", "raw", "no_download", "overwrite", "cache_dir", "batch_size",
                   "device", "show_progress", "reviews_url", "meta_url", "images_url", "expected")

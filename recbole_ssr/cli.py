@@ -98,16 +98,16 @@ def _run_or_prepare(files: Sequence[str], flags: dict) -> RunResult:
     from recbole_ssr.dataset_prep import on_demand
     from recbole_ssr.dataset_prep.options import DATA_PATH
     from recbole_ssr.quick_start import run
+    from recbole_ssr.registry import DEMO_DATASET
 
     given = on_demand.take_flags(flags)
-    if not given and flags.get("resume"):
-        return run(config_files=files, flags=flags)
     settings = {}
     for file in files:
         settings |= read_config_file(file)
     settings |= flags
-    if given:
-        on_demand.check_flags(given, str(settings.get("dataset")),
+    shaping = given | {key: settings[key] for key in ("split_seed",) if key in settings}
+    if shaping and not flags.get("resume"):
+        on_demand.check_flags(shaping, str(settings.get("dataset") or DEMO_DATASET),
                               settings.get("data_path") or DATA_PATH)
     try:
         return run(config_files=files, flags=flags)

@@ -87,8 +87,9 @@ def test_a_run_prepares_what_is_not_there_over_a_connection_that_drops(work, pub
     # The second run trains at once, without the server, and says no when the flags disagree.
     assert main(["--dataset=amazon-sports", *RUN]) == 0
     assert "prepared now" not in capsys.readouterr().err
-    assert "prepared with split='mmrec', not 'leave-one-out'" in complaint(
-        capsys, "--dataset=amazon-sports", "--split=leave-one-out", *RUN)
+    for flag, words in (("--split=leave-one-out", "with split='mmrec', not 'leave-one-out'"),
+                        ("--split_seed=7", "with split_seed=2020, not 7")):
+        assert words in complaint(capsys, "--dataset=amazon-sports", flag, *RUN)
 
 
 def test_features_belong_to_their_items(work, published):
@@ -204,3 +205,9 @@ def test_a_changed_file_is_reported(work, published, capsys):
     capsys.readouterr()
     assert main(["data", "amazon-sports"]) == 0
     assert "amazon-sports.yaml has" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("work")
+def test_a_flag_of_a_preparation_without_effect_is_refused(capsys):
+    message = complaint(capsys, "--dataset=ml-100k", "--split=leave-one-out", *RUN)
+    assert "--split shapes a dataset while it is prepared" in message and "ml-100k" in message
