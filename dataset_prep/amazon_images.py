@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_ssr.data.feature_files import non_finite
-from recbole_ssr.data.feature_writer import FeatureWriter
+from recbole_ssr.data.feature_writer import FeatureWriter, write_missing
 from recbole_ssr.dataset_prep.lines import is_gzip, read_blocks, refuse_web_page
 from recbole_ssr.errors import UserError
 
@@ -63,7 +63,7 @@ def write_image_features(path: str | Path, folder: str | Path, item_tokens: Sequ
                 "Is it the file of another category?"
             )
     missing = [token for token in item_tokens if token not in digests]
-    _write_missing(Path(folder, f"{modality}.missing"), missing)
+    write_missing(folder, modality, missing)
     logger.info("%s: vectors of %s of %s items", path, f"{len(item_tokens) - len(missing):,}",
                 f"{len(item_tokens):,}")
     return missing
@@ -150,9 +150,3 @@ def _first_rows(path: str | Path, numbers: np.ndarray, tokens: list[str], vector
                 "than a record before. Which one is right cannot be told: download the file again."
             )
     return rows
-
-
-def _write_missing(path: Path, missing: list[str]) -> None:
-    path.unlink(missing_ok=True)
-    if missing:
-        path.write_text("".join(f"{token}\n" for token in missing), encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from recbole_ssr.data.feature_files import check_tokens, feature_paths
-from recbole_ssr.data.feature_writer import FeatureWriter
+from recbole_ssr.data.feature_writer import FeatureWriter, write_missing
 from recbole_ssr.dataset_prep.vector_cache import VectorCache, vector_key
 from recbole_ssr.errors import UserError
 from recbole_ssr.graph.cache import cache_folder, content_key
@@ -126,8 +126,8 @@ def encode_items(
         ) from error
     missing = [tokens[p] for p, key in enumerate(keys) if key is None and p not in why]
     broken = [(tokens[place], why[place]) for place in sorted(why)]
-    _list_missing(names.with_suffix(".missing"), {*missing, *(token for token, _ in broken)},
-                  tokens)
+    left_out = {*missing, *(token for token, _ in broken)}
+    write_missing(folder, modality, [token for token in tokens if token in left_out])
     return EncodingReport(encoder.name, dim, len(todo) - len(failed), len(first_of) - len(todo),
                           missing, broken)
 
@@ -216,11 +216,3 @@ def _write(folder: str | Path, modality: str, tokens: list, keys: list, cache: V
         for start in range(0, len(present), _BLOCK):
             block = present[start : start + _BLOCK]
             out.write([tokens[p] for p in block], cache.rows([keys[p] for p in block]))
-
-
-def _list_missing(path: Path, left_out: set[str], tokens: list[str]) -> None:
-    if left_out:
-        text = "".join(f"{token}\n" for token in tokens if token in left_out)
-        path.write_text(text, encoding="utf-8")
-    else:
-        path.unlink(missing_ok=True)

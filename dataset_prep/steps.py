@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recbole_ssr.data.feature_writer import FeatureWriter
+from recbole_ssr.data.feature_writer import FeatureWriter, write_missing
 from recbole_ssr.dataset_prep.encode import encode_items
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.kcore import k_core, without_repeats
@@ -122,9 +122,7 @@ def copy_matrix(draft: Draft, modality: str, matrix: np.ndarray, tokens: list[st
             out.write([tokens[row] for row in block], np.asarray(matrix[block]))
     present = {tokens[row] for row in rows}
     missing = [token for token in known if token not in present]
-    if missing:
-        text = "".join(f"{token}\n" for token in missing)
-        (draft.features / f"{modality}.missing").write_text(text, encoding="utf-8")
+    write_missing(draft.features, modality, missing)
     record_features(draft, modality, matrix.shape[1], len(missing), made_by)
 
 

@@ -80,3 +80,11 @@ class FeatureWriter:
         self._file.seek(0)
         shape = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, self.dim)}
         np.lib.format.write_array_header_1_0(self._file, shape)
+
+
+def write_missing(folder: str | Path, modality: str, tokens: Sequence[str]) -> None:
+    """List the items that a modality lacks in ``<modality>.missing``, one a line; none, no file."""
+    path = feature_paths(folder, modality)[1].with_suffix(".missing")
+    path.unlink(missing_ok=True)
+    if tokens:
+        path.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
