@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import CONVERTERS, convert
+from datasets import INTERACTIONS, convert
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
 from recbole_ssr import runs
@@ -137,7 +137,7 @@ def report(dataset: str, settings: dict[str, dict], arguments) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with tiktok/ and baby-lattice/")
-    parser.add_argument("--dataset", choices=("ml-100k", *CONVERTERS),
+    parser.add_argument("--dataset", choices=("ml-100k", *INTERACTIONS),
                         help="default: tiktok with --data, else ml-100k")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="a setting of SSR; may be repeated")
@@ -146,7 +146,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--memory_of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.dataset = arguments.dataset or ("tiktok" if arguments.data else "ml-100k")
-    if arguments.dataset in CONVERTERS and not (arguments.data or arguments.memory_of):
+    if arguments.dataset in INTERACTIONS and not (arguments.data or arguments.memory_of):
         parser.error(f"--dataset {arguments.dataset} needs --data, the folder that holds it")
     return arguments
 
@@ -161,7 +161,7 @@ def main() -> int:
         own = parse_flags([f"--{pair}" for pair in arguments.set])
         with tempfile.TemporaryDirectory() as folder:
             data = {}
-            if arguments.dataset in CONVERTERS:
+            if arguments.dataset in INTERACTIONS:
                 data = convert(arguments.dataset, arguments.data, Path(folder))
             report(arguments.dataset, {"SSR": {**data, **own}, "LightGCN": data}, arguments)
     except (UserError, FileNotFoundError) as error:
