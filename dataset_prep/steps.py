@@ -41,9 +41,10 @@ def filtered(interactions: Interactions, options: Options, draft: Draft) -> Inte
     draft.about["read"] = {"users": interactions.n_users, "items": interactions.n_items,
                            "interactions": len(interactions), "repeated_pairs": repeats}
     draft.about["min_interactions"] = k
-    logger.info("%s interactions read, %s repeated pairs dropped, %s left in the %d-core: "
-                "%s users, %s items", f"{len(interactions):,}", f"{repeats:,}", f"{len(kept):,}",
-                k, f"{kept.n_users:,}", f"{kept.n_items:,}")
+    core = f" in the {k}-core" if k > 1 else ""
+    logger.info("%s interactions read, %s repeated pairs dropped, %s left%s: %s users, %s items",
+                f"{len(interactions):,}", f"{repeats:,}", f"{len(kept):,}", core,
+                f"{kept.n_users:,}", f"{kept.n_items:,}")
     return kept
 
 
