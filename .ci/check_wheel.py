@@ -15,6 +15,7 @@ for file in (checkout / "properties").glob("**/*.yaml"):
     inside = shipped / str(file.relative_to(checkout / "properties"))
     assert inside.is_file(), f"the wheel lacks {inside}"
     assert inside.read_text() == file.read_text(), f"the wheel has another {inside}"
-for file in (checkout / "recbole_ssr").glob("**/*.py"):
-    inside = Path(str(files("recbole_ssr"))) / file.relative_to(checkout / "recbole_ssr")
-    assert inside.is_file(), f"the wheel lacks {inside}; is its package listed in setup.cfg?"
+for package, folder in (("recbole_ssr", "recbole_ssr"), ("recbole_ssr.dataset_prep", "dataset_prep")):
+    for file in (checkout / folder).glob("**/*.py"):
+        inside = Path(str(files(package))) / file.relative_to(checkout / folder)
+        assert inside.is_file(), f"the wheel lacks {inside}; is its package listed in setup.cfg?"
