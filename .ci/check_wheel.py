@@ -15,7 +15,8 @@ for file in (checkout / "properties").glob("**/*.yaml"):
     inside = shipped / str(file.relative_to(checkout / "properties"))
     assert inside.is_file(), f"the wheel lacks {inside}"
     assert inside.read_text() == file.read_text(), f"the wheel has another {inside}"
-for package, folder in (("recbole_ssr", "recbole_ssr"), ("recbole_ssr.dataset_prep", "dataset_prep")):
+for package in ("recbole_ssr", "recbole_ssr.dataset_prep"):
+    folder = package.split(".")[-1]
     for file in (checkout / folder).glob("**/*.py"):
         inside = Path(str(files(package))) / file.relative_to(checkout / folder)
         assert inside.is_file(), f"the wheel lacks {inside}; is its package listed in setup.cfg?"

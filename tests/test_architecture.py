@@ -8,12 +8,14 @@ import pytest
 import yaml
 
 import recbole_ssr
-from recbole_ssr import registry
+from recbole_ssr import dataset_prep, registry
 from recbole_ssr.flags import ConfigLoader
 
 PACKAGE = Path(recbole_ssr.__file__).resolve().parent
 PROPERTIES = registry.properties_folder()
-MODULES = sorted(PACKAGE.glob("**/*.py"))
+PREPARATION = Path(dataset_prep.__file__).resolve().parent
+# Installed as a wheel, dataset_prep lies inside of the package.
+MODULES = sorted(set(PACKAGE.glob("**/*.py")) - set(PREPARATION.glob("**/*.py")))
 
 # What a folder may import of the package; a module at the top stands for itself.
 LEAVES = {"errors", "constants"}
@@ -27,6 +29,8 @@ MAY_IMPORT = {
     "train": LEAVES | {"train", "evaluation", "compat"},
     "report": LEAVES | {"report", "result"},
 }
+PREPARATION_MAY_IMPORT = {"errors", "flags", "graph.cache", "data.features", "data.feature_files",
+                          "data.feature_writer", "data.split_hash", "dataset_prep", "__version__"}
 WITHOUT_RECBOLE = ("graph", "spectral", "nn", "report")
 
 
@@ -68,6 +72,15 @@ def test_no_ray_no_quick_start_and_no_dataset_prep(path):
         assert not below(name, "ray") and not below(name, "recbole.quick_start"), name
         if path.name != "cli.py":
             assert not below(name, "recbole_ssr.dataset_prep"), name
+
+
+@pytest.mark.parametrize("path", sorted(PREPARATION.glob("*.py")), ids=lambda path: path.name)
+def test_preparation_shares_formats_only(path):
+    for name in imported(path):
+        assert not below(name, "recbole") and not below(name, "ray"), name
+        own = name.removeprefix("recbole_ssr.")
+        if own != name:
+            assert any(below(own, allowed) for allowed in PREPARATION_MAY_IMPORT), name
 
 
 def yaml_files():
