@@ -31,16 +31,7 @@ def k_core(interactions: Interactions, k: int) -> Interactions:
     return interactions.select(kept)
 
 
-def without_repeats(interactions: Interactions, same_time: bool = False) -> Interactions:
-    """Keep the first of the rows that name the same user and item (and, if asked, time)."""
-    pairs = interactions.pairs()
-    if same_time and interactions.timestamps is not None:
-        order = np.lexsort((interactions.timestamps, pairs))
-        keys = np.stack([pairs[order], interactions.timestamps[order]])
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = (np.diff(keys, axis=1) != 0).any(axis=0)
-        # lexsort is stable, so that the first of equal rows is the first of the source.
-        rows = np.sort(order[first])
-    else:
-        rows = np.sort(np.unique(pairs, return_index=True)[1])
+def without_repeats(interactions: Interactions) -> Interactions:
+    """Keep the first of the rows that name the same user and item."""
+    rows = np.sort(np.unique(interactions.pairs(), return_index=True)[1])
     return interactions if len(rows) == len(interactions) else interactions.select(rows)
