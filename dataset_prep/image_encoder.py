@@ -11,7 +11,6 @@ import torch
 
 from recbole_ssr.dataset_prep.encode import BrokenContents
 from recbole_ssr.dataset_prep.images import ImageProblem, open_rgb
-from recbole_ssr.dataset_prep.images import find_images as find_images
 from recbole_ssr.dataset_prep.prepared import sha256_of
 from recbole_ssr.dataset_prep.pretrained import (
     Unavailable,

@@ -9,7 +9,7 @@ from recbole_ssr.dataset_prep import steps
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.dataset_prep.prepared import Draft, source_of
 from recbole_ssr.dataset_prep.published import read_published
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import UserError, nearest
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -30,6 +30,11 @@ def prepare_imported(options: Options) -> Path:
             logger.info("%s", note)
         default = "ratio" if interactions.labels is None else "published"
         interactions = steps.split_into(draft, interactions, options, default)
+        for modality in options.modalities or ():
+            if modality not in found.features:
+                raise UserError(f"--modalities: {options.path} has no {modality!r}, only "
+                                f"{', '.join(found.features) or 'none'}."
+                                f"{nearest(modality, found.features)}")
         for modality, feature in found.features.items():
             if options.modalities and modality not in options.modalities:
                 continue

@@ -8,11 +8,8 @@ from pathlib import Path
 from recbole_ssr.dataset_prep import steps
 from recbole_ssr.dataset_prep.encoders import image_content, text_content
 from recbole_ssr.dataset_prep.options import Options
-from recbole_ssr.dataset_prep.own_tables import (
-    read_interaction_table,
-    read_item_table,
-    read_vectors,
-)
+from recbole_ssr.dataset_prep.own_tables import read_interaction_table, read_item_table
+from recbole_ssr.dataset_prep.own_vectors import read_vectors
 from recbole_ssr.dataset_prep.prepared import Draft, source_of
 from recbole_ssr.errors import UserError
 

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_ssr.dataset_prep.interactions import Interactions, InteractionsBuilder
-from recbole_ssr.dataset_prep.own_vectors import read_vectors as read_vectors
 from recbole_ssr.dataset_prep.table_columns import choose_column, text_columns
 from recbole_ssr.dataset_prep.table_rows import Table, open_table
 from recbole_ssr.errors import UserError

@@ -8,6 +8,15 @@ from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.errors import UserError, nearest
 
 _RECIPES = ("amazon",)
+# Options that mean something to every preparation, and those of each kind.
+_COMMON = {"name", "data_path", "overwrite", "no_download", "cache_dir", "split", "split_seed",
+           "batch_size", "device", "show_progress", "min_interactions"}
+_ENCODED = {"images", "text_encoder", "image_encoder"}
+_OF_IMPORT = {"source", "path", "modalities"}
+_OF_OWN = _ENCODED | {"interactions", "items", "items_key", "text", "vectors", "user_column",
+                      "item_column", "time_column", "rating_column", "label_column"}
+_OF_RECIPE = _ENCODED | {"raw", "recipe", "category", "reviews_url", "meta_url", "images_url",
+                         "modalities", "expected"}
 
 
 def prepare(options: Options) -> Path:
@@ -20,11 +29,13 @@ def prepare(options: Options) -> Path:
             raise UserError(f"--from={options.source} needs the folder to import: recbole-ssr "
                             f"prepare --from={options.source} PATH --name=NAME")
         _need_name(options, Path(options.path).resolve().name)
+        _check_effect(options, _OF_IMPORT, "the import of a published folder")
         from recbole_ssr.dataset_prep.imported import prepare_imported
 
         return prepare_imported(options)
     if options.interactions:
         _need_name(options, Path(options.interactions).name.split(".")[0])
+        _check_effect(options, _OF_OWN, "own data")
         from recbole_ssr.dataset_prep.own import prepare_own
 
         return prepare_own(options)
@@ -35,9 +46,19 @@ def prepare(options: Options) -> Path:
     if options.recipe not in _RECIPES:
         raise UserError(f"There is no recipe {options.recipe!r}, only {', '.join(_RECIPES)}."
                         f"{nearest(options.recipe, _RECIPES)}")
+    _check_effect(options, _OF_RECIPE, options.name)
     from recbole_ssr.dataset_prep.amazon import prepare_amazon
 
     return prepare_amazon(options)
+
+
+def _check_effect(options: Options, own: set[str], what: str) -> None:
+    """Raise UserError for an option that this kind of preparation would pass over in silence."""
+    defaults = Options()
+    for key, value in vars(options).items():
+        if key not in _COMMON | own and value != getattr(defaults, key):
+            raise UserError(f"--{key} has no effect on {what}. Leave it out; recbole-ssr prepare "
+                            "--help says what belongs together.")
 
 
 def _need_name(options: Options, suggestion: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 import tiny_models
 
 from recbole_ssr.dataset_prep.encode import BrokenContents, encode_items
-from recbole_ssr.dataset_prep.image_encoder import find_images, image_encoder
-from recbole_ssr.dataset_prep.images import ImageProblem, open_rgb
+from recbole_ssr.dataset_prep.image_encoder import image_encoder
+from recbole_ssr.dataset_prep.images import ImageProblem, find_images, open_rgb
 from recbole_ssr.dataset_prep.pretrained import Unavailable
 from recbole_ssr.errors import UserError
 

@@ -92,6 +92,9 @@ def test_a_mistake_is_named_with_its_remedy(words, message):
     ({"recipe": "amzon", "name": "x"}, "no recipe 'amzon', only amazon"),
     ({"recipe": "amazon", "name": "x", "modalities": ["txt"]}, "no 'txt'"),
     ({"path": "shop", "name": "x", "min_interactions": 5}, "would change a published dataset"),
+    ({"path": "shop", "name": "x", "items": "i.csv"}, "--items has no effect on the import"),
+    ({"interactions": "o.csv", "name": "x", "modalities": ["text"]}, "--modalities has no effect"),
+    ({"recipe": "amazon", "name": "x", "vectors": {"a": "b"}}, "--vectors has no effect on x"),
 ])
 def test_options_that_fit_no_preparation_are_refused(given, message):
     with pytest.raises(UserError) as error:

@@ -149,6 +149,8 @@ def test_other_published_layouts_train(kind):
             matrix = sp.coo_matrix((np.ones(len(pairs)), pairs.T), shape=(30, 20))
             (folder / f"{short}Mat.pkl").write_bytes(pickle.dumps(matrix))
     np.save(folder / "image_feat.npy", features)
+    wrong = ["prepare", f"--from={kind}", str(folder), "--name=other", "--modalities=imge"]
+    assert main(wrong) == 2 and not Path("dataset/other").exists()
     assert main(["prepare", f"--from={kind}", str(folder), "--name=other"]) == 0
     made = manifest("other")
     assert (made["train"], made["valid"], made["test"]) == (180, 30, 30)

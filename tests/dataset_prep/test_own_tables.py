@@ -12,8 +12,8 @@ from recbole_ssr.dataset_prep import table_rows
 from recbole_ssr.dataset_prep.own_tables import (
     read_interaction_table,
     read_item_table,
-    read_vectors,
 )
+from recbole_ssr.dataset_prep.own_vectors import read_vectors
 from recbole_ssr.errors import UserError
 
 
