@@ -24,6 +24,27 @@ from recbole_ssr.flags import read_config_file
 # One line per model: its class name and the module that defines it.
 MODELS: dict[str, str] = {
     "SSR": "recbole_ssr.model.ssr",
+    "FastLightGCN": "recbole_ssr.model.fast_lightgcn",
+    "LayerGCN": "recbole_ssr.model.layergcn",
+    "FastSGL": "recbole_ssr.model.fast_sgl",
+    "FeatureLightGCN": "recbole_ssr.model.feature_lightgcn",
+    "VBPR": "recbole_ssr.model.vbpr",
+    "MMGCN": "recbole_ssr.model.mmgcn",
+    "GRCN": "recbole_ssr.model.grcn",
+    "DualGNN": "recbole_ssr.model.dualgnn",
+    "SLMRec": "recbole_ssr.model.slmrec",
+    "LATTICE": "recbole_ssr.model.lattice",
+    "BM3": "recbole_ssr.model.bm3",
+    "FREEDOM": "recbole_ssr.model.freedom",
+    "MGCN": "recbole_ssr.model.mgcn",
+    "LGMRec": "recbole_ssr.model.lgmrec",
+    "SMORE": "recbole_ssr.model.smore",
+    "PGL": "recbole_ssr.model.pgl",
+    "MENTOR": "recbole_ssr.model.mentor",
+    "FeatureItemKNN": "recbole_ssr.model.feature_itemknn",
+    "FeatureEASE": "recbole_ssr.model.feature_ease",
+    "GFCF": "recbole_ssr.model.gfcf",
+    "ClosedFormSum": "recbole_ssr.model.closed_form_sum",
 }
 DEFAULT_TRAINER = "recbole_ssr.train.trainer:RunTrainer"
 DEFAULT_DATASET = "recbole_ssr.data.dataset:MultimodalDataset"
@@ -156,8 +177,9 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
 def keys_of_any_model() -> frozenset[str]:
     """Return the keys of all yamls of RecBole and the plugin, whatever their model or dataset."""
     files = [*RECBOLE_PROPERTIES.glob("**/*.yaml"), *properties_folder().glob("**/*.yaml")]
-    # The url lists map data sets to addresses, splits have keys of their own: no settings.
-    settings = [file for file in files if "url" not in file.stem and file.parent.name != "split"]
+    # The url lists map data sets to addresses, splits have keys of their own, grids list values.
+    settings = [file for file in files
+                if "url" not in file.stem and file.parent.name not in ("split", "grid")]
     return frozenset(key for file in settings for key in read_config_file(file))
 
 

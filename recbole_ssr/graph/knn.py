@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 
+_ROWS_AT_ONCE = 1024
+
 
 def knn(features: Tensor, present: Tensor, k: int, block: int = 1024) -> Tensor:
     """Return the k items most similar by cosine, each item itself among them.
@@ -25,31 +27,56 @@ def knn(features: Tensor, present: Tensor, k: int, block: int = 1024) -> Tensor:
     return torch.cat(neighbours) if neighbours else ids.new_zeros(0, k)
 
 
+def similarities(features: Tensor, present: Tensor, neighbours: Tensor) -> Tensor:
+    """Return the cosines of items and their neighbours, as :func:`knn` returned them.
+
+    Shapes: features (I, F); present (I,) bool; neighbours and result (n_present, k).
+    """
+    unit = F.normalize(features, dim=1)
+    ids = present.nonzero().squeeze(1)
+    blocks = zip(ids.split(_ROWS_AT_ONCE), neighbours.split(_ROWS_AT_ONCE))
+    found = [torch.einsum("nf,nkf->nk", unit[rows], unit[near]) for rows, near in blocks]
+    return torch.cat(found) if found else features.new_zeros(neighbours.shape)
+
+
 class ItemGraph(Constants):
     r"""Convex combination of one kNN graph per modality.
 
-    .. math:: T = \sum_c \alpha_c T^{(c)}, \qquad
-        T^{(c)}_{ij} = 1/k \text{ where } j \text{ is among the } k \text{ nearest of } i
+    .. math:: T = \sum_c \alpha_c T^{(c)}
 
-    Each :math:`T^{(c)}` is directed and normalised by row degrees on both sides, which for k
-    neighbours everywhere is 1/k. An item without features in c keeps itself: its row is the
-    identity's, so that :math:`T^{(c)}` neither invents nor loses signal.
+    Each :math:`T^{(c)}` is directed and normalised by row sums on both sides. Without similarities
+    its entries are equal, 1/k for each of the k nearest of i. With them, s_ij being the cosines and
+    r their sums over a row, :math:`T^{(c)}_{ij} = s_{ij} / \sqrt{r_i r_j}`; a row whose sum is not
+    positive is empty. An item without features in c keeps itself: its row is the identity's, so
+    that :math:`T^{(c)}` neither invents nor loses signal.
 
-    Shapes: neighbours[c] (n_present, k); present[c] (I,) bool; weights[c] float; T is I x I.
+    Shapes: neighbours[c] and similarities[c] (n_present, k); present[c] (I,) bool; weights[c]
+    float; T is I x I.
     """
 
-    def __init__(self, neighbours: list[Tensor], present: list[Tensor], weights: list[float]):
+    def __init__(self, neighbours: list[Tensor], present: list[Tensor], weights: list[float],
+                 similarities: list[Tensor] | None = None):
         n_items = len(present[0])
         rows, cols, values = [], [], []
-        for near, here, weight in zip(neighbours, present, weights):
+        for c, (near, here, weight) in enumerate(zip(neighbours, present, weights)):
             ids, absent = here.nonzero().squeeze(1), (~here).nonzero().squeeze(1)
-            k = near.shape[1]
-            rows += [ids.repeat_interleave(k), absent]
-            cols += [near.reshape(-1), absent]
-            values += [torch.full((near.numel(),), weight / max(k, 1)),
-                       torch.full((len(absent),), weight)]
+            row, col = ids.repeat_interleave(near.shape[1]), near.reshape(-1)
+            if similarities is None:
+                value = torch.full((near.numel(),), 1 / max(near.shape[1], 1))
+            else:
+                value = _normalised(row, col, similarities[c].reshape(-1), n_items)
+            rows += [row, absent]
+            cols += [col, absent]
+            values += [weight * value, torch.full((len(absent),), weight)]
         row, col, value = torch.cat(rows), torch.cat(cols), torch.cat(values)
         super().__init__(
             T=csr_tensor(row, col, value, (n_items, n_items)),
             Tt=csr_tensor(col, row, value, (n_items, n_items)),
         )
+
+
+def _normalised(row: Tensor, col: Tensor, similarity: Tensor, n: int) -> Tensor:
+    r"""Return :math:`s_{ij} / \sqrt{r_i r_j}` of every edge. Shapes: all (E,)."""
+    total = similarity.new_zeros(n).index_add_(0, row, similarity)
+    root = torch.where(total > 0, total.clamp(min=1e-12).rsqrt(), 0.0)
+    return similarity * root[row] * root[col]

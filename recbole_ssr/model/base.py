@@ -15,6 +15,7 @@ from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.objectives import OBJECTIVES, Objective, make_objective
 
+PAPER = "paper"  # the objective of the model's own paper
 ID = "id"  # the modality that every item has: its own embedding
 
 
@@ -37,6 +38,7 @@ class MultimodalRecommender(GeneralRecommender):
     """
 
     input_type = InputType.PAIRWISE
+    paper_objective: str | None = None  # what `objective: paper` stands for
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -45,11 +47,14 @@ class MultimodalRecommender(GeneralRecommender):
                                     self.n_items)
         degree = torch.bincount(train[self.ITEM_ID], minlength=self.n_items)
         self._degrees = Constants(item=degree.float())
-        self.objective = objective_of(config)
+        self.objective = objective_of(config, self.paper_objective)
         # Drawn on the CPU on every device, and part of the state, so that a run resumes exactly.
         self.generator = torch.Generator().manual_seed(config["seed"])
         self._encoded: Embeddings | None = None
         self.register_load_state_dict_post_hook(lambda module, _: module.drop_encoded())
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called by the trainer before every epoch, counted from 0."""
 
     def encode(self) -> Embeddings:
         """Compute the embeddings of all users and items."""
@@ -121,17 +126,23 @@ class MultimodalRecommender(GeneralRecommender):
         self.generator.set_state(state.cpu())
 
 
-def objective_of(config) -> Objective | None:
+def objective_of(config, paper: str | None = None) -> Objective | None:
     """Build the objective that a configuration names, or None where it names none.
 
-    Raises UserError for a wrong name or temperature.
+    `paper` is what `objective: paper` stands for: a name, or None for a model that writes its own
+    loss. Raises UserError for a wrong name or temperature.
     """
     if "objective" not in config:
         return None
     name = config["objective"]
+    if name == PAPER:
+        if paper is None:
+            return None
+        name = paper
     try:
         return make_objective(name, config["ranking_temperature"], config["softmax_candidates"],
                               config["softmax_cosine"])
     except ValueError as error:
-        hint = "" if name in OBJECTIVES else nearest(name, OBJECTIVES)
+        names = (PAPER, *OBJECTIVES)
+        hint = "" if name in names else f" {PAPER} is the model's own.{nearest(name, names)}"
         raise UserError(f"{error}.{hint}") from None

@@ -6,32 +6,51 @@ import torch
 
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
-from recbole_ssr.graph.knn import ItemGraph, knn
+from recbole_ssr.graph.knn import ItemGraph, knn, similarities
 
 _VERSION = 1  # raise it when knn() changes what it returns
 
 
-def build_item_graph(config, features) -> ItemGraph:
+def build_item_graph(config, features, weighted: bool = False) -> ItemGraph:
     """Combine one kNN graph per modality by `knn_weights`; neighbours come from the cache.
 
     `knn_weights` maps every modality to its share; shares are divided by their sum, and null means
-    equal shares. Raises UserError for an unknown or missing modality, or shares that sum to 0.
+    equal shares. `weighted` keeps the cosines as edge weights. Raises UserError for an unknown or
+    missing modality, or shares that sum to 0.
     """
-    weights = _weights(config["knn_weights"], features.modalities)
-    neighbours, present = [], []
-    for c in features.modalities:
-        matrix, here = features.matrix(c), features.has_feature(c)
-        key = content_key("knn", _VERSION, config["knn_k"], matrix.numpy(), here.numpy())
-        near = cached_array(
-            cache_folder(config["cache_dir"]) / "item-graphs", key,
-            lambda matrix=matrix, here=here: knn(matrix, here, config["knn_k"]).numpy(),
-        )
-        neighbours.append(torch.from_numpy(near))
-        present.append(here)
-    return ItemGraph(neighbours, present, weights)
+    weights = shares_of(config["knn_weights"], features.modalities)
+    return _combined(config, features, features.modalities, weights, config["knn_k"], weighted)
 
 
-def _weights(given: dict | None, modalities: tuple[str, ...]) -> list[float]:
+def modality_graph(config, features, modality: str, k: int, weighted: bool = True) -> ItemGraph:
+    """Return the kNN graph of one modality, with the cosines as edge weights or without."""
+    return _combined(config, features, [modality], [1.0], k, weighted)
+
+
+def neighbours_of(config, features, modality: str, k: int) -> torch.Tensor:
+    """Return the k nearest items of every item with features, from the cache where it has them.
+
+    Shapes: result (n_present, k), see :func:`recbole_ssr.graph.knn.knn`.
+    """
+    matrix, here = features.matrix(modality), features.has_feature(modality)
+    key = content_key("knn", _VERSION, k, matrix.numpy(), here.numpy())
+    near = cached_array(cache_folder(config["cache_dir"]) / "item-graphs", key,
+                        lambda: knn(matrix, here, k).numpy())
+    return torch.from_numpy(near)
+
+
+def _combined(config, features, modalities, weights, k: int, weighted: bool) -> ItemGraph:
+    neighbours = [neighbours_of(config, features, c, k) for c in modalities]
+    present = [features.has_feature(c) for c in modalities]
+    cosines = None
+    if weighted:
+        cosines = [similarities(features.matrix(c), here, near)
+                   for c, here, near in zip(modalities, present, neighbours)]
+    return ItemGraph(neighbours, present, weights, cosines)
+
+
+def shares_of(given: dict | None, modalities: tuple[str, ...]) -> list[float]:
+    """Return the share of every modality, summing to 1; see :func:`build_item_graph`."""
     if given is None:
         return [1 / len(modalities)] * len(modalities)
     for name in given:

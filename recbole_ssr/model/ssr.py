@@ -102,6 +102,8 @@ class SSR(MultimodalRecommender):
     knows one class per model, was asked.
     """
 
+    paper_objective = "bce"
+
     def __new__(cls, config=None, dataset=None):
         # Without arguments in deepcopy.
         if config is not None and config["profile"] == "reference":
@@ -170,7 +172,7 @@ class SSR(MultimodalRecommender):
 
     # Stage 1: decompose
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int) -> None:  # noqa: ARG002
         """Called by the trainer before every epoch: bands follow the energy of the signals."""
         if self.refit:
             self.fit_bands()

@@ -35,3 +35,18 @@ class Batch(NamedTuple):
         """The same with every item a row, at the position of its id. Shapes: all (B,) ids."""
         rows_u, user = torch.unique(users, return_inverse=True)
         return cls(rows_u, torch.arange(n_items, device=users.device), user, positives, negatives)
+
+    @property
+    def user_ids(self) -> Tensor:
+        """The users as given. Shapes: (B,)."""
+        return self.users.index_select(0, self.user)
+
+    @property
+    def positive_ids(self) -> Tensor:
+        """The positive items as given. Shapes: (B,)."""
+        return self.items.index_select(0, self.positive)
+
+    @property
+    def negative_ids(self) -> Tensor:
+        """The negative items as given. Shapes: (B,)."""
+        return self.items.index_select(0, self.negative)

@@ -1,7 +1,8 @@
-"""Ranking objectives."""
+"""Ranking losses and regularisers."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,3 +23,26 @@ def weighted_mse(x: Tensor, target: Tensor, counts: Tensor) -> Tensor:
     Shapes: x, target (B, D); counts (B,); result ().
     """
     return (counts * (x - target).square().mean(1)).sum() / counts.sum()
+
+
+def frobenius(batch_size: int, *rows: Tensor) -> Tensor:
+    r"""The regulariser of the MMRec toolkit: norms of whole batches, not squared.
+
+    .. math:: \tfrac{1}{B} \sum_k \| E_k \|_F
+
+    Shapes: rows: matrices of embeddings, one row an occurrence; result ().
+    """
+    return sum(torch.linalg.vector_norm(E) for E in rows) / batch_size
+
+
+def half_squares(divisor: float, *rows: Tensor) -> Tensor:
+    r"""Half the squared norms of embeddings: :math:`\tfrac{1}{2n} \sum_k \| E_k \|_F^2`.
+
+    Shapes: rows: matrices of embeddings, one row an occurrence; result ().
+    """
+    return sum(E.square().sum() for E in rows) / (2 * divisor)
+
+
+def one_minus_cosine(x: Tensor, target: Tensor) -> Tensor:
+    """Mean of 1 - cos over rows. Shapes: x, target (B, D); result ()."""
+    return 1 - F.cosine_similarity(x, target, dim=1).mean()

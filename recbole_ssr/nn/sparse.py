@@ -1,4 +1,4 @@
-"""Differentiable product of a constant sparse matrix with a dense one."""
+"""Differentiable products of constant sparse matrices with dense ones."""
 
 from __future__ import annotations
 
@@ -6,16 +6,48 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+Nodes = tuple[Tensor, Tensor]
 
-def add_sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-    """Return x + matrix x for a constant CSR `matrix` with its `transpose` in CSR.
+
+def sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+    """Return matrix x for a constant CSR `matrix` with its `transpose` in CSR.
 
     The transpose is kept because a CSR kernel runs along rows; torch's own backward would convert
     at every step.
 
+    Shapes: x (J, D); matrix (I, J); transpose (J, I); result (I, D).
+    """
+    return _SparseProduct.apply(x, matrix, transpose)
+
+
+def add_sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+    """Return x + matrix x, as :func:`sparse_product` but without a pass for the sum.
+
     Shapes: x (I, D); matrix, transpose (I, I); result (I, D).
     """
     return _AddSparseProduct.apply(x, matrix, transpose)
+
+
+def adjacency_product(graph, x: Nodes) -> Nodes:
+    r"""Return :math:`\hat A x` for the symmetric adjacency of a bipartite graph.
+
+    `graph` is anything with ``add_product(out, x, alpha, beta)``, as BipartiteGraph.
+
+    Shapes: x and result pairs of (U, D) and (I, D).
+    """
+    return _AdjacencyProduct.apply(*x, graph)
+
+
+class _SparseProduct(Function):
+    @staticmethod
+    def forward(ctx, x, matrix, transpose):
+        ctx.transpose = transpose
+        return matrix @ x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return ctx.transpose @ grad.contiguous(), None, None
 
 
 class _AddSparseProduct(Function):
@@ -28,3 +60,21 @@ class _AddSparseProduct(Function):
     @once_differentiable
     def backward(ctx, grad):
         return grad.addmm(ctx.transpose, grad.contiguous()), None, None
+
+
+class _AdjacencyProduct(Function):
+    @staticmethod
+    def forward(ctx, user, item, graph):
+        ctx.graph = graph
+        return _product(graph, user, item)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grad):
+        # A symmetric matrix is its own transpose.
+        return *_product(ctx.graph, *grad), None
+
+
+def _product(graph, *x: Tensor) -> Nodes:
+    out = tuple(part.new_empty(part.shape) for part in x)
+    return graph.add_product(out, tuple(part.contiguous() for part in x), beta=0.0)

@@ -64,7 +64,8 @@ class RunMixin:
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         loss_func = loss_func or self.model.calculate_loss
         if hasattr(self.model, "begin_epoch"):
-            self.model.begin_epoch()
+            self.model.begin_epoch(epoch_idx)
+        self._decay_learning_rate(epoch_idx)
 
         def named(interaction):
             losses = loss_func(interaction)
@@ -73,6 +74,15 @@ class RunMixin:
 
         bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
         return super()._train_epoch(bar, epoch_idx, named, show_progress=False)
+
+    def _decay_learning_rate(self, epoch: int) -> None:
+        """Step sizes fall as decay^(epoch / period), of the epoch alone: a resumed run's agree."""
+        decay = self.config["learning_rate_decay"]
+        if decay in (None, 1):
+            return
+        factor = decay ** (epoch / self.config["learning_rate_decay_epochs"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * factor
 
     def _check_nan(self, loss):
         if not torch.isfinite(loss):

@@ -69,7 +69,7 @@ class TestSSR(ModelContract):
         before = model.bank.borders.clone(), fixed.bank.borders.clone()
         for m in (model, fixed):
             torch.nn.init.normal_(m.E_user, std=5.0)
-            m.begin_epoch()
+            m.begin_epoch(0)
         assert not torch.equal(model.bank.borders, before[0])
         assert torch.equal(fixed.bank.borders, before[1])
 

@@ -1,0 +1,49 @@
+"""Users who share items: a sparse graph built blockwise, no U x U matrix."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_ssr.graph.bipartite import BipartiteGraph
+
+
+class Neighbours(NamedTuple):
+    """The users that share most training items with each user.
+
+    Shapes: user, neighbour (E,) ids, sorted by user; count (E,) float, the items shared.
+    """
+
+    user: Tensor
+    neighbour: Tensor
+    count: Tensor
+
+
+def co_users(graph: BipartiteGraph, most: int, block: int = 2048) -> Neighbours:
+    """Return at most `most` neighbours of every user, those with the highest counts.
+
+    The user itself is none of them. Among equal counts the lower id comes first, so that the result
+    does not depend on the block.
+    """
+    users, items = (side.cpu().numpy() for side in graph.edges())
+    R = sp.csr_matrix((np.ones(len(users), dtype=np.float32), (users, items)),
+                      (graph.n_users, graph.n_items))
+    Rt, found = R.T.tocsr(), []
+    for start in range(0, graph.n_users, block):
+        shared = (R[start:start + block] @ Rt).tocoo()
+        rows, cols, counts = shared.row + start, shared.col, shared.data
+        other = rows != cols
+        rows, cols, counts = rows[other], cols[other], counts[other]
+        order = np.lexsort((cols, -counts, rows))
+        rows, cols, counts = rows[order], cols[order], counts[order]
+        # Position of every entry in its row.
+        first = np.searchsorted(rows, rows, side="left")
+        kept = np.arange(len(rows)) - first < most
+        found.append((rows[kept], cols[kept], counts[kept]))
+    user, neighbour, count = (np.concatenate(part) for part in zip(*found))
+    return Neighbours(torch.from_numpy(user.astype(np.int64)),
+                      torch.from_numpy(neighbour.astype(np.int64)), torch.from_numpy(count))

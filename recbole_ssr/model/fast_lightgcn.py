@@ -1,0 +1,9 @@
+"""FastLightGCN: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class FastLightGCN(Baseline):
+    """To be written."""

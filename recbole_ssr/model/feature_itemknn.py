@@ -1,0 +1,9 @@
+"""FeatureItemKNN: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class FeatureItemKNN(Baseline):
+    """To be written."""

@@ -1,0 +1,9 @@
+"""FeatureLightGCN: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class FeatureLightGCN(Baseline):
+    """To be written."""

@@ -1,0 +1,9 @@
+"""GFCF: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class GFCF(Baseline):
+    """To be written."""

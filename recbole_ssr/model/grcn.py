@@ -1,0 +1,9 @@
+"""GRCN: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class GRCN(Baseline):
+    """To be written."""

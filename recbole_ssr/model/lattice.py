@@ -1,0 +1,9 @@
+"""LATTICE: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class LATTICE(Baseline):
+    """To be written."""

@@ -1,0 +1,9 @@
+"""LayerGCN: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class LayerGCN(Baseline):
+    """To be written."""

@@ -1,0 +1,9 @@
+"""LGMRec: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class LGMRec(Baseline):
+    """To be written."""

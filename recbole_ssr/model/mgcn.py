@@ -1,0 +1,9 @@
+"""MGCN: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class MGCN(Baseline):
+    """To be written."""

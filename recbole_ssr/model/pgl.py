@@ -1,0 +1,9 @@
+"""PGL: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class PGL(Baseline):
+    """To be written."""

@@ -1,0 +1,9 @@
+"""SLMRec: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class SLMRec(Baseline):
+    """To be written."""

@@ -1,0 +1,9 @@
+"""VBPR: to be written."""
+
+from __future__ import annotations
+
+from recbole_ssr.model.baseline import Baseline
+
+
+class VBPR(Baseline):
+    """To be written."""

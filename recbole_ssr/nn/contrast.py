@@ -1,0 +1,37 @@
+"""InfoNCE between two views of the same nodes, without the matrix of similarities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recbole_ssr.nn.normalise import unit_rows
+from recbole_ssr.nn.softmax import log_denominators
+
+
+def info_nce(anchor: Tensor, positive: Tensor, temperature: float) -> Tensor:
+    r"""InfoNCE on cosines; the other rows of `positive` are the negatives.
+
+    .. math:: -\frac{1}{B} \sum_b \log \frac{\exp(\cos(a_b, p_b) / \tau)}
+        {\sum_{b'} \exp(\cos(a_b, p_{b'}) / \tau)}
+
+    van den Oord et al., Representation learning with contrastive predictive coding (2018).
+
+    Shapes: anchor, positive (B, D); result ().
+    """
+    places = torch.arange(len(anchor), device=anchor.device)
+    return info_nce_among(anchor, positive, places, temperature)
+
+
+def info_nce_among(
+    anchor: Tensor, candidates: Tensor, places: Tensor, temperature: float
+) -> Tensor:
+    """The same where each anchor's positive is one of many candidates.
+
+    Shapes: anchor (B, D); candidates (K, D); places (B,) of the positives in them; result ().
+    """
+    anchor, candidates = unit_rows(anchor), unit_rows(candidates)
+    weight = anchor.new_full((len(anchor),), 1 / len(anchor))
+    every = torch.ones(len(candidates), dtype=torch.bool, device=anchor.device)
+    denominators = log_denominators(anchor, candidates, weight, every, temperature, bound=1.0)
+    return denominators - (anchor * candidates.index_select(0, places)).sum(1).mean() / temperature
