@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from records import Task, path_of
@@ -18,20 +18,26 @@ _STOP_SECONDS = 10
 
 
 def run_all(
-    tasks: Sequence[Task],
+    take: Callable[[], Task | None],
     jobs: int,
     execute: Callable[[Task], str | None],
     finished: Callable[[Task, str | None], None],
 ) -> None:
     """Execute tasks, `jobs` at a time, and report each as it ends.
 
-    `execute` returns None or why the run failed. An interruption drops what has not started.
+    `take` returns the next task, or None where there is none: for now, while others run, whose
+    ends may bring more. `execute` returns None or why the run failed. An interruption starts no
+    more.
     """
-    pool = ThreadPoolExecutor(max_workers=jobs)
+    pool, running = ThreadPoolExecutor(max_workers=jobs), {}
     try:
-        futures = {pool.submit(execute, task): task for task in tasks}
-        for future in as_completed(futures):
-            finished(futures[future], future.result())
+        while True:
+            while len(running) < jobs and (task := take()) is not None:
+                running[pool.submit(execute, task)] = task
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                finished(running.pop(future), future.result())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

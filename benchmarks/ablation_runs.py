@@ -1,4 +1,4 @@
-"""One run of the ablation: SSR through the package, the other lines through their scripts."""
+"""One run of a benchmark: a model through the package, or a line of a script."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ _SELECTION = f"recall@{CUTOFFS[-1]}"
 
 
 class Line(NamedTuple):
-    """A line of the table: what runs it (ssr, lightgcn or closed), its settings, how many seeds."""
+    """A line of the table: what runs it, its settings, how many seeds.
+
+    `program` is package, for `model`, or one of the scripts lightgcn and closed.
+    """
 
     program: str
     settings: dict
     seeds: int
+    model: str = "SSR"
 
 
 def task_of(name: str, line: Line, dataset: str, data: dict, seed: int) -> Task:
@@ -41,8 +45,8 @@ def task_of(name: str, line: Line, dataset: str, data: dict, seed: int) -> Task:
 
     `data` holds the settings of the dataset. Raises UserError where the settings make no run.
     """
-    if line.program == "ssr":
-        config = build_config("SSR", dataset, config_dict=ssr_settings(line, data, seed))
+    if line.program == "package":
+        config = build_config(line.model, dataset, config_dict=settings_of(line, data, seed))
         return Task(name, seed, config_hash(config))
     options = {"line": line.settings}
     if line.program == "lightgcn":
@@ -52,31 +56,39 @@ def task_of(name: str, line: Line, dataset: str, data: dict, seed: int) -> Task:
     return Task(name, seed, hashlib.sha256(text.encode()).hexdigest()[:8])
 
 
-def ssr_settings(line: Line, data: dict, seed: int) -> dict:
-    """Return the settings of a run of SSR over the defaults of the package."""
+def settings_of(line: Line, data: dict, seed: int) -> dict:
+    """Return the settings of a run of the package over the model's defaults."""
     return {**data, **line.settings, "seed": seed, "show_progress": False}
 
 
-def run_one(task: Task, line: Line, dataset: str, data: dict, out: Path) -> Path:
-    """Do a run and write its record."""
+def run_one(
+    task: Task, line: Line, dataset: str, data: dict, out: Path, by_user: bool = True
+) -> Path:
+    """Do a run and write its record; `by_user` keeps every user's recall as well."""
     start = {"variant": task.variant, "program": line.program, "settings": line.settings,
              "seed": task.seed, "config_hash": task.config_hash,
              "versions": runs.versions() | _commit()}
-    run = {"ssr": _ssr, "lightgcn": _lightgcn, "closed": _closed}[line.program]
-    found, by_user = run(task, line, dataset, data)
-    return write(out, Record(**start, **found), by_user)
+    if line.program == "package":
+        found, recall = _package(task, line, dataset, data, by_user)
+    else:
+        run = {"lightgcn": _lightgcn, "closed": _closed}[line.program]
+        found, recall = run(task, line, dataset, data)
+    return write(out, Record(**start, **found), recall if by_user else None)
 
 
-def _ssr(task: Task, line: Line, dataset: str, data: dict) -> tuple[dict, dict]:
+def _package(
+    task: Task, line: Line, dataset: str, data: dict, by_user: bool
+) -> tuple[dict, dict | None]:
     with tempfile.TemporaryDirectory() as folder:
-        settings = {**ssr_settings(line, data, task.seed), "run_dir": folder}
-        result = recbole_ssr.run("SSR", dataset, config_dict=settings)
-        by_user = recall_of_run(result)
+        settings = {**settings_of(line, data, task.seed), "run_dir": folder}
+        result = recbole_ssr.run(line.model, dataset, config_dict=settings)
+        recall = recall_of_run(result) if by_user else None
     measured = [record["valid"][_SELECTION] for record in result.history if "valid" in record]
     found = {name: getattr(result, name) for name in
-             ("valid", "test", "best_epoch", "epochs", "seconds_per_epoch", "peak_mib")}
+             ("valid", "test", "best_epoch", "epochs", "seconds_per_epoch", "peak_mib",
+              "parameters")}
     fingerprint = result.protocol["split_fingerprint"]
-    return {**found, "split_fingerprint": fingerprint, "curve": measured}, by_user
+    return {**found, "split_fingerprint": fingerprint, "curve": measured}, recall
 
 
 class _KeepingCollector(FullRankingCollector):

@@ -74,18 +74,18 @@ def _cells(row: dict) -> tuple[str, ...]:
     cells = [row["line"], str(row["seeds"])]
     for part in ("valid", "test"):
         sd = row[f"{part}_sd"]
-        cells.append(_short(row[f"{part}_recall"]) + ("" if sd is None else f"±{_short(sd)}"))
+        cells.append(short(row[f"{part}_recall"]) + ("" if sd is None else f"±{short(sd)}"))
     seconds, peak = row["seconds_per_epoch"], row["peak_mib"]
     difference = ""
     if "d_valid" in row:
-        difference = ("-" if row["d_valid"] < 0 else "+") + _short(abs(row["d_valid"]))
-        difference += f" p{_short(row['p_valid'], 3)}" if "p_valid" in row else ""
-    return (*cells, _short(row["test_ndcg"]), f"{row['best_epoch']:.0f}",
+        difference = ("-" if row["d_valid"] < 0 else "+") + short(abs(row["d_valid"]))
+        difference += f" p{short(row['p_valid'], 3)}" if "p_valid" in row else ""
+    return (*cells, short(row["test_ndcg"]), f"{row['best_epoch']:.0f}",
             f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}",
             "" if peak is None else f"{peak:.0f}", difference)
 
 
-def _short(value: float, decimals: int = 4) -> str:
+def short(value: float, decimals: int = 4) -> str:
     """Write a share without the zero before its point."""
     return f"{value:.{decimals}f}".removeprefix("0")
 
@@ -130,10 +130,15 @@ def render(records: Sequence[Record], names: Sequence[str], out: Path) -> list[s
                           .format(**found),
                       f"({found['users']} users, means over {found['seeds']} seeds; two-sided "
                       f"randomisation test, {_RESAMPLES} draws)"]
+    save(lines, rows, out)
+    return lines
+
+
+def save(lines: Sequence[str], rows: Sequence[dict], out: Path) -> None:
+    """Write a table as text (results.md) and its figures (results.csv)."""
     (out / "results.md").write_text("\n".join(lines) + "\n")
     keys = list(dict.fromkeys(key for row in rows for key in row))
     with open(out / "results.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, keys or ["line"])
         writer.writeheader()
         writer.writerows(rows)
-    return lines

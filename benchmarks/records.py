@@ -27,7 +27,8 @@ class Record(NamedTuple):
 
     `valid` and `test` belong to the epoch that validation chose, `curve` is recall@20 on
     validation after every epoch, `seconds_per_epoch` the median training time of one (for closed
-    forms the time to fit), `peak_mib` the peak memory of the run's process.
+    forms the time to fit), `peak_mib` the peak memory of the run's process, `parameters` the number
+    of trained values where the run's program tells.
     """
 
     variant: str
@@ -41,6 +42,7 @@ class Record(NamedTuple):
     epochs: int = 0
     seconds_per_epoch: float = 0.0
     peak_mib: float | None = None
+    parameters: int | None = None
     split_fingerprint: str = ""
     versions: dict[str, str] = {}
     curve: list[float] = []

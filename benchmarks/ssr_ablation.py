@@ -13,21 +13,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-import traceback
-import warnings
 from pathlib import Path
 
 import closed_forms
-import torch
-from ablation_jobs import Processes, run_all
-from ablation_runs import Line, run_one, task_of
+import command
+from ablation_runs import Line, task_of
 from ablation_table import render
-from datasets import convert
-from records import Record, Task, sort_out, write
+from records import Task
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
-from recbole_ssr.errors import UserError, nearest
 
 DATASET = "tiktok"
 # Evaluations without a better Recall@20 before training stops, the same for every line.
@@ -83,22 +77,13 @@ LIGHTGCN_SWEEPS: dict[str, dict] = {
 
 def lines(seeds: int, epochs: int | None = None) -> dict[str, Line]:
     """Return every line of the table by name; `epochs` bounds the trained ones."""
-    of_program = (("ssr", MAIN, seeds), ("lightgcn", LIGHTGCN, seeds),
+    of_program = (("package", MAIN, seeds), ("lightgcn", LIGHTGCN, seeds),
                   ("lightgcn", LIGHTGCN_SWEEPS, 1), ("closed", closed_forms.SETTINGS, 1),
-                  ("ssr", SWEEPS, 1))
+                  ("package", SWEEPS, 1))
     trained = PATIENCE if epochs is None else {**PATIENCE, "epochs": epochs}
-    base = {"ssr": {**_TUNED, **trained}, "lightgcn": trained, "closed": {}}
+    base = {"package": {**_TUNED, **trained}, "lightgcn": trained, "closed": {}}
     return {name: Line(program, {**base[program], **settings}, n)
             for program, table, n in of_program for name, settings in table.items()}
-
-
-def chosen(all_lines: dict[str, Line], only: list[str] | None) -> dict[str, Line]:
-    """Return the lines that --only names, or all; UserError for an unknown name."""
-    for name in only or ():
-        if name not in all_lines:
-            raise UserError(f"there is no line {name!r}.{nearest(name, all_lines)} There are "
-                            f"{', '.join(all_lines)}.")
-    return {name: line for name, line in all_lines.items() if only is None or name in only}
 
 
 def tasks_of(table: dict[str, Line], data: dict) -> list[Task]:
@@ -117,82 +102,27 @@ def tasks_of(table: dict[str, Line], data: dict) -> list[Task]:
     return list(tasks.values())
 
 
-def perform(table: dict[str, Line], tasks: list[Task], out: Path, jobs: int, execute) -> None:
-    """Do the missing tasks; write a record with the reason for every one that fails."""
-    start, left = time.perf_counter(), len(tasks)
-
-    def finished(task: Task, error: str | None) -> None:
-        nonlocal left
-        left -= 1
-        if error:
-            line = table[task.variant]
-            write(out, Record(task.variant, line.program, line.settings, task.seed,
-                              task.config_hash, error=error))
-        minutes = (time.perf_counter() - start) / 60
-        print(f"{task.variant}, seed {task.seed}: {error or 'done'} ({minutes:.1f} min, "
-              f"{left} left)", flush=True)
-
-    run_all(tasks, jobs, execute, finished)
-
-
-def one(arguments, data: dict) -> int:
-    """The process of a single run."""
-    torch.set_num_threads(arguments.threads)
-    line = lines(arguments.seeds, arguments.epochs)[arguments.one]
-    try:
-        task = task_of(arguments.one, line, DATASET, data, arguments.seed)
-        run_one(task, line, DATASET, data, arguments.out)
-    except Exception as error:
-        traceback.print_exc()
-        # Last, because the last line is what the record keeps.
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", flush=True)
-        return 1
-    return 0
+def source_of(table: dict[str, Line], data: dict, arguments) -> command.Fixed:
+    """Return the runs of the lines that --only names."""
+    names = command.chosen(table, arguments.only)
+    return command.Fixed(tasks_of({name: table[name] for name in names}, data), arguments.out)
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(), help="folder with tiktok/")
-    parser.add_argument("--out", type=Path, required=True, help="folder of records and tables")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, sharing the cores")
+    parser = command.parser_of(__doc__, DATASET, "these lines")
     parser.add_argument("--seeds", type=int, default=3, help="of the main lines; sweeps have one")
-    parser.add_argument("--epochs", type=int, help="most epochs; to try the script out")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these lines")
-    parser.add_argument("--table", action="store_true", help="run nothing, print what is there")
-    for hidden, kind in (("one", str), ("seed", int), ("threads", int)):
-        parser.add_argument(f"--{hidden}", type=kind, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
-    if arguments.jobs < 1 or arguments.seeds < 1:
-        parser.error(f"--jobs {arguments.jobs} and --seeds {arguments.seeds} must be at least 1")
+    if arguments.seeds < 1:
+        parser.error(f"--seeds {arguments.seeds} must be at least 1")
     return arguments
 
 
 def main(words: list[str] | None = None) -> int:
-    warnings.filterwarnings("ignore", module=r"recbole\.")
-    arguments = parse(words)
-    out = arguments.out = arguments.out.resolve()
-    try:
-        data = convert(DATASET, arguments.data, out / "data")
-        if arguments.one:
-            return one(arguments, data)
-        table = chosen(lines(arguments.seeds, arguments.epochs), arguments.only)
-        tasks = tasks_of(table, data)
-    except (UserError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    records, missing, notes = sort_out(out, tasks)
-    if not arguments.table:
-        print("\n".join([*notes, f"{len(tasks) - len(missing)} of {len(tasks)} runs are done"]))
-        processes = Processes(Path(__file__).resolve(), out, arguments.jobs, arguments.epochs)
-        try:
-            perform(table, missing, out, arguments.jobs, processes)
-        except KeyboardInterrupt:
-            processes.stop()
-            print("interrupted; the same command goes on with what is missing", file=sys.stderr)
-            return 130
-        records, missing, notes = sort_out(out, tasks)
-    print("\n".join([*render(records, list(table), out), *notes]))
-    return 1 if any(record.error for record in records) else 0
+    benchmark = command.Benchmark(
+        Path(__file__).resolve(), DATASET, lambda a: lines(a.seeds, a.epochs), source_of,
+        lambda source, a: render(source.records, command.chosen(lines(a.seeds), a.only), a.out),
+    )
+    return command.main(benchmark, parse(words))
 
 
 if __name__ == "__main__":

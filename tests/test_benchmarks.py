@@ -13,11 +13,13 @@ import torch
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr.config import build_config
+from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import prepare, run, trainer_of
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 MODULES = ("datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
-           "ablation_runs", "ablation_table", "ssr_ablation", "step_time", "prepare_time")
+           "ablation_runs", "ablation_table", "command", "ssr_ablation", "step_time",
+           "prepare_time")
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,8 @@ def test_every_variant_builds_a_model_and_names_fit_the_table(scripts, tiny):
         hashes.setdefault(task.config_hash, []).append(name)
         if line.program == "lightgcn":
             assert line.settings.keys() <= scripts["lightgcn_features"].DEFAULTS.keys()
-        if line.program == "ssr":
-            settings = scripts["ablation_runs"].ssr_settings(line, data, 1)
+        if line.program == "package":
+            settings = scripts["ablation_runs"].settings_of(line, data, 1)
             experiment = prepare(build_config("SSR", "tiny", config_dict=settings))
             batch = next(iter(experiment.train))
             assert torch.isfinite(sum(experiment.model.calculate_loss(batch)))
@@ -109,15 +111,15 @@ def test_every_variant_builds_a_model_and_names_fit_the_table(scripts, tiny):
 def test_an_option_that_is_the_default_has_no_run_of_its_own(scripts, tiny, monkeypatch):
     ablation, Line = scripts["ssr_ablation"], scripts["ablation_runs"].Line
     monkeypatch.setattr(ablation, "DATASET", "tiny")
-    table = {"default": Line("ssr", {}, 2), "same": Line("ssr", {"topk": [2, 5]}, 1),
-             "other": Line("ssr", {"n_layers": 1}, 1)}
+    table = {"default": Line("package", {}, 2), "same": Line("package", {"topk": [2, 5]}, 1),
+             "other": Line("package", {"n_layers": 1}, 1)}
     tasks = [(task.variant, task.seed) for task in ablation.tasks_of(table, tiny)]
     assert tasks == [("default", 1), ("other", 1), ("default", 2)]
 
 
 def test_the_hash_of_a_run_moves_with_settings_and_seed(scripts, tiny):
     task_of, Line = scripts["ablation_runs"].task_of, scripts["ablation_runs"].Line
-    for program, settings in (("ssr", {"mask_rate": 0.4}), ("lightgcn", {"n_layers": 2})):
+    for program, settings in (("package", {"mask_rate": 0.4}), ("lightgcn", {"n_layers": 2})):
         tasks = [task_of("x", Line(program, s, 1), "tiny", tiny, seed)
                  for s, seed in (({}, 1), ({}, 1), (settings, 1), ({}, 2))]
         assert tasks[0] == tasks[1]
@@ -130,11 +132,12 @@ def test_the_hash_of_a_run_moves_with_settings_and_seed(scripts, tiny):
 @pytest.fixture
 def fake(scripts, tmp_path):
     """A benchmark of three lines whose runs take no time; `calls` lists those that were done."""
-    ablation, records = scripts["ssr_ablation"], scripts["records"]
+    ablation, records, command = (
+        scripts[name] for name in ("ssr_ablation", "records", "command"))
 
     class Fake:
         out, calls, broken = tmp_path / "out", [], set()
-        table = {name: ablation.Line("ssr", {}, 2) for name in ("default", "a/b", "c")}
+        table = {name: ablation.Line("package", {}, 2) for name in ("default", "a/b", "c")}
 
         def tasks(self, hashes=None):
             return [records.Task(name, seed, (hashes or {}).get(name, "0"))
@@ -148,17 +151,18 @@ def fake(scripts, tmp_path):
             users = np.arange(1, 6)
             records.write(
                 self.out,
-                records.Record(task.variant, "ssr", {}, task.seed, task.config_hash, value, value,
-                               3, 10, 1.5, 700.0),
+                records.Record(task.variant, "package", {}, task.seed, task.config_hash, value,
+                               value, 3, 10, 1.5, 700.0),
                 {part: (users, np.full(5, 0.1)) for part in ("valid", "test")},
             )
             return None
 
         def go(self, hashes=None):
             self.calls.clear()
-            _, missing, notes = records.sort_out(self.out, self.tasks(hashes))
-            ablation.perform(self.table, missing, self.out, 2, self.execute)
-            return notes
+            source = command.Fixed(self.tasks(hashes), self.out)
+            command.perform(self.table, source, self.out, 2, self.execute)
+            assert source.left == 0
+            return source.notes
 
     return Fake()
 
@@ -217,8 +221,8 @@ def test_unknown_lines_and_missing_data_are_errors_with_a_remedy(scripts, tmp_pa
     ablation = scripts["ssr_ablation"]
     assert ablation.main(["--out", str(tmp_path), "--data", str(tmp_path), "--table"]) == 2
     assert "--data" in capsys.readouterr().err
-    with pytest.raises(ablation.UserError, match="Did you mean|default"):
-        ablation.chosen(ablation.lines(1), ["defualt"])
+    with pytest.raises(UserError, match="Did you mean|default"):
+        scripts["command"].chosen(ablation.lines(1), ["defualt"])
 
 
 # The table
@@ -234,8 +238,8 @@ def test_the_table_fits_the_screen_and_compares_pairs(scripts, tmp_path):
             users = rng.permutation(np.arange(1, 201))
             recall = np.where(users % 3 == 0, 0.5, 0.0) + shift
             value = {"recall@20": recall.mean() + 0.001 * rng.random(), "ndcg@20": 0.0431}
-            done.append(records.Record(name, "ssr", {}, seed, "0", value, value, 123, 150, 123.4,
-                                       12345.6))
+            done.append(records.Record(name, "package", {}, seed, "0", value, value, 123, 150,
+                                       123.4, 12345.6))
             records.write(tmp_path, done[-1],
                           {part: (users, recall) for part in ("valid", "test")})
     lines = table.render(done, names, tmp_path)
