@@ -1,0 +1,49 @@
+"""Grids and presets of the models: every value is one that a run of the model accepts."""
+
+import pytest
+import yaml
+
+from recbole_ssr import registry
+from recbole_ssr.config import build_config
+from recbole_ssr.flags import ConfigLoader, read_config_file
+
+FOLDER = registry.properties_folder()
+GRIDS = sorted((FOLDER / "grid").glob("*.yaml"))
+PRESETS = sorted(file for file in (FOLDER / "model").glob("*.*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A dataset that exists, so that no embedded one has to be built."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "shop").mkdir()
+    (root / "shop" / "shop.inter").write_text("user_id:token\titem_id:token\nu\ti\n")
+    return {"data_path": str(root)}
+
+
+def test_every_trained_model_has_a_grid():
+    assert {file.stem for file in GRIDS} == set(registry.MODELS)
+
+
+@pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
+def test_a_grid_lists_values_that_the_model_accepts(file, data):
+    grid = read_config_file(file)
+    own = set(yaml.load((FOLDER / "model" / file.name).read_text(), ConfigLoader))
+    shared = set(read_config_file(FOLDER / "overall.yaml")) | {"weight_decay"}
+    for key, values in grid.items():
+        assert key in own | shared, key
+        assert isinstance(values, list) and len(values) > 1, key
+        for value in values:
+            config = build_config(file.stem, "shop", config_dict={**data, key: value})
+            assert config[key] == value
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
+def test_a_preset_names_itself_and_changes_its_model(file, data):
+    model, profile = file.stem.split(".")
+    preset = read_config_file(file)
+    assert preset["profile"] == profile
+    default = yaml.load((FOLDER / "model" / f"{model}.yaml").read_text(), ConfigLoader)
+    assert any(default.get(key) != value for key, value in preset.items() if key != "profile")
+    config = build_config(model, "shop", config_dict=data, flags={"profile": profile})
+    assert all(config[key] == value for key, value in preset.items())
