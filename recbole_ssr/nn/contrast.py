@@ -24,14 +24,20 @@ def info_nce(anchor: Tensor, positive: Tensor, temperature: float) -> Tensor:
 
 
 def info_nce_among(
-    anchor: Tensor, candidates: Tensor, places: Tensor, temperature: float
+    anchor: Tensor, candidates: Tensor, places: Tensor, temperature: float,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """The same where each anchor's positive is one of many candidates.
 
-    Shapes: anchor (B, D); candidates (K, D); places (B,) of the positives in them; result ().
+    A sum weighted by `weight` where it is given, so that one row may stand for many, else the mean.
+
+    Shapes: anchor (B, D); candidates (K, D); places (B,) of the positives in them; weight (B,);
+    result ().
     """
     anchor, candidates = unit_rows(anchor), unit_rows(candidates)
-    weight = anchor.new_full((len(anchor),), 1 / len(anchor))
+    if weight is None:
+        weight = anchor.new_full((len(anchor),), 1 / len(anchor))
     every = torch.ones(len(candidates), dtype=torch.bool, device=anchor.device)
     denominators = log_denominators(anchor, candidates, weight, every, temperature, bound=1.0)
-    return denominators - (anchor * candidates.index_select(0, places)).sum(1).mean() / temperature
+    cosines = (anchor * candidates.index_select(0, places)).sum(1)
+    return denominators - (weight * cosines).sum() / temperature

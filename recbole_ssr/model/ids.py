@@ -1,0 +1,61 @@
+"""What the baselines on ids alone share, and those that put little beside the ids."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.model.base import Embeddings
+from recbole_ssr.model.baseline import Baseline, xavier
+from recbole_ssr.model.propagation import propagate_mean
+from recbole_ssr.nn.batch import Batch
+
+
+class IdBaseline(Baseline):
+    """Trained ids e of users and items, propagated as in LightGCN.
+
+    A dataset needs no features, and features beside it are not loaded.
+
+    Shapes: E_user (U, d); E_item (I, d).
+    """
+
+    dataset_class = "recbole_ssr.data.dataset:FixedSplitDataset"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.E_user = xavier(self.n_users, config["embedding_size"])
+        self.E_item = xavier(self.n_items, config["embedding_size"])
+        self.n_layers, self.l2_weight = config["n_layers"], config["l2_weight"]
+
+    def forward(self) -> Embeddings:
+        return Embeddings(*propagate_mean(self.graph, self.E_user, self.E_item, self.n_layers))
+
+    def ids(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the ids of a batch's triples, see :func:`rows_of_batch`."""
+        return rows_of_batch(self.E_user, self.E_item, batch)
+
+
+def rows_of_batch(user: Tensor, item: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rows of a batch's users, positives and negatives, one row an occurrence.
+
+    Shapes: user (U, d), item (I, d) of all nodes; result (B, d) each.
+    """
+    return (user.index_select(0, batch.user_ids), item.index_select(0, batch.positive_ids),
+            item.index_select(0, batch.negative_ids))
+
+
+def choice(config, key: str, choices: tuple[str, ...]) -> str:
+    """Return a setting that takes one of a few names. Raises UserError for any other."""
+    value = config[key]
+    if value not in choices:
+        raise UserError(f"{key} is {value!r}; choose from {', '.join(choices)}."
+                        f"{nearest(value, choices)}")
+    return value
+
+
+def dropout_rate(config, key: str) -> float:
+    """Return a rate of dropout. Raises UserError where it would leave nothing, or is none."""
+    value = config[key]
+    if not 0 <= value < 1:
+        raise UserError(f"{key} is {value}; a share to drop is at least 0 and below 1")
+    return value
