@@ -137,6 +137,7 @@ def main(benchmark: Benchmark, arguments: argparse.Namespace) -> int:
             processes.stop()
             print("interrupted; the same command goes on with what is missing", file=sys.stderr)
             return 130
+        arguments.table = True  # what failed just now is a result
         source = benchmark.source(lines, data, arguments)
     print("\n".join([*benchmark.render(source, arguments), *source.notes]))
     return 1 if any(record.error for record in source.records) else 0

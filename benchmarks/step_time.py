@@ -23,7 +23,9 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,8 +42,20 @@ NAMES = ("SSR", "LightGCN")
 _WARM_UP = 5
 
 
-def steps(model_name: str, dataset: str, settings: dict, batch_size: int):
-    """Return a function that runs one training step, and the model's number of parameters."""
+class Built(NamedTuple):
+    """A model to be measured: `step` runs training step k and returns its seconds."""
+
+    step: Callable[[int], float]
+    model: torch.nn.Module
+    device: str
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def steps(model_name: str, dataset: str, settings: dict, batch_size: int) -> Built:
+    """Build a model and its training step on batches drawn beforehand."""
     settings = {**settings, "show_progress": False, "train_batch_size": batch_size}
     if model_name == "LightGCN":
         settings |= {"n_layers": 2, "embedding_size": 64}
@@ -63,7 +77,21 @@ def steps(model_name: str, dataset: str, settings: dict, batch_size: int):
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    return step, sum(p.numel() for p in model.parameters()), str(config["device"])
+    return Built(step, model, str(config["device"]))
+
+
+def interleaved(measured: Sequence[Callable[[int], float]], rounds: int) -> list[tuple]:
+    """Run the steps in turn, `rounds` times after warming up; return their seconds by step."""
+    for step in measured:
+        for k in range(_WARM_UP):
+            step(k)
+    return list(zip(*([step(k) for step in measured] for k in range(rounds))))
+
+
+def quartiles_of(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, then the lower and the upper quartile."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return middle, low, high
 
 
 def hardware(device: str) -> str:
@@ -94,10 +122,9 @@ def peak_of(model_name: str, dataset: str, settings: dict, batch_size: int) -> f
 
 def measure_memory(content: str) -> None:
     """The process of :func:`peak_of`: print its own peak as the last line."""
-    step, _, device = steps(*json.loads(content))
-    for k in range(_WARM_UP):
-        step(k)
-    print(json.dumps(_own_peak() or runs.peak_mib(torch.device(device))))
+    built = steps(*json.loads(content))
+    interleaved([built.step], 0)
+    print(json.dumps(_own_peak() or runs.peak_mib(torch.device(built.device))))
 
 
 def _own_peak() -> float | None:
@@ -116,58 +143,63 @@ def _own_peak() -> float | None:
 def report(dataset: str, settings: dict[str, dict], arguments) -> None:
     """Measure both models and print times, memory and the ratio."""
     built = [steps(name, dataset, settings[name], arguments.batch_size) for name in NAMES]
-    for step, *_ in built:
-        for k in range(_WARM_UP):
-            step(k)
-    times = [[step(k) for step, *_ in built] for k in range(arguments.pairs)]
-    print(hardware(built[0][2]))
+    times = interleaved([one.step for one in built], arguments.pairs)
+    print(hardware(built[0].device))
     print(f"{dataset}, batch {arguments.batch_size}, {arguments.pairs} interleaved pairs")
-    for (_, size, _), name, column in zip(built, NAMES, zip(*times)):
-        low, middle, high = statistics.quantiles(column, n=4)
+    for one, name, column in zip(built, NAMES, times):
+        middle, low, high = (1e3 * value for value in quartiles_of(column))
         peak = peak_of(name, dataset, settings[name], arguments.batch_size)
-        print(f"  {name:9s} {middle * 1e3:7.1f} ms a step (quartiles {low * 1e3:.1f}, "
-              f"{high * 1e3:.1f}), {size:,} parameters"
+        print(f"  {name:9s} {middle:7.1f} ms a step (quartiles {low:.1f}, {high:.1f}), "
+              f"{one.parameters:,} parameters"
               + ("" if peak is None else f", peak {peak:,.0f} MiB"))
-    ratios = [ssr / light for ssr, light in times]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    middle, low, high = quartiles_of([ssr / light for ssr, light in zip(*times)])
     print(f"  ratio SSR / LightGCN, median of pairs: {middle:.2f} (quartiles {low:.2f}, "
           f"{high:.2f})")
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    """Return a parser of the data and the size of a measurement."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with tiktok/ and baby-lattice/")
     parser.add_argument("--dataset", choices=("ml-100k", *INTERACTIONS),
                         help="default: tiktok with --data, else ml-100k")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="a setting of SSR; may be repeated")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--batch_size", type=int, default=2048)
-    parser.add_argument("--memory_of", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    arguments.dataset = arguments.dataset or ("tiktok" if arguments.data else "ml-100k")
-    if arguments.dataset in INTERACTIONS and not (arguments.data or arguments.memory_of):
-        parser.error(f"--dataset {arguments.dataset} needs --data, the folder that holds it")
-    return arguments
+    return parser
 
 
-def main() -> int:
-    arguments = parse()
+def on_data(arguments: argparse.Namespace, measure: Callable[[str, dict], None]) -> int:
+    """Call `measure` with the dataset and its settings; return the exit status."""
     warnings.filterwarnings("ignore", module=r"recbole\.")
-    if arguments.memory_of:
-        measure_memory(arguments.memory_of)
-        return 0
+    dataset = arguments.dataset or ("tiktok" if arguments.data else "ml-100k")
     try:
-        own = parse_flags([f"--{pair}" for pair in arguments.set])
         with tempfile.TemporaryDirectory() as folder:
             data = {}
-            if arguments.dataset in INTERACTIONS:
-                data = convert(arguments.dataset, arguments.data, Path(folder))
-            report(arguments.dataset, {"SSR": {**data, **own}, "LightGCN": data}, arguments)
+            if dataset in INTERACTIONS:
+                data = convert(dataset, arguments.data or Path(), Path(folder))
+            measure(dataset, data)
     except (UserError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def main() -> int:
+    parser = parser_of(__doc__)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a setting of SSR; may be repeated")
+    parser.add_argument("--memory_of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        warnings.filterwarnings("ignore", module=r"recbole\.")
+        measure_memory(arguments.memory_of)
+        return 0
+
+    def measure(dataset: str, data: dict) -> None:
+        own = parse_flags([f"--{pair}" for pair in arguments.set])
+        report(dataset, {"SSR": {**data, **own}, "LightGCN": data}, arguments)
+
+    return on_data(arguments, measure)
 
 
 if __name__ == "__main__":
