@@ -1,7 +1,5 @@
 """FREEDOM against its contract, its equations written out, and what makes it FREEDOM."""
 
-from copy import deepcopy
-
 import pytest
 import torch
 from baseline_contract import BaselineContract
@@ -26,18 +24,6 @@ def pairs_of(graph):
 
 class TestFREEDOM(BaselineContract):
     model = "FREEDOM"
-
-    def test_a_deep_copy_is_a_model_of_its_own(self):
-        """A step draws nothing, an epoch does: so the copy begins one."""
-        model, batch = self.build(), self.batch()
-        before = self.all_scores(model).clone()
-        twin = self.fit(deepcopy(model), batch, 3)
-        assert torch.equal(self.all_scores(model), before)
-        assert not torch.allclose(self.all_scores(twin), before)
-        edges = pairs_of(model.denoised)
-        twin.begin_epoch(1)
-        assert pairs_of(model.denoised) == edges != pairs_of(twin.denoised)
-        assert not torch.equal(twin.generator.get_state(), model.generator.get_state())
 
     def literal(self, model, pairs, weights):
         """User and item embeddings on the graph of `pairs`, and the projected features."""
