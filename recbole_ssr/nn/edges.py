@@ -29,10 +29,10 @@ class EdgePattern(Constants):
     """
 
     def __init__(self, rows: Tensor, cols: Tensor, shape: tuple[int, int]):
-        n, m = shape
+        (n, m), rows, cols = shape, rows.long(), cols.long()
         order, order_t = torch.argsort(rows * m + cols), torch.argsort(cols * n + rows)
         super().__init__(
-            rows=rows.long(), cols=cols.long(), order=order, order_t=order_t,
+            rows=rows, cols=cols, order=order, order_t=order_t,
             crow=_pointers(rows, n), col=cols[order].int(),
             crow_t=_pointers(cols, m), col_t=rows[order_t].int(),
         )
