@@ -24,16 +24,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 import torch
 from datasets import convert
 from protocol import Split, data_config, load_split, measure
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import svds
 from torch import Tensor
 
-_SVD_SEED = 0
+from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.graph.csr import csr_tensor
+from recbole_ssr.graph.ease import ease
+from recbole_ssr.graph.interactions import interaction_matrix
+from recbole_ssr.graph.item_products import (
+    DenseWeights,
+    GramWeights,
+    LowRankWeights,
+    WeightedSum,
+    csr_rows,
+)
+from recbole_ssr.spectral.low_pass import low_pass_factors, lowest_modes, normalised
+
+__all__ = ["SETTINGS", "ease", "fit", "interactions", "lowest_modes", "measure", "normalised"]
+
 _EASE = {"kind": "ease", "ridge": 30.0, "beta": 100.0}
 # Round weights after a coarse look at the validation part of TikTok; they are not its optimum. The
 # sum as it is gains up to alpha 3 (.1098 there); standardised, .5 and 1 are level.
@@ -52,109 +63,30 @@ def fit(split: Split, kind: str, **options) -> Callable[[Tensor], Tensor]:
     `modes` and `alpha` add the ideal low-pass filter of that many modes and that weight; with
     `standardise` the parts are first brought to mean 0 and deviation 1 over each user's items.
     """
-    R = interactions(split)
+    R, graph = interactions(split), BipartiteGraph(*split.train, split.n_users, split.n_items)
     if kind == "popularity":
-        degree = torch.from_numpy(np.asarray(R.sum(0)).ravel())
+        degree = torch.from_numpy(np.asarray(R.sum(0), dtype=np.float32).ravel())
         return lambda users: degree.expand(len(users), -1)
     if kind == "gf-cf":
-        P = normalised(R)
-        item_item = (P.T @ P).tocsr()
+        parts = [GramWeights(graph)]
     elif kind == "ease":
         F = np.concatenate([f.numpy() for f in split.features.values()], axis=1)
-        item_item = ease(R, F, options["ridge"], options["beta"])
+        parts = [DenseWeights(torch.from_numpy(ease(R, F, options["ridge"], options["beta"])))]
     else:
         raise ValueError(f"there is no closed form {kind!r}; choose popularity, gf-cf or ease")
-    if not options.get("modes"):
-        return lambda users: _dense(R[users.numpy()] @ item_item)
-    low, alpha = low_pass(R, options["modes"]), options["alpha"]
-    scaled = _standardised if options.get("standardise") else (lambda scores: scores)
-    return lambda users: (scaled(_dense(R[users.numpy()] @ item_item))
-                          + alpha * scaled(low(users)))
+    weights = [1.0]
+    if options.get("modes"):
+        factors = low_pass_factors(R, options["modes"])
+        parts.append(LowRankWeights(*map(torch.from_numpy, factors)))
+        weights.append(options["alpha"])
+    history = csr_tensor(*graph.edges(), torch.ones(R.nnz), R.shape)
+    scores = WeightedSum(parts, weights, bool(options.get("standardise")))
+    return lambda users: scores(csr_rows(history, users))
 
 
 def interactions(split: Split) -> sp.csr_matrix:
     """Return R, float64, an interaction that occurs twice once."""
-    users, items = (side.numpy() for side in split.train)
-    R = sp.csr_matrix((np.ones(len(users)), (users, items)), (split.n_users, split.n_items))
-    R.data[:] = 1
-    return R
-
-
-def normalised(R: sp.csr_matrix) -> sp.csr_matrix:
-    """Return R with every entry divided by the root of the degrees of its user and item."""
-    by_user, by_item = (_root(np.asarray(R.sum(axis)).ravel(), -0.5) for axis in (1, 0))
-    return (sp.diags(by_user) @ R @ sp.diags(by_item)).tocsr()
-
-
-def low_pass(R: sp.csr_matrix, modes: int) -> Callable[[Tensor], Tensor]:
-    """Return the ideal low-pass filter of GF-CF on the k lowest modes of the items' graph."""
-    Vt = lowest_modes(normalised(R), modes)
-    degree = np.asarray(R.sum(0)).ravel()
-    X = (R @ sp.diags(_root(degree, -0.5)) @ Vt.T).astype(np.float32)
-    Vt = (Vt * _root(degree, 0.5)).astype(np.float32)
-    return lambda users: torch.from_numpy(X[users.numpy()] @ Vt)
-
-
-def lowest_modes(P: sp.csr_matrix, k: int) -> np.ndarray:
-    """Return the right singular vectors of the k largest singular values, (k, I).
-
-    Every connected component of the graph has the singular value 1 once. An iterative solver that
-    is given the whole graph finds some of these copies only, and which ones is up to rounding; so
-    each component is solved for itself. TikTok's graph has 120 of them.
-    """
-    n_users = P.shape[0]
-    label = connected_components(sp.bmat([[None, P], [P.T, None]]), directed=False)[1]
-    values, vectors = [], []
-    for component in np.unique(label[:n_users][P.getnnz(axis=1) > 0]):
-        rows, columns = (np.flatnonzero(side == component)
-                         for side in (label[:n_users], label[n_users:]))
-        s, Vt = _largest(P[rows][:, columns], k)
-        values.append(s)
-        vectors.append(sp.csr_matrix(Vt) @ _selection(columns, P.shape[1]))
-    order = np.argsort(-np.concatenate(values), kind="stable")[:k]
-    return sp.vstack(vectors).tocsr()[order].toarray()
-
-
-def _largest(block: sp.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest singular values and their right vectors, all of them of small blocks."""
-    smaller = min(block.shape)
-    if smaller <= k + 1:  # beyond what the iterative solver takes
-        return np.linalg.svd(block.toarray(), full_matrices=False)[1:]
-    v0 = np.random.default_rng(_SVD_SEED).standard_normal(smaller)
-    return svds(block, k=k, v0=v0)[1:]
-
-
-def _selection(columns: np.ndarray, n: int) -> sp.csr_matrix:
-    """Return the matrix that puts the columns of a block into their places of n."""
-    m = len(columns)
-    return sp.csr_matrix((np.ones(m), (np.arange(m), columns)), shape=(m, n))
-
-
-def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarray:
-    """Return the item-item weights of EASE, the features as further rows of R.
-
-    Shapes: R (U, I); F (I, f); result (I, I) float32 with a zero diagonal.
-    """
-    G = (R.T @ R).toarray().astype(np.float32)
-    G += beta * (F @ F.T).astype(np.float32)
-    G[np.diag_indices_from(G)] += ridge
-    P = scipy.linalg.inv(G, overwrite_a=True)
-    B = P / -np.diag(P)
-    B[np.diag_indices_from(B)] = 0
-    return B
-
-
-def _root(degree: np.ndarray, power: float) -> np.ndarray:
-    """Return degree^power, and 0 for nodes without interactions."""
-    return np.where(degree > 0, degree, 1) ** power * (degree > 0)
-
-
-def _standardised(scores: Tensor) -> Tensor:
-    return (scores - scores.mean(1, keepdim=True)) / scores.std(1, keepdim=True).clamp(min=1e-9)
-
-
-def _dense(x) -> Tensor:
-    return torch.from_numpy((x.toarray() if sp.issparse(x) else x).astype(np.float32))
+    return interaction_matrix(*split.train, split.n_users, split.n_items)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
-from recbole_ssr.data.features import load_item_features
+from recbole_ssr.data.features import ItemFeatures, load_item_features
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.errors import UserError, nearest
 
@@ -183,9 +183,12 @@ class MultimodalDataset(FixedSplitDataset):
 
     def _data_processing(self):
         super()._data_processing()
+        self.item_features = self._load_item_features()
+
+    def _load_item_features(self) -> ItemFeatures:
         keys = dict(_FEATURE_DEFAULTS)
         keys.update({key: self.config[key] for key in keys if key in self.config})
-        self.item_features = load_item_features(
+        return load_item_features(
             # An absolute path replaces the dataset's folder in this join.
             folder=Path(self.dataset_path, keys["feature_path"]),
             item_tokens=self.field2id_token[self.iid_field],

@@ -1,0 +1,45 @@
+"""The interactions as a matrix of ones, and the cosine of items by who interacted with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+
+def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int) -> sp.csr_matrix:
+    """Return R, float64, an interaction that occurs twice once.
+
+    Shapes: users, items (E,) integer; result (U, I).
+    """
+    pairs = users.numpy(), items.numpy()
+    R = sp.csr_matrix((np.ones(len(users)), pairs), (n_users, n_items))
+    R.data[:] = 1
+    return R
+
+
+def interaction_knn(R: sp.csr_matrix, k: int, block: int = 2048) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the k items most similar to every item by the cosine of their columns of R.
+
+    The item itself is none of them, nor is one that shares no user with it. Among equal cosines the
+    lower id comes first, so that the result does not depend on the block.
+
+    Shapes: R (U, I); results (E,): item, neighbour, cosine (float32), sorted by item.
+    """
+    degree = np.asarray(R.sum(0)).ravel()
+    unit = (R @ sp.diags(np.where(degree > 0, degree, 1) ** -0.5)).tocsr()
+    transpose, found = unit.T.tocsr(), []
+    for start in range(0, R.shape[1], block):
+        cosine = (transpose[start:start + block] @ unit).tocoo()
+        rows, cols, values = cosine.row + start, cosine.col, cosine.data
+        other = rows != cols
+        rows, cols, values = rows[other], cols[other], values[other]
+        order = np.lexsort((cols, -values, rows))
+        rows, cols, values = rows[order], cols[order], values[order]
+        # Position of every entry in its row.
+        kept = np.arange(len(rows)) - np.searchsorted(rows, rows, side="left") < k
+        found.append((rows[kept], cols[kept], values[kept]))
+    rows, cols, values = (np.concatenate(part) for part in zip(*found))
+    return (torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(cols.astype(np.int64)),
+            torch.from_numpy(values.astype(np.float32)))
