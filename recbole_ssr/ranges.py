@@ -16,7 +16,8 @@ _CHOICES = {
 _MINIMUM = {"epochs": 1, "train_batch_size": 1, "embedding_size": 1, "eval_users_per_step": 1,
             "stopping_step": 0, "n_bands": 1, "feature_components": 0, "operator_rank": 0,
             "gate_hidden_size": 1, "init_std": 0, "contrast_nodes": 0, "contrast_weight": 0,
-            "consistency_weight": 0, "l2_weight": 0, "sampling_power": 0, "knn_k": 1}
+            "consistency_weight": 0, "l2_weight": 0, "sampling_power": 0, "knn_k": 1,
+            "learning_rate_decay_epochs": 1}
 _PROBABILITIES = ("modality_dropout", "item_graph_weight")
 
 
@@ -39,5 +40,7 @@ def check_range(given: str, key: str, value: object) -> None:
         raise UserError(f"{given} must be at least 0 and below 1, so that some band survives.")
     if key in ("temperature", "ranking_temperature") and not value > 0:
         raise UserError(f"{given} must be a positive number, for instance 0.2.")
+    if key == "learning_rate_decay" and not 0 < value <= 1:
+        raise UserError(f"{given} must be above 0 and at most 1, for instance 0.96.")
     if key == "learning_rate" and not (value > 0 and math.isfinite(value)):
         raise UserError(f"{given} must be a positive number, for instance 0.001.")

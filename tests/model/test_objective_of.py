@@ -1,5 +1,7 @@
 """The ranking objective as the base of all models offers it."""
 
+import importlib
+
 import pytest
 import torch
 from stubs import Data, Features, settings, triples
@@ -7,6 +9,8 @@ from torch import nn
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings, MultimodalRecommender, objective_of
+from recbole_ssr.nn.objectives import OBJECTIVES
+from recbole_ssr.registry import MODELS
 
 KEYS = {"objective": "softmax", "ranking_temperature": 0.2, "softmax_candidates": "train",
         "softmax_cosine": False}
@@ -74,3 +78,56 @@ def test_wrong_settings_are_explained():
     with pytest.raises(UserError, match="temperature.*make it positive"):
         objective_of(KEYS | {"ranking_temperature": 0})
     assert objective_of({}) is None
+
+
+# The objective of a model's own paper
+
+
+class OwnBpr(Factors):
+    paper_objective = "bpr"
+
+
+def test_paper_is_the_objective_that_the_model_names():
+    torch.manual_seed(0)
+    data = Data(EDGES[:, 0], EDGES[:, 1], 4, 6, Features())
+    batch = triples([1, 3], [2, 5], [4, 2])
+    losses = []
+    for name in ("paper", "bpr"):
+        torch.manual_seed(0)
+        model = OwnBpr(settings() | KEYS | {"objective": name}, data)
+        assert model.objective.name == "bpr"
+        losses.append(model.calculate_loss(batch))
+    assert losses[0] == losses[1]
+
+
+def test_paper_is_nothing_where_the_model_writes_its_own_loss():
+    assert Factors.paper_objective is None
+    model = build(objective="paper")
+    assert model.objective is None
+    batch = model.batch(triples([1, 3], [2, 5], [4, 2]))  # the nodes of the batch, not all items
+    assert batch.items.tolist() == [2, 4, 5]
+
+
+def test_a_paper_softmax_keeps_the_settings_of_the_softmax():
+    objective = objective_of(
+        KEYS | {"objective": "paper", "softmax_cosine": True}, "sampled_softmax")
+    assert (objective.name, objective.temperature, objective.cosine) == ("sampled_softmax", 0.2,
+                                                                         True)
+
+
+def test_any_other_name_takes_the_place_of_the_papers():
+    assert objective_of(KEYS, "bpr").name == "softmax"
+    assert objective_of(KEYS | {"objective": "bce"}, None).name == "bce"
+
+
+def test_a_misspelt_paper_is_explained():
+    with pytest.raises(UserError, match="'papr'.*paper is the model's own. Did you mean 'paper'"):
+        objective_of(KEYS | {"objective": "papr"}, "bpr")
+    with pytest.raises(UserError, match="temperature.*make it positive"):
+        objective_of(KEYS | {"objective": "paper", "ranking_temperature": -1}, "bpr")
+
+
+def test_every_bundled_model_has_a_paper_objective_that_exists():
+    for name, module in MODELS.items():
+        cls = getattr(importlib.import_module(module), name)
+        assert getattr(cls, "paper_objective", None) in (None, *OBJECTIVES), name
