@@ -42,20 +42,75 @@ class Plan(NamedTuple):
     published_note: str
 
 
-# The model's own loss. None of RecBole's two has another; SSR's own is bce.
+# The model's own loss: published choices, or learning rates and weights of the main regulariser.
 OWN: dict[str, list[dict]] = {
-    "BPR": [{"learning_rate": 0.001}, {"learning_rate": 0.0003}, {"learning_rate": 0.003}],
-    "LightGCN": [{"learning_rate": 0.001, "n_layers": 2, "reg_weight": 0.0001},
+    "BPR": [{"learning_rate": 0.001, "weight_decay": 0.0},
+            {"learning_rate": 0.001, "weight_decay": 0.00001},
+            {"learning_rate": 0.003, "weight_decay": 0.00001}],
+    "LightGCN": [{"learning_rate": 0.001, "n_layers": 3, "reg_weight": 0.0001},
                  {"learning_rate": 0.001, "n_layers": 3, "reg_weight": 0.01},
-                 {"learning_rate": 0.003, "n_layers": 3, "reg_weight": 0.0001}],
+                 {"learning_rate": 0.003, "n_layers": 3, "reg_weight": 0.01}],
+    "FastLightGCN": [{"learning_rate": 0.001, "l2_weight": 0.0001},
+                     {"learning_rate": 0.001, "l2_weight": 0.001},
+                     {"learning_rate": 0.003, "l2_weight": 0.001}],
+    "LayerGCN": [{"l2_weight": 0.0001}, {"l2_weight": 0.001}, {"l2_weight": 0.01}],
+    "FastSGL": [{"contrast_weight": 0.1, "temperature": 0.2},
+                {"contrast_weight": 0.5, "temperature": 0.2},
+                {"contrast_weight": 0.1, "temperature": 0.5}],
+    "FeatureLightGCN": [{"learning_rate": 0.0005, "l2_weight": 0.0001},
+                        {"learning_rate": 0.001, "l2_weight": 0.0001},
+                        {"learning_rate": 0.0005, "l2_weight": 0.001}],
+    "VBPR": [{"l2_weight": 0.01}, {"l2_weight": 0.1}, {"l2_weight": 1.0}],
+    "MMGCN": [{"learning_rate": 0.001, "l2_weight": 0.001},
+              {"learning_rate": 0.003, "l2_weight": 0.001},
+              {"learning_rate": 0.001, "l2_weight": 0.01}],
+    "GRCN": [{"learning_rate": 0.001, "l2_weight": 0.0},
+             {"learning_rate": 0.005, "l2_weight": 0.0},
+             {"learning_rate": 0.001, "l2_weight": 0.001}],
+    "DualGNN": [{"learning_rate": 0.001, "l2_weight": 0.001},
+                {"learning_rate": 0.003, "l2_weight": 0.001},
+                {"learning_rate": 0.001, "l2_weight": 0.1}],
+    "LATTICE": [{"learning_rate": 0.001, "l2_weight": 0.0},
+                {"learning_rate": 0.0005, "l2_weight": 0.0},
+                {"learning_rate": 0.001, "l2_weight": 0.001}],
+    "BM3": [{"n_layers": 2, "dropout": 0.3, "l2_weight": 0.01},
+            {"n_layers": 1, "dropout": 0.5, "l2_weight": 0.1},
+            {"n_layers": 2, "dropout": 0.3, "l2_weight": 0.1}],
+    "FREEDOM": [{"edge_dropout": 0.8, "feature_weight": 0.001},
+                {"edge_dropout": 0.8, "feature_weight": 0.0},
+                {"edge_dropout": 0.9, "feature_weight": 0.001}],
+    "MGCN": [{"contrast_weight": 0.03}, {"contrast_weight": 0.01}, {"contrast_weight": 0.1}],
+    "LGMRec": [{"n_hyperedges": 4, "hypergraph_dropout": 0.5, "hypergraph_weight": 0.3},
+               {"n_hyperedges": 4, "hypergraph_dropout": 0.6, "hypergraph_weight": 0.6},
+               {"n_hyperedges": 64, "hypergraph_dropout": 0.8, "hypergraph_weight": 0.2}],
+    "SMORE": [{"n_layers": 4, "knn_k": 40, "contrast_weight": 0.01, "view_dropout": 0.1},
+              {"n_layers": 3, "knn_k": 10, "contrast_weight": 0.03},
+              {"n_layers": 3, "knn_k": 10, "contrast_weight": 0.01, "view_attention": "channels"}],
+    "PGL": [{"dropout": 0.2, "contrast_weight": 0.05}, {"dropout": 0.05, "contrast_weight": 0.1},
+            {"dropout": 0.1, "contrast_weight": 0.5}],
     "SSR": [{"objective": "paper", "embedding_size": 64}],
 }
-# The common objective.
+# On the common objective two learning rates for every model, all else as its yaml has it.
+_RATES = [{"learning_rate": 0.0005}, {"learning_rate": 0.001}]
+# RecBole's two have no other loss than their own.
 SHARED: dict[str, list[dict]] = {
+    **{model: _RATES for model in OWN if model not in ("BPR", "LightGCN", "SSR")},
     "SSR": [{}],
 }
 # Without gradient descent, and so without seeds.
-CLOSED_FORMS: dict[str, list[dict]] = {}
+CLOSED_FORMS: dict[str, list[dict]] = {
+    "FeatureItemKNN": [{"knn_k": 10, "interaction_weight": 0.0},
+                       {"knn_k": 10, "interaction_weight": 0.5},
+                       {"knn_k": 40, "interaction_weight": 0.5}],
+    "FeatureEASE": [{"ridge": 30.0, "feature_weight": 100.0},
+                    {"ridge": 30.0, "feature_weight": 10.0},
+                    {"ridge": 100.0, "feature_weight": 100.0}],
+    "GFCF": [{"modes": 256, "alpha": 3.0}, {"modes": 256, "alpha": 0.3},
+             {"modes": 512, "alpha": 3.0}],
+    "ClosedFormSum": [{"low_pass_weight": 1.0, "knn_weight": 0.0},
+                      {"low_pass_weight": 3.0, "knn_weight": 0.0},
+                      {"low_pass_weight": 1.0, "knn_weight": 1.0}],
+}
 
 # Recall@20 and NDCG@20 on TikTok, ‡ Recall@10 and NDCG@10.
 _PUBLISHED = {

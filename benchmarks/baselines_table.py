@@ -45,12 +45,13 @@ def _row(group: Group, name: str | None, found: dict[tuple[str, int], Record]) -
         return None
     done = sum(record is not None for record in first.values())
     row = {"model": group.model, "loss": group.objective, "n": 0,
-           "failed": _failures(group, found), "open": f"{done} of {len(first)} settings"}
+           "failed": _failures(group, found),
+           "open": f"{done} of {len(first)} settings" if done < len(first) else ""}
     if name is None:
         return row
     runs = [found[name, seed] for seed in range(1, group.seeds + 1) if (name, seed) in found]
     runs = [record for record in runs if not record.error]
-    row |= {"n": len(runs), "open": "", "setting": group.settings[group.names.index(name)]}
+    row |= {"n": len(runs), "setting": group.settings[group.names.index(name)]}
     for column, part, metric in (("valid", "valid", "recall@20"),
                                  *((metric, "test", metric) for metric in _TEST)):
         values = [getattr(record, part)[metric] for record in runs]
@@ -89,7 +90,7 @@ def quality_lines(rows: Sequence[dict], plan: Plan) -> list[str]:
         seen.add(row["model"])
         values = [_value(row, column) for column in ("valid", *_TEST)]
         if "setting" not in row:
-            values = [row["open"] if row["open"] else "failed", *[""] * len(_TEST)]
+            values = [row["open"] or "failed", *[""] * len(_TEST)]
         cells.append([row["model"], row["loss"], str(row["n"]), *values, published])
     failed = [text[: 2 * WIDTH] for row in rows for text in row["failed"]]
     notes = [line for note in (_NOTE, plan.published_note) for line in ("", *wrap(note, WIDTH))]

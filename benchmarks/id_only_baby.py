@@ -17,7 +17,9 @@ from baselines_settings import PAPER, Group, Plan
 BABY = Plan(
     "baby-lattice",
     [Group("LightGCN", PAPER, [{"learning_rate": 0.001, "n_layers": 3, "reg_weight": weight}
-                               for weight in (0.0001, 0.01)], seeds=1)],
+                               for weight in (0.0001, 0.01)], seeds=1),
+     Group("FastLightGCN", PAPER, [{"learning_rate": 0.001, "n_layers": 3, "l2_weight": weight}
+                                   for weight in (0.0001, 0.001)], seeds=1)],
     {"LightGCN": ".0698", "FastLightGCN": ".0698"},
     "† Recall@20 as published for this split; validation items are not masked there.",
 )

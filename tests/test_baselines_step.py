@@ -95,7 +95,7 @@ def test_each_coo_product_equals_the_packages_own(scripts, original):
         torch.testing.assert_close(a, b.to_dense() if b.is_sparse else b)
 
 
-MODELS = ("FREEDOM",)
+MODELS = ("FREEDOM", "FastLightGCN", "GRCN", "DualGNN")
 
 
 @pytest.mark.parametrize("model", MODELS)
