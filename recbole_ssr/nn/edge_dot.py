@@ -5,22 +5,23 @@ r"""One inner product per edge of a sparse pattern.
     \frac{\partial}{\partial x} = S(g)\, y,\quad
     \frac{\partial}{\partial y} = S(g)^\top x
 
-S(g) is the sparse matrix of the edges' gradients, so that the rows gathered for the edges are
-neither kept for the backward nor summed one by one.
+S(g) is the sparse matrix of the edges' gradients. No row is ever gathered for an edge, neither
+forward nor backward: that would be E x D numbers, of which a CPU's caches hold few.
 
 Shapes: E edges, (n, m) the pattern, D width.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from recbole_ssr.nn.edges import EdgePattern
-
-_EDGES_AT_ONCE = 65536  # gathered rows exist for so many edges at a time
+if TYPE_CHECKING:
+    from recbole_ssr.nn.edges import EdgePattern
 
 
 def edge_dot(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
@@ -31,15 +32,20 @@ def edge_dot(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
     return _EdgeDot.apply(x, y, pattern)
 
 
+def sampled_product(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
+    """The values of x y' at the edges, without a gradient. Shapes: as :func:`edge_dot`."""
+    at_edges = pattern.matrix(x.new_zeros(len(pattern["rows"])))
+    # beta = 0: the zeros are where to compute, not what to add to.
+    products = torch.sparse.sampled_addmm(at_edges, x, y.T, beta=0.0).values()
+    return torch.empty_like(products).index_copy_(0, pattern["order"], products)
+
+
 class _EdgeDot(Function):
     @staticmethod
     def forward(ctx, x, y, pattern):
         ctx.pattern = pattern
         ctx.save_for_backward(x, y)
-        blocks = zip(pattern["rows"].split(_EDGES_AT_ONCE), pattern["cols"].split(_EDGES_AT_ONCE))
-        return torch.cat([
-            (x.index_select(0, r) * y.index_select(0, c)).sum(1) for r, c in blocks
-        ])
+        return sampled_product(pattern, x, y)
 
     @staticmethod
     @once_differentiable

@@ -1,8 +1,7 @@
-"""Inner products along edges: value and gradient, in blocks and of no edge."""
+"""Inner products along edges: value and gradient."""
 
 import torch
 
-from recbole_ssr.nn import edge_dot as module
 from recbole_ssr.nn.edge_dot import edge_dot
 from recbole_ssr.nn.edges import EdgePattern
 
@@ -12,11 +11,15 @@ def pattern():
     return EdgePattern(rows, cols, (5, 3))
 
 
-def test_it_is_the_dense_product_at_the_edges(monkeypatch):
+def test_it_is_the_dense_product_at_the_edges():
     edges, x, y = pattern(), torch.randn(5, 4), torch.randn(3, 4)
     dense = (x @ y.T)[edges["rows"], edges["cols"]]
     torch.testing.assert_close(edge_dot(edges, x, y), dense)
-    monkeypatch.setattr(module, "_EDGES_AT_ONCE", 2)
+
+
+def test_rows_of_any_layout():
+    edges, x, y = pattern(), torch.randn(4, 5).T, torch.randn(3, 8)[:, ::2]
+    dense = (x @ y.T)[edges["rows"], edges["cols"]]
     torch.testing.assert_close(edge_dot(edges, x, y), dense)
 
 
