@@ -167,13 +167,14 @@ class LGMRec(Baseline):
     def contrast(self, y: list[Nodes], batch: Batch) -> Tensor:
         """Return the summed InfoNCE of the batch's nodes, averaged over pairs of modalities.
 
-        Row 0 is padding and no negative.
+        A node that occurs n times is one anchor of weight n. Row 0 is padding and no negative.
         """
         pairs, total = list(combinations(y, 2)), self.E_u.new_zeros(())
-        for a, b in pairs:
-            for side, ids in enumerate((batch.user_ids, batch.positive_ids)):
-                total = total + len(ids) * info_nce_among(
-                    a[side].index_select(0, ids), b[side][1:], ids - 1, self.temperature)
+        for side, occurrences in enumerate((batch.user_ids, batch.positive_ids)):
+            ids, times = torch.unique(occurrences, return_counts=True)
+            for a, b in pairs:
+                total = total + info_nce_among(a[side].index_select(0, ids), b[side][1:], ids - 1,
+                                               self.temperature, times.to(total))
         return total / max(len(pairs), 1)
 
     def _dependencies(self, logits: Tensor, has: Tensor, generator) -> Tensor:
