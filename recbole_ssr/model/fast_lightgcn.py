@@ -46,7 +46,8 @@ class FastLightGCN(IdBaseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.regulariser = REGULARISERS[choice(config, "regulariser", tuple(REGULARISERS))]
+        name = choice("regulariser", config["regulariser"], REGULARISERS)
+        self.regulariser = REGULARISERS[name]
 
     def calculate_loss(self, interaction) -> FastLightGCNLoss:
         batch = self.batch(interaction)

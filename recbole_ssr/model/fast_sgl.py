@@ -56,9 +56,10 @@ class FastSGL(IdBaseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.augment = AUGMENTATIONS[choice(config, "augmentation", tuple(AUGMENTATIONS))]
-        self.view_dropout = dropout_rate(config, "view_dropout")
-        self.among_all = choice(config, "contrast_negatives", NEGATIVES) == "all"
+        self.augment = AUGMENTATIONS[choice("augmentation", config["augmentation"], AUGMENTATIONS)]
+        self.view_dropout = dropout_rate("view_dropout", config["view_dropout"])
+        negatives = choice("contrast_negatives", config["contrast_negatives"], NEGATIVES)
+        self.among_all = negatives == "all"
         self.temperature = config["temperature"]
         self.contrast_weight = config["contrast_weight"]
         self.begin_epoch(0)

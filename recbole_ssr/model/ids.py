@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor
 
 from recbole_ssr.errors import UserError, nearest
@@ -44,18 +46,16 @@ def rows_of_batch(user: Tensor, item: Tensor, batch: Batch) -> tuple[Tensor, Ten
             item.index_select(0, batch.negative_ids))
 
 
-def choice(config, key: str, choices: tuple[str, ...]) -> str:
+def choice(key: str, value: str, choices: Collection[str]) -> str:
     """Return a setting that takes one of a few names. Raises UserError for any other."""
-    value = config[key]
     if value not in choices:
         raise UserError(f"{key} is {value!r}; choose from {', '.join(choices)}."
                         f"{nearest(value, choices)}")
     return value
 
 
-def dropout_rate(config, key: str) -> float:
-    """Return a rate of dropout. Raises UserError where it would leave nothing, or is none."""
-    value = config[key]
+def dropout_rate(key: str, value: float) -> float:
+    """Return a share to drop. Raises UserError where it would leave nothing, or is none."""
     if not 0 <= value < 1:
         raise UserError(f"{key} is {value}; a share to drop is at least 0 and below 1")
     return value

@@ -58,8 +58,8 @@ class LayerGCN(IdBaseline):
             raise UserError(f"n_layers is {self.n_layers}; LayerGCN sums layers and leaves the ids "
                             "out, so give it at least 1")
         self.sums = config["objective"] == PAPER
-        self.edge_dropout = dropout_rate(config, "edge_dropout")
-        self.edge_sampling = choice(config, "edge_sampling", SAMPLINGS)
+        self.edge_dropout = dropout_rate("edge_dropout", config["edge_dropout"])
+        self.edge_sampling = choice("edge_sampling", config["edge_sampling"], SAMPLINGS)
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
