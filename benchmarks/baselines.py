@@ -133,7 +133,7 @@ def main(words: list[str] | None = None, plan: Plan = TIKTOK, script: str = __fi
 
     benchmark = command.Benchmark(
         Path(script).resolve(), plan.dataset, lambda a: lines_of(plan, a.epochs), schedule,
-        lambda source, a: render(source, plan, a.out), by_user=False,
+        lambda source, a: render(source, plan, a.out), by_user=False, features=plan.features,
     )
     parser = command.parser_of(doc, plan.dataset, "these models")
     return command.main(benchmark, parser.parse_args(words))

@@ -34,12 +34,16 @@ class Group(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A benchmark: its dataset, what is compared, published numbers by model and what they are."""
+    """A benchmark: its dataset, what is compared, published numbers by model and what they are.
+
+    Without `features` the dataset is prepared on ids alone.
+    """
 
     dataset: str
     groups: list[Group]
     published: dict[str, str]
     published_note: str
+    features: bool = True
 
 
 # The model's own loss: published choices, or learning rates and weights of the main regulariser.

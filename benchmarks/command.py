@@ -59,7 +59,8 @@ class Benchmark(NamedTuple):
     """A benchmark: its script, its data, and functions of what the command line says.
 
     `lines` gives every line by name; `source` its runs from the lines, the dataset's settings and
-    the arguments; `render` the table. `by_user` keeps every user's recall.
+    the arguments; `render` the table. `by_user` keeps every user's recall, `features` the dataset's
+    item features.
     """
 
     script: Path
@@ -68,6 +69,7 @@ class Benchmark(NamedTuple):
     source: Callable[[dict[str, Line], dict, argparse.Namespace], Source]
     render: Callable[[Source, argparse.Namespace], list[str]]
     by_user: bool = True
+    features: bool = True
 
 
 def parser_of(doc: str, dataset: str, only: str) -> argparse.ArgumentParser:
@@ -119,7 +121,7 @@ def main(benchmark: Benchmark, arguments: argparse.Namespace) -> int:
     try:
         if arguments.jobs < 1:
             raise UserError(f"--jobs {arguments.jobs} must be at least 1")
-        data = convert(benchmark.dataset, arguments.data, out / "data")
+        data = convert(benchmark.dataset, arguments.data, out / "data", benchmark.features)
         lines = benchmark.lines(arguments)
         if arguments.one:
             return _one(benchmark, lines[arguments.one], data, arguments)

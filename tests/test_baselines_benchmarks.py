@@ -1,36 +1,23 @@
 """The benchmarks of the baselines: schedule, selection, tables and settings."""
 
-import importlib
 import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from benchmark_scripts import BENCHMARKS, scripts_of
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr import registry
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
-           "ablation_runs", "ablation_table", "command", "baselines_settings", "baselines_table",
-           "baselines", "id_only_baby")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts as modules, by name; none of them stays importable."""
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(BENCHMARKS))
-    for name in MODULES:
-        patch.delitem(sys.modules, name, raising=False)
-    yield {name: importlib.import_module(name) for name in MODULES}
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    patch.undo()
+scripts = scripts_of(
+    "datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
+    "ablation_runs", "ablation_table", "command", "baselines_settings", "baselines_table",
+    "baselines", "id_only_baby",
+)
 
 
 @pytest.fixture(scope="module")

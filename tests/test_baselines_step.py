@@ -1,11 +1,10 @@
 """The COO products that the bundled baselines are measured against."""
 
-import importlib
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from benchmark_scripts import scripts_of
 from recbole.utils import get_model
 from stubs import Data, Features, settings, triples
 
@@ -15,21 +14,8 @@ from recbole_ssr.model import propagation
 from recbole_ssr.nn import edges, sparse
 from recbole_ssr.spectral import chebyshev
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("datasets", "step_time", "coo_products", "baselines_step")
+scripts = scripts_of("datasets", "step_time", "coo_products", "baselines_step")
 USERS, ITEMS, PAIRS = 30, 20, 120
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(BENCHMARKS))
-    for name in MODULES:
-        patch.delitem(sys.modules, name, raising=False)
-    yield {name: importlib.import_module(name) for name in MODULES}
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    patch.undo()
 
 
 def interactions(generator):

@@ -1,6 +1,5 @@
 """The benchmark scripts, on data small enough to check them by other means."""
 
-import importlib
 import json
 import re
 import sys
@@ -10,29 +9,17 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from benchmark_scripts import scripts_of
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import prepare, run, trainer_of
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
-           "ablation_runs", "ablation_table", "command", "ssr_ablation", "step_time",
-           "prepare_time")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts as modules, by name; none of them stays importable."""
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(BENCHMARKS))
-    for name in MODULES:
-        patch.delitem(sys.modules, name, raising=False)
-    yield {name: importlib.import_module(name) for name in MODULES}
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    patch.undo()
+scripts = scripts_of(
+    "datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
+    "ablation_runs", "ablation_table", "command", "ssr_ablation", "step_time", "prepare_time",
+)
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +328,8 @@ def test_conversion_happens_once_and_missing_files_are_named(scripts, tmp_path):
     stamp = (converted / "features/text.npy").stat().st_mtime_ns
     assert datasets.convert("baby-lattice", source, tmp_path / "out") == settings
     assert (converted / "features/text.npy").stat().st_mtime_ns == stamp
+    bare = datasets.convert("baby-lattice", source, tmp_path / "bare", features=False)
+    assert not (Path(bare["data_path"]) / "baby-lattice/features").exists()
     config = scripts["protocol"].data_config("baby-lattice", settings)
     split = scripts["protocol"].load_split(config)
     assert split.n_items == 8 and split.features["text"].shape == (8, 384)
