@@ -18,7 +18,7 @@ from scipy.linalg import lapack
 
 from recbole_ssr.errors import UserError
 
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 256
 
 
 def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarray:
@@ -29,9 +29,9 @@ def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarr
 
     Shapes: result (I, I) float32 with a zero diagonal.
     """
-    G = (R.T @ R).astype(np.float32).toarray()
+    G = (R.T @ R).astype(np.float32).toarray(order="C")
     for rows in _blocks(len(G)):
-        G[rows] += np.float32(beta) * (F[rows] @ F.T)
+        G[rows] += (np.float32(beta) * F[rows]) @ F.T
     diagonal = np.diag_indices_from(G)
     G[diagonal] += ridge
     P = _inverse(G, ridge)

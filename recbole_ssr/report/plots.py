@@ -27,10 +27,11 @@ def learning_curve(result: RunResult, path: Path) -> None:
     FigureCanvasAgg(figure)
     loss_axis, valid_axis = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in result.history]
+    marker = "." if len(epochs) < 3 else None  # a line through one point cannot be seen
     for name in result.history[0]["loss"] if result.history else ():
         values = [record["loss"][name] for record in result.history]
         if any(value > 0 for value in values):
-            loss_axis.plot(epochs, values, label=name, marker="." if len(epochs) < 3 else None)
+            loss_axis.plot(epochs, values, label=name, marker=marker)
     if loss_axis.lines:
         loss_axis.set(xlabel="epoch", ylabel="training loss (mean per step)", yscale="log")
         loss_axis.legend(**_ABOVE)
@@ -42,12 +43,15 @@ def learning_curve(result: RunResult, path: Path) -> None:
     for name in _shown(result.valid, metric.lower()):
         chosen = name == metric.lower()
         valid_axis.plot([r["epoch"] for r in measured], [r["valid"][name] for r in measured],
-                        label=name, linewidth=2 if chosen else 1, alpha=1 if chosen else 0.5)
+                        label=name, linewidth=2 if chosen else 1, alpha=1 if chosen else 0.5,
+                        marker=marker)
     valid_axis.axvline(result.best_epoch, color="0.6", linestyle=":",
                        label=f"best epoch {result.best_epoch}")
     valid_axis.set(xlabel="epoch", ylabel="validation", ylim=(0, None))
     valid_axis.legend(**_ABOVE)
     for axis in (loss_axis, valid_axis):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(epochs) == 1:
+            axis.set_xlim(epochs[0] - 1, epochs[0] + 1)
     figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}")
     figure.savefig(path, dpi=110)

@@ -280,10 +280,11 @@ def _accepted(cls: type, options: dict) -> dict:
 
 
 def _summary(record: dict, metric: str, best: float) -> str:
-    text = f"loss {sum(record['loss'].values()):.4f}"
+    # A model that is fitted without training has no loss.
+    parts = [f"loss {sum(record['loss'].values()):.4f}"] if record["loss"] else []
     if "valid" in record:
-        text += f"  valid {metric} {record['valid'][metric]:.4f} (best {best:.4f})"
-    return text
+        parts.append(f"valid {metric} {record['valid'][metric]:.4f} (best {best:.4f})")
+    return "  ".join(parts)
 
 
 def _random_state(train_data) -> dict:

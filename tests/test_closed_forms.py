@@ -1,0 +1,154 @@
+"""Whole runs of the models that are fitted without training, and that benchmarks compute the same.
+
+One epoch that trains nothing, evaluates once and is timed as the fit; checkpoints hold no weights.
+"""
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import SETTINGS, write_tiny
+
+import recbole_ssr
+from recbole_ssr.config import build_config
+from recbole_ssr.errors import UserError
+from recbole_ssr.quick_start import load_run, prepare, trainer_of
+from recbole_ssr.train import checkpoint
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+MODELS = ("FeatureEASE", "GFCF", "FeatureItemKNN", "ClosedFormSum")
+FILES = {"config.yaml", "metrics.json", "run.log", "curve.png", "best.pth", "last.pth"}
+OWN = {"modes": 4, "alpha": 2.0, "feature_weight": 3.0, "knn_k": 5}
+
+
+def settings_of(model, tiny):
+    keys = build_config(model, "tiny", config_dict={"data_path": tiny["data_path"]})
+    shared = {key: value for key, value in tiny.items() if key != "embedding_size"}
+    return shared | {key: value for key, value in OWN.items() if key in keys.internal_config_dict}
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    settings = SETTINGS | write_tiny(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return settings
+
+
+def run(model, tiny, **changes):
+    return recbole_ssr.run(model, "tiny", config_dict=settings_of(model, tiny) | changes)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_measures_once_and_leaves_small_checkpoints(tiny, model, caplog):
+    with caplog.at_level(logging.INFO, "recbole_ssr"):
+        result = run(model, tiny)
+    folder = Path(result.run)
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert result.epochs == 1 and result.best_epoch == 0 and result.parameters == 0
+    (record,) = result.history
+    assert record["loss"] == {} and record["valid"] == result.valid
+    assert result.valid["recall@5"] > 0.3 and result.test["recall@5"] > 0.3
+    assert result.seconds_per_epoch == record["seconds"] > 0
+    log = (folder / "run.log").read_text()
+    assert f"{model} fitted in" in log and "0 parameters" in log
+    state = checkpoint.load(folder / "best.pth")
+    assert not state["state_dict"] and not state["other_parameter"]
+    assert (folder / "best.pth").stat().st_size < 20_000
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_loaded_run_is_fitted_again_to_the_same_scores(tiny, model):
+    result = run(model, tiny)
+    experiment = load_run(result.run)
+    trainer = trainer_of(experiment)
+    trainer.eval_collector.data_collect(experiment.train)
+    for part, expected in ((experiment.valid, result.valid), (experiment.test, result.test)):
+        assert trainer.evaluate(part, load_best_model=False) == expected
+
+
+@pytest.mark.parametrize("changes", [{}, {"epochs": 9, "stopping_step": 3}])
+def test_resuming_a_finished_run_changes_nothing(tiny, changes):
+    result = run("FeatureEASE", tiny)
+    again = recbole_ssr.run(flags={"resume": result.run, **changes})
+    assert again.history == result.history
+    assert (again.valid, again.test) == (result.valid, result.test)
+
+
+def test_an_interrupted_run_is_resumed(tiny, monkeypatch):
+    from recbole_ssr.train.fitted import FittedTrainer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FittedTrainer, "_train_epoch", lambda *_, **__: (_ for _ in ()).throw(
+            KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run("GFCF", tiny)
+    (folder,) = Path("runs").iterdir()
+    resumed = recbole_ssr.run(flags={"resume": str(folder)})
+    whole = run("GFCF", tiny)
+    assert (resumed.valid, resumed.test, resumed.epochs) == (whole.valid, whole.test, 1)
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 1}, {"eval_step": 3}, {"stopping_step": 0},
+                                     {"seed": 5}])
+def test_settings_of_training_change_nothing(tiny, changes):
+    a, b = run("GFCF", tiny), run("GFCF", tiny, **changes)
+    assert (a.valid, a.test, a.epochs) == (b.valid, b.test, b.epochs)
+
+
+def test_a_dataset_without_features_serves_where_none_are_needed(tmp_path, monkeypatch):
+    tiny = SETTINGS | write_tiny(tmp_path / "data", features=False)
+    monkeypatch.chdir(tmp_path)
+    assert run("GFCF", tiny).epochs == 1
+    assert run("FeatureEASE", tiny, feature_weight=0.0).epochs == 1
+    assert run("FeatureItemKNN", tiny, interaction_weight=1.0).epochs == 1
+    assert run("ClosedFormSum", tiny, feature_weight=0.0).epochs == 1
+    for model in ("FeatureEASE", "FeatureItemKNN", "ClosedFormSum"):
+        with pytest.raises(UserError, match="feature folder .* does not exist"):
+            run(model, tiny)
+
+
+def test_a_run_of_too_many_items_leaves_no_folder(tiny):
+    with pytest.raises(UserError, match="max_items is 3"):
+        run("FeatureEASE", tiny, max_items=3)
+    assert not list(Path("runs").iterdir())
+
+
+# The benchmark
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """benchmarks/closed_forms.py and what it imports, not importable for longer."""
+    names, patch = ("datasets", "protocol", "closed_forms"), pytest.MonkeyPatch()
+    patch.syspath_prepend(str(BENCHMARKS))
+    for name in names:
+        patch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module("closed_forms")
+    for name in names:
+        sys.modules.pop(name, None)
+    patch.undo()
+
+
+@pytest.mark.parametrize("model, own, kind", [
+    ("GFCF", {"modes": 4, "alpha": 2.0}, {"kind": "gf-cf", "modes": 4, "alpha": 2.0}),
+    ("FeatureEASE", {"ridge": 7.0, "feature_weight": 3.0},
+     {"kind": "ease", "ridge": 7.0, "beta": 3.0}),
+    ("ClosedFormSum", {"ridge": 7.0, "feature_weight": 3.0, "modes": 4, "low_pass_weight": 1.5,
+                       "standardise": False},
+     {"kind": "ease", "ridge": 7.0, "beta": 3.0, "modes": 4, "alpha": 1.5}),
+    ("ClosedFormSum", {}, "EASE+features+low, std."),
+])
+def test_models_score_as_the_benchmark_does(benchmark, tiny, model, own, kind):
+    options = benchmark.SETTINGS[kind] if isinstance(kind, str) else kind
+    keys = ("data_path", "split_column", "load_col")
+    data = {key: tiny[key] for key in keys}
+    split = benchmark.load_split(benchmark.data_config("tiny", data))
+    scores_of = benchmark.fit(split, **options)
+    experiment = prepare(build_config(model, "tiny", config_dict={**data, **own}))
+    users = torch.arange(1, split.n_users)
+    found = experiment.model.full_sort_predict({"user_id": users}).view(len(users), -1)
+    np.testing.assert_allclose(found, scores_of(users), atol=1e-5)
