@@ -2,7 +2,7 @@
 
 The bipartite graph is one symmetric (N, N) matrix of users and items, an item graph an (I, I)
 matrix, both in COO; a product is torch.sparse.mm, its backward autograd's. Matrices are built once
-per graph, those of trained edges at every step. Every product has its own multiplication: layers
+per graph, those of trained edges at every step; inner products along edges gather both ends. Layers
 are summed up one by one, as a reader of the paper would write it.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from recbole_ssr.model import propagation
+from recbole_ssr.nn import edge_dot as edge_dots
 from recbole_ssr.nn import edges, sparse
 from recbole_ssr.spectral import chebyshev
 
@@ -95,6 +96,11 @@ def edge_product(pattern, values: Tensor, x: Tensor) -> Tensor:
     return torch.sparse.mm(matrix, x)
 
 
+def edge_dot(pattern, x: Tensor, y: Tensor) -> Tensor:
+    rows, cols = pattern["rows"], pattern["cols"]
+    return (x.index_select(0, rows) * y.index_select(0, cols)).sum(1)
+
+
 REPLACED: dict[Callable, Callable] = {
     propagation.propagate_mean: propagate_mean,
     propagation.layers_of: layers_of,
@@ -105,6 +111,7 @@ REPLACED: dict[Callable, Callable] = {
     sparse.add_sparse_product: add_sparse_product,
     sparse.adjacency_product: adjacency_product,
     edges.edge_product: edge_product,
+    edge_dots.edge_dot: edge_dot,
 }
 
 

@@ -11,7 +11,7 @@ from stubs import Data, Features, settings, triples
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.knn import ItemGraph, knn
 from recbole_ssr.model import propagation
-from recbole_ssr.nn import edges, sparse
+from recbole_ssr.nn import edge_dot, edges, sparse
 from recbole_ssr.spectral import chebyshev
 
 scripts = scripts_of("datasets", "step_time", "coo_products", "baselines_step")
@@ -44,6 +44,7 @@ def products():
         sparse.add_sparse_product: ((item, T, Tt), (0,)),
         sparse.adjacency_product: ((graph, (user, item)), (1,)),
         edges.edge_product: ((pattern, values, item), (1, 2)),
+        edge_dot.edge_dot: ((pattern, user, item), (1, 2)),
     }
 
 
@@ -81,7 +82,8 @@ def test_each_coo_product_equals_the_packages_own(scripts, original):
         torch.testing.assert_close(a, b.to_dense() if b.is_sparse else b)
 
 
-MODELS = ("FREEDOM", "FastLightGCN", "GRCN", "DualGNN")
+MODELS = ("FREEDOM", "FastLightGCN", "GRCN", "DualGNN", "LATTICE", "LayerGCN",
+          "FastSGL", "MGCN")
 
 
 @pytest.mark.parametrize("model", MODELS)
