@@ -6,12 +6,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from benchmark_scripts import BENCHMARKS, scripts_of
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr import registry
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
+from recbole_ssr.quick_start import prepare
 
 scripts = scripts_of(
     "datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
@@ -207,13 +209,7 @@ def test_an_interrupted_benchmark_shows_no_test_of_what_is_not_decided(fake):
 # The settings
 
 
-def all_groups(scripts):
-    return [(plan.dataset, group) for plan in (scripts["baselines_settings"].TIKTOK,
-                                               scripts["id_only_baby"].BABY)
-            for group in plan.groups]
-
-
-def test_every_setting_is_one_of_its_model(scripts, tiny, caplog):
+def test_every_setting_is_one_of_its_model_and_trains(scripts, tiny, caplog):
     """build_config refuses unknown keys and warns of those of other models."""
     data = {key: tiny[key] for key in ("data_path", "split_column", "load_col")}
     for plan in (scripts["baselines_settings"].TIKTOK, scripts["id_only_baby"].BABY):
@@ -223,6 +219,9 @@ def test_every_setting_is_one_of_its_model(scripts, tiny, caplog):
             config = build_config(line.model, "tiny", config_dict=settings)
             assert not caplog.records, (name, caplog.text)
             assert all(config[key] == value for key, value in line.settings.items()), name
+            experiment = prepare(config)
+            loss = experiment.model.calculate_loss(next(iter(experiment.train)))
+            assert torch.isfinite(sum(loss) if isinstance(loss, tuple) else loss), name
 
 
 def test_every_model_is_compared_within_the_budget(scripts):
