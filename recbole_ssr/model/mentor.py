@@ -1,9 +1,219 @@
-"""MENTOR: to be written."""
+r"""MENTOR: Multi-level self-supervised learning for multimodal recommendation.
+
+Xu, Chen, Yang, Li, Wang, Ngai; AAAI 2025; arXiv 2402.19407. Modalities are propagated apart and
+fused; two tasks without labels align the modalities under the guidance of the ids and make the
+general, fused feature robust.
+
+.. math::
+    \text{signals}\quad & x_0 = [E_u; E_i], \qquad x_m = [P_m;\ X_m W_m + b_m] \\
+    \text{encode}\quad & \hat h^m = \tfrac{1}{L + 1} \textstyle\sum_{l=0}^{L} \hat A^l x_m, \qquad
+        h^m_u = \hat h^m_u, \qquad h^m_i = \hat h^m_i + S^{L_{ii}}\, \hat h^m_i \\
+    \text{fuse}\quad & f = \textstyle\sum_{m \geq 1} \alpha_m h^m,\quad \alpha = softmax(a),
+        \qquad g = f + h^0, \qquad s_{ui} = \langle g_u, g_i \rangle \\
+    \text{align}\quad & D(p, q) = \tfrac{1}{d} \big( \|\mu_p - \mu_q\|_1
+        + \|\sigma^2_p - \sigma^2_q\|_1 \big) \\
+    & \mathcal L_A = \underbrace{D(h^0, f) + \textstyle\sum_m D(h^0, h^m)}_{\text{ids guide}}
+        + \underbrace{\textstyle\sum_m D(f, h^m)}_{\text{the fused one guides}}
+        + \underbrace{\textstyle\sum_{m < n} D(h^m, h^n)}_{\text{modalities meet}} \\
+    \text{mask}\quad & \mathcal L_F = \text{mean of } 1 - \cos(g W_p + b_p,\
+        dropout_\rho(\operatorname{sg}(g))) \\
+    \text{perturb}\quad & \tilde x^{l} = \hat A \tilde x^{l-1} + \epsilon \operatorname{sign}(\hat A
+        \tilde x^{l-1}) \odot \tfrac{\delta}{\|\delta\|}, \qquad \delta \sim U(0, 1)^d, \qquad
+        \mathcal L_G = NCE_\tau(g', g'') \\
+    \mathcal L = &\ bpr(g_u, g_i, g_j) + \lambda_A \mathcal L_A + \lambda_F \mathcal L_F
+        + \lambda_G \mathcal L_G + \tfrac{\lambda}{2 B} \textstyle\sum_{batch} (\|E\|^2 + \|P\|^2)
+
+D compares modalities as Gaussians: :math:`\mu` and :math:`\sigma^2` are mean and variance of every
+channel over all users, and over all items. g' and g'' are encoded as g is, over perturbed layers.
+L_F and L_G take the distinct users and positive items of a batch. S joins every item with its k
+nearest by raw features, modalities weighted, each neighbour 1 / k.
+
+Departures. Written from what is known of the method, without its released code or a table of its
+settings, and unsure in these points: whether the ids enter the scores or only guide (with
+`ids_in_scores: False` nothing but the alignment trains them); that the modalities are fused by one
+trained weight each; that moments are compared by channel; that the mask is on channels of the
+general feature, with BM3's predictor; that the noise is SimGCL's (Yu et al., SIGIR 2022); that raw
+features are frozen. The weights of the tasks are plain choices. Encoding is linear, so the fused
+modality needs no propagation of its own. An item without features of m has in h^m what its
+neighbours give it.
+
+Shapes: U users, I items, M modalities, d channels, f_m features of modality m; P_m (U, d);
+W_m (f_m, d); h, f, g (U, d) and (I, d); W_p (d, d); S (I, I) sparse; a, alpha (M,).
+"""
 
 from __future__ import annotations
 
-from recbole_ssr.model.baseline import Baseline
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.model.base import Embeddings
+from recbole_ssr.model.baseline import Baseline, raw_features, xavier, xavier_linear
+from recbole_ssr.model.item_graph import build_item_graph
+from recbole_ssr.model.propagation import propagate_mean, smoothed
+from recbole_ssr.nn.batch import Batch
+from recbole_ssr.nn.channel_dropout import dropout
+from recbole_ssr.nn.contrast import info_nce
+from recbole_ssr.nn.losses import half_squares, one_minus_cosine
+from recbole_ssr.nn.sparse import Nodes, adjacency_product
+
+
+class MENTORLoss(NamedTuple):
+    """Weighted parts of the loss; their sum is what training minimises."""
+
+    ranking: Tensor
+    alignment: Tensor
+    masking: Tensor
+    perturbation: Tensor
+    l2: Tensor
 
 
 class MENTOR(Baseline):
-    """To be written."""
+    """MENTOR. Settings: properties/model/MENTOR.yaml."""
+
+    paper_objective = "bpr"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        _check(config, dataset.item_features)
+        d = config["embedding_size"]
+        self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
+        self.ids_in_scores = config["ids_in_scores"]
+        self.align_weight, self.mask_weight = config["align_weight"], config["mask_weight"]
+        self.contrast_weight, self.l2_weight = config["contrast_weight"], config["l2_weight"]
+        self.feature_dropout, self.noise = config["feature_dropout"], config["noise"]
+        self.temperature = config["temperature"]
+        self.S = build_item_graph(config, dataset.item_features)
+        self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
+        self.features = raw_features(config, dataset)
+        self.P = nn.ParameterList(xavier(self.n_users, d) for _ in self.features)
+        self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
+        self.a = nn.Parameter(torch.zeros(len(self.features)))
+        self.predictor = xavier_linear(d, d)
+
+    def forward(self) -> Embeddings:
+        return Embeddings(*map(self.general, self.encoded(self.signals())))
+
+    def signals(self) -> Nodes:
+        """Return x of ids and modalities side by side. Shapes: (U, (M + 1) d), (I, (M + 1) d)."""
+        item = [self.E_item, *(X.through(W) for X, W in zip(self.features, self.W))]
+        return torch.cat([self.E_user, *self.P], dim=1), torch.cat(item, dim=1)
+
+    def encoded(self, x: Nodes) -> Nodes:
+        """Propagate signals over both graphs. Shapes: (U, D), (I, D) and the result."""
+        user, item = propagate_mean(self.graph, *x, self.n_layers)
+        return user, self.enhanced(item)
+
+    def enhanced(self, item: Tensor) -> Tensor:
+        """Add what similar items hold. Shapes: item (I, D) and the result."""
+        near = item
+        for _ in range(self.item_layers):
+            near = smoothed(self.S, near)
+        return item + near
+
+    def fused(self, h: Tensor) -> Tensor:
+        """Mix the modalities of nodes, without the ids. Shapes: h (n, (M + 1) d); result (n, d)."""
+        _, *modal = h.chunk(len(self.features) + 1, dim=1)
+        return sum(share * part for share, part in zip(torch.softmax(self.a, dim=0), modal))
+
+    def general(self, h: Tensor, fused: Tensor | None = None) -> Tensor:
+        """Return g of nodes. Shapes: h (n, (M + 1) d); fused (n, d), if known; result (n, d)."""
+        fused = self.fused(h) if fused is None else fused
+        return fused + h[:, :fused.shape[1]] if self.ids_in_scores else fused
+
+    def calculate_loss(self, interaction) -> MENTORLoss:
+        batch, x = self.batch(interaction), self.signals()
+        h = self.encoded(x)
+        f = tuple(map(self.fused, h))
+        g = tuple(map(self.general, h, f))
+        users, items = interaction[self.USER_ID].unique(), interaction[self.ITEM_ID].unique()
+        return MENTORLoss(
+            self.rank(*g, batch),
+            self.align_weight * self.alignment(h, f),
+            self.mask_weight * self.masking(g, users, items),
+            self.contrast_weight * self.perturbation(x, users, items),
+            self.l2_weight * self.l2(x, batch),
+        )
+
+    def alignment(self, h: Nodes, fused: Nodes) -> Tensor:
+        """Return L_A. Shapes: h (U, (M + 1) d) and (I, (M + 1) d); fused (U, d) and (I, d)."""
+        total = fused[0].new_zeros(())
+        for side, f in zip(h, fused):
+            signals = torch.cat([side, f], dim=1)[1:]  # row 0 is padding
+            # One row a signal: the ids, the modalities, the fused one. All pairs are compared.
+            moments = torch.cat([m.view(-1, f.shape[1]) for m in torch.var_mean(signals, 0)], dim=1)
+            for p, q in combinations(moments, 2):
+                total = total + (p - q).abs().sum() / f.shape[1]
+        return total
+
+    def masking(self, g: Nodes, users: Tensor, items: Tensor) -> Tensor:
+        """Return L_F of some nodes, users and items apart. Shapes: users (Bu,); items (Bi,)."""
+        total = g[0].new_zeros(())
+        for side, rows in zip(g, (users, items)):
+            rows = side.index_select(0, rows)
+            target = dropout(rows.detach(), self.feature_dropout, self.generator)
+            total = total + one_minus_cosine(self.predictor(rows), target)
+        return total
+
+    def perturbation(self, x: Nodes, users: Tensor, items: Tensor) -> Tensor:
+        """Return L_G of some nodes, users and items apart. Shapes: x as :meth:`signals`."""
+        if not self.contrast_weight:  # the views cost as much as the rest of the model
+            return x[0].new_zeros(())
+        views = perturbed_views(self.graph, tuple(map(self.general, x)), self.n_layers, self.noise,
+                                self.generator_at(x[0].device))
+        total = x[0].new_zeros(())
+        for side, rows in zip((views[0], self.enhanced(views[1])), (users, items)):
+            total = total + info_nce(*side.index_select(0, rows).chunk(2, dim=1), self.temperature)
+        return total
+
+    def generator_at(self, device: torch.device) -> torch.Generator:
+        """Return a generator on a device, where a step draws as much as the model embeds.
+
+        Its seed comes from the model's own, so that a run resumes exactly.
+        """
+        seed = torch.randint(2**62, (), generator=self.generator).item()
+        return torch.Generator(device).manual_seed(seed)
+
+    def l2(self, x: Nodes, batch: Batch) -> Tensor:
+        """Half the squared norms of the batch's ids and preferences, over its interactions."""
+        items = torch.cat([batch.positive_ids, batch.negative_ids])
+        return half_squares(len(batch.user), x[0].index_select(0, batch.user_ids),
+                            self.E_item.index_select(0, items))
+
+
+def perturbed_views(
+    graph, x: Nodes, layers: int, noise: float, generator: torch.Generator
+) -> Nodes:
+    """Encode x twice, every layer moved by a random vector of length `noise` in its own orthant.
+
+    Shapes: x pair of (U, d) and (I, d); result (U, 2 d) and (I, 2 d), the views side by side.
+    """
+    x = total = tuple(part.repeat(1, 2) for part in x)
+    for _ in range(layers):
+        x = tuple(part + noise * _direction(part, generator)
+                  for part in adjacency_product(graph, x))
+        total = tuple(t + part for t, part in zip(total, x))
+    return tuple(t / (layers + 1) for t in total)
+
+
+def _direction(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random unit vectors with the signs of x, one a node and view. Shapes: (n, 2 d)."""
+    delta = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return F.normalize(delta.view(len(x), 2, -1), dim=2).view_as(x).mul_(x.detach().sign())
+
+
+def _check(config, features) -> None:
+    if not features.modalities:
+        raise UserError("MENTOR needs at least one feature modality and the dataset has none; see "
+                        "modalities and feature_path")
+    if not 0 <= config["feature_dropout"] < 1:
+        raise UserError(f"feature_dropout is {config['feature_dropout']}; make it at least 0 and "
+                        "below 1, so that targets keep some of their channels")
+    if not config["temperature"] > 0:
+        raise UserError(f"temperature is {config['temperature']}; that of a softmax is positive")
+    if config["noise"] < 0:
+        raise UserError(f"noise is {config['noise']}; the length of a vector is at least 0")

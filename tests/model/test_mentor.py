@@ -1,0 +1,3 @@
+from baseline_contract import BaselineContract
+class TestMENTOR(BaselineContract):
+    model = "MENTOR"
