@@ -95,6 +95,10 @@ OWN: dict[str, list[dict]] = {
               {"n_layers": 3, "knn_k": 10, "contrast_weight": 0.01, "view_attention": "channels"}],
     "PGL": [{"dropout": 0.2, "contrast_weight": 0.05}, {"dropout": 0.05, "contrast_weight": 0.1},
             {"dropout": 0.1, "contrast_weight": 0.5}],
+    # Published with a tenth of this learning rate, for many more epochs than the budget's.
+    "MENTOR": [{"learning_rate": 0.001, "align_weight": 0.1, "contrast_weight": 0.01},
+               {"learning_rate": 0.001, "align_weight": 0.01, "contrast_weight": 0.01},
+               {"learning_rate": 0.0003, "align_weight": 0.1, "contrast_weight": 0.01}],
     "SSR": [{"objective": "paper", "embedding_size": 64}],
 }
 # On the common objective two learning rates for every model, all else as its yaml has it.
