@@ -124,10 +124,10 @@ def measure_memory(content: str) -> None:
     """The process of :func:`peak_of`: print its own peak as the last line."""
     built = steps(*json.loads(content))
     interleaved([built.step], 0)
-    print(json.dumps(_own_peak() or runs.peak_mib(torch.device(built.device))))
+    print(json.dumps(own_peak() or runs.peak_mib(torch.device(built.device))))
 
 
-def _own_peak() -> float | None:
+def own_peak() -> float | None:
     """Peak resident MiB since this program was loaded, where the system tells (Linux).
 
     getrusage would count the process that this one was forked from, in which both models live.
