@@ -18,8 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
-
-_EDGES_AT_ONCE = 65536  # gathered rows of the gradient by value exist for so many edges at a time
+from recbole_ssr.nn.edge_dot import sampled_product
 
 
 class EdgePattern(Constants):
@@ -84,11 +83,7 @@ class _EdgeProduct(Function):
         pattern, grad = ctx.pattern, grad.contiguous()
         by_value = by_x = None
         if ctx.needs_input_grad[0]:
-            blocks = zip(pattern["rows"].split(_EDGES_AT_ONCE),
-                         pattern["cols"].split(_EDGES_AT_ONCE))
-            by_value = torch.cat([
-                (grad.index_select(0, r) * x.index_select(0, c)).sum(1) for r, c in blocks
-            ]) if len(values) else torch.zeros_like(values)
+            by_value = sampled_product(pattern, grad, x)
         if ctx.needs_input_grad[1]:
             by_x = pattern.transpose(values) @ grad
         return by_value, by_x, None
