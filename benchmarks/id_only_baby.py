@@ -3,7 +3,7 @@
     python benchmarks/id_only_baby.py --data <folder> --out <folder> [--table]
 
 The split of baby-lattice is published, and so is a Recall@20 of about .0698 for LightGCN on it.
-Two weights of the regulariser each, selected on validation as in baselines.py, whose resuming and
+Two weights of the regulariser each, selected on validation as in baselines_tiktok.py, whose resuming and
 tables these are; training and validation items are masked at test. The dataset has no features.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-import baselines
+import baselines_tiktok as baselines
 from baselines_settings import PAPER, Group, Plan
 
 BABY = Plan(

@@ -18,7 +18,7 @@ from recbole_ssr.quick_start import prepare
 scripts = scripts_of(
     "datasets", "records", "protocol", "closed_forms", "lightgcn_features", "ablation_jobs",
     "ablation_runs", "ablation_table", "command", "baselines_settings", "baselines_table",
-    "baselines", "id_only_baby",
+    "baselines_tiktok", "id_only_baby",
 )
 
 
@@ -34,7 +34,7 @@ def tiny(tmp_path_factory):
 def fake(scripts, tmp_path):
     """Two models of two and one settings; `valid` and `test` give what a run would measure."""
     records, settings = scripts["records"], scripts["baselines_settings"]
-    baselines, command = scripts["baselines"], scripts["command"]
+    baselines, command = scripts["baselines_tiktok"], scripts["command"]
 
     class Fake:
         out, calls, broken = tmp_path / "out", [], set()
@@ -141,7 +141,7 @@ def test_a_failing_setting_is_recorded_and_the_others_go_on(fake):
 SCRIPT = """
 import sys
 sys.path[:0] = {paths}
-import baselines, command
+import baselines_tiktok as baselines, command
 from baselines_settings import Group, Plan
 command.convert = lambda *_: {data}
 plan = Plan("tiny", [Group("BPR", "paper", [{{"embedding_size": 2}}], seeds=1),
@@ -169,7 +169,7 @@ def test_a_failing_process_leaves_its_reason_and_ends_nothing(scripts, tiny, tmp
 
 
 def test_unknown_models_are_named(scripts):
-    baselines, plan = scripts["baselines"], scripts["baselines_settings"].TIKTOK
+    baselines, plan = scripts["baselines_tiktok"], scripts["baselines_settings"].TIKTOK
     with pytest.raises(UserError, match="no model 'LightCGN'.*LightGCN"):
         baselines.selected(plan, ["LightCGN"])
     assert {group.model for group in baselines.selected(plan, ["SSR"])} == {"SSR"}
@@ -213,7 +213,7 @@ def test_every_setting_is_one_of_its_model_and_trains(scripts, tiny, caplog):
     """build_config refuses unknown keys and warns of those of other models."""
     data = {key: tiny[key] for key in ("data_path", "split_column", "load_col")}
     for plan in (scripts["baselines_settings"].TIKTOK, scripts["id_only_baby"].BABY):
-        for name, line in scripts["baselines"].lines_of(plan).items():
+        for name, line in scripts["baselines_tiktok"].lines_of(plan).items():
             caplog.clear()
             settings = scripts["ablation_runs"].settings_of(line, data, 1)
             config = build_config(line.model, "tiny", config_dict=settings)
@@ -234,7 +234,7 @@ def test_every_model_is_compared_within_the_budget(scripts):
         assert len(set(map(str, group.settings))) == len(group.settings)
     assert settings.TIKTOK.published.keys() <= models
     # A model of the common objective has the same one, width and sampling as every other.
-    lines = scripts["baselines"].lines_of(settings.TIKTOK)
+    lines = scripts["baselines_tiktok"].lines_of(settings.TIKTOK)
     for group in settings.TIKTOK.groups:
         if group.objective == settings.COMMON:
             for name in group.names:

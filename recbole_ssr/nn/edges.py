@@ -24,18 +24,22 @@ from recbole_ssr.nn.edge_dot import sampled_product
 class EdgePattern(Constants):
     """Where a sparse (n, m) matrix has values; `values` are given in the order of these edges.
 
+    An edge may occur several times, its values then add up; `distinct` tells that none does.
+
     Shapes: rows, cols (E,) integer.
     """
 
     def __init__(self, rows: Tensor, cols: Tensor, shape: tuple[int, int]):
         (n, m), rows, cols = shape, rows.long(), cols.long()
-        order, order_t = torch.argsort(rows * m + cols), torch.argsort(cols * n + rows)
+        place = rows * m + cols
+        order, order_t = torch.argsort(place), torch.argsort(cols * n + rows)
         super().__init__(
             rows=rows, cols=cols, order=order, order_t=order_t,
             crow=_pointers(rows, n), col=cols[order].int(),
             crow_t=_pointers(cols, m), col_t=rows[order_t].int(),
         )
         self.shape = shape
+        self.distinct = bool((place[order].diff() > 0).all())
 
     def matrix(self, values: Tensor) -> Tensor:
         """Return the CSR matrix of these values. Shapes: values (E,); result (n, m)."""

@@ -35,3 +35,11 @@ def test_without_edges():
     assert s.shape == (0,)
     s.sum().backward()
     assert torch.equal(x.grad, torch.zeros(5, 4))
+
+
+def test_an_edge_that_occurs_twice_has_its_value_twice():
+    edges = EdgePattern(torch.tensor([1, 0, 1]), torch.tensor([2, 0, 2]), (2, 3))
+    assert not edges.distinct and pattern().distinct
+    x, y = (torch.randn(n, 4, dtype=torch.float64, requires_grad=True) for n in (2, 3))
+    torch.testing.assert_close(edge_dot(edges, x, y), (x @ y.T)[[1, 0, 1], [2, 0, 2]])
+    assert torch.autograd.gradcheck(lambda x, y: edge_dot(edges, x, y), (x, y))

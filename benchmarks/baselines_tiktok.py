@@ -1,6 +1,6 @@
 """The bundled baselines, SSR and RecBole's BPR and LightGCN on TikTok, all selected alike.
 
-    python benchmarks/baselines.py --data <folder> --out <folder> [--jobs 2] [--only MODEL ...]
+    python benchmarks/baselines_tiktok.py --data <folder> --out <folder> [--jobs 2] [--only MODEL ...]
         [--epochs N] [--table]
 
 Every model is trained on its own paper's loss (three settings) and on one common objective (two),
