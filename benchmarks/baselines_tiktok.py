@@ -1,7 +1,7 @@
 """The bundled baselines, SSR and RecBole's BPR and LightGCN on TikTok, all selected alike.
 
-    python benchmarks/baselines_tiktok.py --data <folder> --out <folder> [--jobs 2] [--only MODEL ...]
-        [--epochs N] [--table]
+    python benchmarks/baselines_tiktok.py --data <folder> --out <folder> [--jobs 2]
+        [--only MODEL ...] [--epochs N] [--table]
 
 Every model is trained on its own paper's loss (three settings) and on one common objective (two),
 see baselines_settings.py. One seed of each setting; validation Recall@20 chooses, then two more

@@ -3,8 +3,9 @@
     python benchmarks/id_only_baby.py --data <folder> --out <folder> [--table]
 
 The split of baby-lattice is published, and so is a Recall@20 of about .0698 for LightGCN on it.
-Two weights of the regulariser each, selected on validation as in baselines_tiktok.py, whose resuming and
-tables these are; training and validation items are masked at test. The dataset has no features.
+Two weights of the regulariser each, selected on validation as in baselines_tiktok.py, whose
+resuming and tables these are; training and validation items are masked at test. The dataset has no
+features.
 """
 
 from __future__ import annotations
