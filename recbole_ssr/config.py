@@ -44,6 +44,8 @@ _SUBKEYS = {
     "eval_args": ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
+# Keys that take one value for all modalities or, as a dict, one for each.
+_BY_MODALITY = {"MGCN": ("knn_k",), "SMORE": ("knn_k",)}
 # RecBole's yamls give these a text, but it also takes a null, a number or a list.
 _UNTYPED = ("gpu_id", "additional_feat_suffix", "entity_kg_num_interval", "user_inter_num_interval",
             "item_inter_num_interval", "relation_kg_num_interval")
@@ -211,6 +213,7 @@ class PluginConfig(Config):
         if key not in self.sources:
             return value
         free = key in _UNTYPED or (value is None and key in self._nullable | self._loose)
+        free |= isinstance(value, dict) and key in _BY_MODALITY.get(self.model, ())
         if key in self.internal_config_dict and not free:
             default, loose = self.internal_config_dict[key], key in self._loose
             value = as_type_of(default, value, self._given(key, value), loose)

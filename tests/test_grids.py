@@ -5,6 +5,7 @@ import yaml
 
 from recbole_ssr import registry
 from recbole_ssr.config import build_config
+from recbole_ssr.errors import UserError
 from recbole_ssr.flags import ConfigLoader, read_config_file
 
 FOLDER = registry.properties_folder()
@@ -45,3 +46,14 @@ def test_a_preset_names_itself_and_is_what_its_profile_runs(file, data):
     assert preset["profile"] == profile
     config = build_config(model, "shop", config_dict=data, flags={"profile": profile})
     assert all(config[key] == value for key, value in preset.items())
+
+
+def test_neighbours_may_differ_by_modality_where_the_model_knows_how(data):
+    by_modality = {"image": 40, "text": 15}
+    for given in (by_modality, 7):
+        assert build_config("MGCN", "shop", config_dict={**data, "knn_k": given})["knn_k"] == given
+        config = build_config("SMORE", "shop", config_dict={**data, "knn_k": given},
+                              flags={"profile": "amazon-baby"})
+        assert config["knn_k"] == given
+    with pytest.raises(UserError, match="knn_k=.*must be of type int"):
+        build_config("FREEDOM", "shop", config_dict={**data, "knn_k": by_modality})
