@@ -17,7 +17,9 @@ _MINIMUM = {"epochs": 1, "train_batch_size": 1, "embedding_size": 1, "eval_users
             "stopping_step": 0, "n_bands": 1, "feature_components": 0, "operator_rank": 0,
             "gate_hidden_size": 1, "init_std": 0, "contrast_nodes": 0, "contrast_weight": 0,
             "consistency_weight": 0, "l2_weight": 0, "sampling_power": 0, "knn_k": 1,
-            "learning_rate_decay_epochs": 1}
+            "learning_rate_decay_epochs": 1, "n_layers": 0, "item_layers": 0, "content_layers": 0,
+            "feature_weight": 0, "align_weight": 0, "mask_weight": 0, "norm_weight": 0,
+            "feature_hidden_size": 1, "weight_decay": 0}
 _PROBABILITIES = ("modality_dropout", "item_graph_weight")
 
 
