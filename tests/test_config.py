@@ -177,7 +177,7 @@ def test_numbers_take_the_type_of_their_default():
     ("epochs", None, "epochs=None"), ("dropout", "0.1", "type float"), ("a", 3, "type str"),
     ("show_progress", 1, "show_progress=1 .* type bool"),
     ("epochs", 0, "at least 1"), ("epochs", -3, "epochs=-3"), ("stopping_step", -1, "at least 0"),
-    ("train_batch_size", 0, "at least 1"), ("embedding_size", -8, "at least 1"), ("n_layers", -1, "at least 0"),
+    ("train_batch_size", 0, "at least 1"), ("embedding_size", -8, "at least 1"),
     ("eval_users_per_step", 0, "at least 1"), ("learning_rate", 0, "positive number"),
     ("learning_rate", float("nan"), "positive number"),
     ("feature_fill", "means", "zero, mean, error. Did you mean 'mean'"),

@@ -57,3 +57,8 @@ def test_neighbours_may_differ_by_modality_where_the_model_knows_how(data):
         assert config["knn_k"] == given
     with pytest.raises(UserError, match="knn_k=.*must be of type int"):
         build_config("FREEDOM", "shop", config_dict={**data, "knn_k": by_modality})
+
+
+def test_a_negative_number_of_layers_is_refused(data):
+    with pytest.raises(UserError, match=r"n_layers=-1 .* must be at least 0"):
+        build_config("FastLightGCN", "shop", config_dict={**data, "n_layers": -1})
