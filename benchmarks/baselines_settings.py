@@ -83,7 +83,7 @@ OWN: dict[str, list[dict]] = {
                 {"learning_rate": 0.001, "l2_weight": 0.001}],
     "BM3": [{"n_layers": 2, "dropout": 0.3, "l2_weight": 0.01},
             {"n_layers": 1, "dropout": 0.5, "l2_weight": 0.1},
-            {"n_layers": 2, "dropout": 0.3, "l2_weight": 0.1}],
+            {"n_layers": 2, "dropout": 0.3, "l2_weight": 0.01, "learning_rate": 0.003}],
     "FREEDOM": [{"edge_dropout": 0.8, "feature_weight": 0.001},
                 {"edge_dropout": 0.8, "feature_weight": 0.0},
                 {"edge_dropout": 0.9, "feature_weight": 0.001}],
