@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
+from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.model.base import Embeddings, MultimodalRecommender
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.normalise import unit_rows
@@ -42,13 +45,25 @@ class Baseline(MultimodalRecommender):
 def raw_features(config, dataset) -> nn.ModuleList:
     """Return RawFeatures of every modality, in the dataset's order; `train_features` frees them.
 
-    Modalities may have any name, which the keys of a ModuleDict may not.
+    Modalities may have any name, which the keys of a ModuleDict may not. Raises UserError where
+    there is none.
     """
     features = dataset.item_features
+    if not features.modalities:
+        raise UserError("this model needs at least one feature modality and the dataset has none; "
+                        "see modalities and feature_path")
     return nn.ModuleList(
         RawFeatures(features.matrix(c), features.has_feature(c), config["train_features"])
         for c in features.modalities
     )
+
+
+def choice(key: str, value: str, choices: Collection[str]) -> str:
+    """Return a setting that takes one of a few names. Raises UserError for any other."""
+    if value not in choices:
+        raise UserError(f"{key} is {value!r}; choose from {', '.join(choices)}."
+                        f"{nearest(value, choices)}")
+    return value
 
 
 def xavier(*shape: int, normal: bool = False) -> nn.Parameter:

@@ -64,9 +64,6 @@ class DualGNN(Baseline):
         self.n_layers, self.l2_weight = config["n_layers"], config["l2_weight"]
         self.aliasing = config["released_aliasing"]
         self.features = raw_features(config, dataset)
-        if not self.features:
-            raise UserError("DualGNN needs at least one feature modality and the dataset has none; "
-                            "see modalities and feature_path")
         self.P = nn.ParameterList(xavier(self.n_users, d, normal=True) for _ in self.features)
         self.W = nn.ModuleList(
             nn.Sequential(nn.Linear(f.width, hidden), nn.LeakyReLU(), nn.Linear(hidden, d))

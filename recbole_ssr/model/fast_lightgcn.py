@@ -26,7 +26,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from recbole_ssr.model.ids import IdBaseline, choice
+from recbole_ssr.model.baseline import choice
+from recbole_ssr.model.ids import IdBaseline
 from recbole_ssr.nn.losses import frobenius, half_squares
 
 REGULARISERS = {"squared": half_squares, "frobenius": frobenius}

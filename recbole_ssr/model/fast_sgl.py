@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 from recbole_ssr.graph.views import AUGMENTATIONS, View
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.ids import IdBaseline, choice, dropout_rate
+from recbole_ssr.model.baseline import choice
+from recbole_ssr.model.ids import IdBaseline, dropout_rate
 from recbole_ssr.model.propagation import propagate_mean
 from recbole_ssr.nn.contrast import info_nce_among
 from recbole_ssr.nn.losses import half_squares

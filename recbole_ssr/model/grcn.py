@@ -36,9 +36,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import Baseline, raw_features, xavier
+from recbole_ssr.model.baseline import Baseline, choice, raw_features, xavier
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.edge_dot import edge_dot
 from recbole_ssr.nn.edges import EdgePattern, edge_product, edge_softmax
@@ -76,13 +75,11 @@ class GRCN(Baseline):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         d = config["embedding_size"]
-        self.edge_weights, self.pruning = _edge_weights(config), config["pruning"]
+        self.edge_weights = choice("edge_weights", config["edge_weights"], EDGE_WEIGHTS)
+        self.pruning = config["pruning"]
         self.n_layers, self.l2_weight = config["n_layers"], config["l2_weight"]
         self.n_routings = 0 if config["released_routing"] else config["n_routings"]
         self.features = raw_features(config, dataset)
-        if not self.features:
-            raise UserError("GRCN needs at least one feature modality and the dataset has none; "
-                            "see modalities and feature_path")
         self.E_user, self.E_item = (xavier(n, d, normal=True) for n in (self.n_users, self.n_items))
         self.P = nn.ParameterList(xavier(self.n_users, d, normal=True) for _ in self.features)
         self.W = nn.ModuleList(nn.Linear(f.width, d) for f in self.features)
@@ -160,11 +157,3 @@ class GRCN(Baseline):
         for table in (self.E_user, *self.P):
             total = total + table.index_select(0, batch.user_ids).square().mean()
         return total
-
-
-def _edge_weights(config) -> str:
-    name = config["edge_weights"]
-    if name not in EDGE_WEIGHTS:
-        raise UserError(f"edge_weights is {name!r}; choose from {', '.join(EDGE_WEIGHTS)}."
-                        f"{nearest(name, EDGE_WEIGHTS)}")
-    return name

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from torch import Tensor
 
-from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, xavier
 from recbole_ssr.model.propagation import propagate_mean
@@ -44,14 +42,6 @@ def rows_of_batch(user: Tensor, item: Tensor, batch: Batch) -> tuple[Tensor, Ten
     """
     return (user.index_select(0, batch.user_ids), item.index_select(0, batch.positive_ids),
             item.index_select(0, batch.negative_ids))
-
-
-def choice(key: str, value: str, choices: Collection[str]) -> str:
-    """Return a setting that takes one of a few names. Raises UserError for any other."""
-    if value not in choices:
-        raise UserError(f"{key} is {value!r}; choose from {', '.join(choices)}."
-                        f"{nearest(value, choices)}")
-    return value
 
 
 def dropout_rate(key: str, value: float) -> float:

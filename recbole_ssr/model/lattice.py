@@ -46,11 +46,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.errors import UserError
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.graph.knn import ItemGraph, knn
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import Baseline, raw_features, xavier
+from recbole_ssr.model.baseline import Baseline, choice, raw_features, xavier
 from recbole_ssr.model.item_graph import modality_graph
 from recbole_ssr.model.propagation import propagate_mean, smoothed
 from recbole_ssr.nn.batch import Batch
@@ -89,14 +89,11 @@ class LATTICE(Baseline):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         d, features = config["embedding_size"], dataset.item_features
-        if not features.modalities:
-            raise UserError("LATTICE needs at least one feature modality and the dataset has none; "
-                            "see modalities and feature_path")
         self.knn_k, self.keep = config["knn_k"], _share(config["item_graph_keep"])
         self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
         self.l2_weight, self.batch_size = config["l2_weight"], config["train_batch_size"]
-        self.adjacency = _one_of("adjacency", config["adjacency"], ADJACENCIES)
-        self.rebuild = _one_of("rebuild", config["rebuild"], REBUILDS)
+        self.adjacency = choice("adjacency", config["adjacency"], ADJACENCIES)
+        self.rebuild = choice("rebuild", config["rebuild"], REBUILDS)
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
         self.features = raw_features(config, dataset)
         self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
@@ -241,11 +238,4 @@ def _share(value: float) -> float:
     if not 0 <= value <= 1:
         raise UserError(f"item_graph_keep is {value}; the initial graph's share of the item graph "
                         "is from 0 (learned alone) to 1 (initial alone)")
-    return value
-
-
-def _one_of(key: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise UserError(f"{key} is {value!r}; choose from {', '.join(known)}."
-                        f"{nearest(value, known)}")
     return value

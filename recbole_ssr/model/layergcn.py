@@ -32,7 +32,8 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.sampling import degree_weights, draw_edges, subgraph
 from recbole_ssr.model.base import PAPER, Embeddings
-from recbole_ssr.model.ids import IdBaseline, choice, dropout_rate
+from recbole_ssr.model.baseline import choice
+from recbole_ssr.model.ids import IdBaseline, dropout_rate
 from recbole_ssr.nn.losses import half_squares
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.sparse import adjacency_product

@@ -79,7 +79,7 @@ class MENTOR(Baseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        _check(config, dataset.item_features)
+        _check(config)
         d = config["embedding_size"]
         self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
         self.ids_in_scores = config["ids_in_scores"]
@@ -87,9 +87,9 @@ class MENTOR(Baseline):
         self.contrast_weight, self.l2_weight = config["contrast_weight"], config["l2_weight"]
         self.feature_dropout, self.noise = config["feature_dropout"], config["noise"]
         self.temperature = config["temperature"]
+        self.features = raw_features(config, dataset)
         self.S = build_item_graph(config, dataset.item_features)
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
-        self.features = raw_features(config, dataset)
         self.P = nn.ParameterList(xavier(self.n_users, d) for _ in self.features)
         self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
         self.a = nn.Parameter(torch.zeros(len(self.features)))
@@ -218,10 +218,7 @@ def _moments(h: Tensor, width: int) -> Tensor:
     return torch.cat([mean.view(-1, width), variance.view(-1, width)], dim=1)
 
 
-def _check(config, features) -> None:
-    if not features.modalities:
-        raise UserError("MENTOR needs at least one feature modality and the dataset has none; see "
-                        "modalities and feature_path")
+def _check(config) -> None:
     if not 0 <= config["feature_dropout"] < 1:
         raise UserError(f"feature_dropout is {config['feature_dropout']}; make it at least 0 and "
                         "below 1, so that targets keep some of their channels")

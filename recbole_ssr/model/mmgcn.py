@@ -63,9 +63,6 @@ class MMGCN(Baseline):
         _check(config)
         self.l2_weight, self.trained = config["l2_weight"], config["train_preferences"]
         features = raw_features(config, dataset)
-        if not features:
-            raise UserError("MMGCN needs at least one feature modality and the dataset has none; "
-                            "see modalities and feature_path")
         self.E_user, self.E_item = _tables(
             self.n_users, self.n_items, config["embedding_size"], trained=self.trained)
         self.networks = nn.ModuleList(ModalityNetwork(f, self.n_users, config) for f in features)

@@ -75,9 +75,6 @@ class SLMRec(Baseline):
         self.fac_tau = _temperature("temperature", config["temperature"])
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
         self.features = raw_features(config, dataset)
-        if not self.features:
-            raise UserError("SLMRec needs at least one feature modality and the dataset has none; "
-                            "see modalities and feature_path")
         self.W = nn.ModuleList(xavier_linear(X.width, d) for X in self.features)
         self.F_user, self.F_item = (
             xavier_linear((len(self.features) + 1) * d, d) for _ in range(2))
