@@ -51,7 +51,7 @@ def raw_features(config, dataset) -> nn.ModuleList:
     features = dataset.item_features
     if not features.modalities:
         raise UserError("this model needs at least one feature modality and the dataset has none; "
-                        "see modalities and feature_path")
+                        "see modalities and feature_path, or take FastLightGCN, which needs none")
     return nn.ModuleList(
         RawFeatures(features.matrix(c), features.has_feature(c), config["train_features"])
         for c in features.modalities

@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.ids import rows_of_batch
@@ -51,9 +50,6 @@ class FeatureLightGCN(Baseline):
             nn.init.normal_(self.E_user, std=std)
             nn.init.normal_(self.E_item, std=std)
         self.F = raw_features(config, dataset)
-        if not self.F:
-            raise UserError("FeatureLightGCN needs features and the dataset has no modality; "
-                            "FastLightGCN is the same on ids alone")
         self.W = nn.ModuleList(nn.Linear(F.width, d) for F in self.F)
 
     def forward(self) -> Embeddings:
