@@ -1,0 +1,180 @@
+"""What a comparison found, as plain values: every table, file, plot and report is made from it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from recbole_ssr.result import RunResult
+
+
+class Spread(NamedTuple):
+    """Mean over seeds, sample standard deviation (nan for one seed) and number of seeds."""
+
+    mean: float
+    std: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of the values; nan of none."""
+        values = [float(value) for value in values]
+        mean = statistics.fmean(values) if values else math.nan
+        return cls(mean, statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
+
+
+class Failure(NamedTuple):
+    """A run that did not finish: its seed, why in one line, and its folder with the whole log."""
+
+    seed: int
+    reason: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model with its settings, over seeds.
+
+    Attributes:
+        label: what tables call it, unique in a comparison.
+        model: the class.
+        settings: what differs from the model's defaults and from the comparison's own settings.
+        results: finished runs, by seed.
+        failures: runs that did not finish.
+        trials: settings tried in tuning before this one was selected on validation; None untuned.
+    """
+
+    label: str
+    model: str
+    settings: dict
+    results: tuple[RunResult, ...]
+    failures: tuple[Failure, ...] = ()
+    trials: int | None = None
+
+    def spread(self, metric: str, part: str = "test") -> Spread:
+        """Return a metric such as "recall@20" over the seeds; part is valid or test."""
+        return Spread.of([getattr(result, part)[metric] for result in self.results])
+
+    def cost(self, name: str) -> Spread:
+        """Return seconds_per_epoch, seconds, peak_mib, parameters or epochs over the seeds."""
+        values = [getattr(result, name) for result in self.results]
+        return Spread.of([value for value in values if value is not None])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired comparison of two lines by user, each user's value being the mean over seeds.
+
+    Attributes:
+        metric: for instance "recall@20", on test.
+        better, worse: labels, by the mean; nothing is said about significance.
+        mean: mean over users of better minus worse; low and high: its 95 % bootstrap interval.
+        effect: mean divided by the standard deviation of the users' differences (Cohen's d_z).
+        n_users: users compared.
+        p: two-sided p-values by test: randomisation, t, wilcoxon.
+        p_holm: of the randomisation test, Holm-corrected over the table; None without statsmodels.
+    """
+
+    metric: str
+    better: str
+    worse: str
+    mean: float
+    low: float
+    high: float
+    effect: float
+    n_users: int
+    p: dict[str, float]
+    p_holm: float | None = None
+
+    def significant(self, level: float = 0.05) -> bool:
+        """Tell whether the corrected p-value is below `level`; False without a correction."""
+        return self.p_holm is not None and self.p_holm < level
+
+
+@dataclass(frozen=True)
+class Group:
+    """A metric restricted to some users or items.
+
+    Attributes:
+        name: for instance "users with 6-10 interactions", "cold items".
+        kind: users, cold, popularity or beyond (beyond accuracy: one row per measure).
+        size: users that the metric averages over.
+        values: metric -> label -> Spread.
+    """
+
+    name: str
+    kind: str
+    size: int
+    values: dict[str, dict[str, Spread]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric of every line over levels of a disturbance or of training data.
+
+    Attributes:
+        name: for instance "image noise", "interactions used in training".
+        where: training and inference, training, or inference.
+        levels: ascending, shared by all lines.
+        metric: on test.
+        values: label -> one Spread per level.
+    """
+
+    name: str
+    where: str
+    levels: tuple[float, ...]
+    metric: str
+    values: dict[str, tuple[Spread, ...]]
+
+
+class Published(NamedTuple):
+    """A figure that others report: never measured here, and set apart wherever it is shown.
+
+    `values` are metrics as "recall@20"; `note` says by whose protocol, where it is known.
+    """
+
+    model: str
+    values: dict[str, float]
+    source: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of a comparison: `protocol` is that of all runs, `notes` what readers must know."""
+
+    dataset: str
+    protocol: dict
+    lines: tuple[Line, ...]
+    differences: tuple[Difference, ...] = ()
+    groups: tuple[Group, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    published: tuple[Published, ...] = ()
+    notes: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = field(default=("recall@10", "recall@20", "ndcg@10", "ndcg@20"))
+
+    def line(self, label: str) -> Line:
+        """Return the line of that label."""
+        return next(line for line in self.lines if line.label == label)
+
+    def ranked(self, metric: str) -> list[Line]:
+        """Return the lines with results, the best first."""
+        done = [line for line in self.lines if line.results]
+        return sorted(done, key=lambda line: line.spread(metric).mean, reverse=True)
+
+    def marks(self, metric: str) -> tuple[str | None, str | None]:
+        """Return the labels to mark best and second best: only where the difference is significant.
+
+        The best must differ significantly from the second, the second from the third.
+        """
+        order = [line.label for line in self.ranked(metric)]
+        found = {(d.better, d.worse): d for d in self.differences if d.metric == metric}
+
+        def leads(place: int) -> str | None:
+            pair = tuple(order[place:place + 2])
+            return pair[0] if pair in found and found[pair].significant() else None
+
+        return leads(0), leads(1)
