@@ -76,7 +76,7 @@ def made_comparison(n_lines=6, n_seeds=3, *, significant=True, failures=True, pu
         if long_labels:
             label += f" with {'features of every modality, ' * 2}lr=1e-3 & 50%"
         lost = failures and n_seeds > 1 and k == n_lines - 1
-        done = tuple(made_result(model, seed, 1 - 0.05 * k, epochs)
+        done = tuple(made_result(model, seed, 0.96**k, epochs)
                      for seed in list(seeds)[: n_seeds - lost])
         failed = (_failure(model, seeds[-1], "out of memory: 12.3 GiB asked, 8.0 free"),)
         lines.append(Line(label, model, {"n_layers": 2} if k % 2 else {}, done,
@@ -127,7 +127,7 @@ def _spread(value, n):
 
 
 def _by_label(labels, level, n):
-    return {label: _spread(level * (1 - 0.04 * k), n) for k, label in enumerate(labels)}
+    return {label: _spread(level * 0.96**k, n) for k, label in enumerate(labels)}
 
 
 def _groups(labels, n):
@@ -149,7 +149,7 @@ def _groups(labels, n):
 def _curves(labels, n):
     def curve(name, where, levels, slope):
         return Curve(name, where, levels, "recall@20", {
-            label: tuple(_spread((0.115 - 0.005 * k) * (1 + slope * level), n) for level in levels)
+            label: tuple(_spread(0.115 * 0.96**k * (1 + slope * level), n) for level in levels)
             for k, label in enumerate(labels)})
 
     return (curve("image noise", "training and inference", (0.0, 0.1, 0.3, 0.5), -0.4),
