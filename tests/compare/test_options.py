@@ -1,0 +1,97 @@
+"""What the flags and files of a comparison mean, and what they say back to a mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from recbole_ssr.compare.options import is_comparison, options_of
+from recbole_ssr.errors import UserError
+from recbole_ssr.flags import parse_flags
+
+
+def read(*words):
+    flags = parse_flags(words)
+    return options_of(flags.pop("config_files", []), flags)
+
+
+def test_the_command_of_the_readme():
+    options = read("--models=SSR,LightGCN,freedom", "--dataset=tiktok", "--seeds=5", "--epochs=3")
+    assert options.models == {"SSR": ("SSR", {}), "LightGCN": ("LightGCN", {}),
+                              "FREEDOM": ("FREEDOM", {})}
+    assert options.seeds == (2020, 2021, 2022, 2023, 2024)
+    assert options.settings == {"dataset": "tiktok", "epochs": 3}
+    assert options.out == Path("comparisons/tiktok")
+
+
+def test_a_file_says_the_same_and_flags_win(tmp_path):
+    file = tmp_path / "compare.yaml"
+    file.write_text("models: [SSR, BPR]\nseeds: [1, 7]\nepochs: 9\njobs: 3\n")
+    assert is_comparison([str(file)], {}) and not is_comparison([], {"model": "SSR"})
+    options = read(f"--config_files={file}", "--jobs=2", "--epochs=4")
+    assert (options.jobs, options.seeds, options.settings["epochs"]) == (2, (1, 7), 4)
+    assert list(options.models) == ["SSR", "BPR"]
+
+
+def test_labels_give_a_model_two_lines():
+    options = read("--models={short: {model: ssr, n_layers: 2}, SSR: {profile: reference}}")
+    assert options.models == {"short": ("SSR", {"n_layers": 2}),
+                              "SSR": ("SSR", {"profile": "reference"})}
+
+
+def test_seeds_count_from_the_seed():
+    assert read("--models=SSR", "--seeds=2", "--seed=7").seeds == (7, 8)
+    assert read("--models=SSR", "--seeds=3,5").seeds == (3, 5)
+    assert "seed" not in read("--models=SSR", "--seed=7").settings
+
+
+@pytest.mark.parametrize("words, levels", [
+    ("--noise=image:0.3", {"image": (0.3,)}),
+    ("--noise=image:0.5,0.1", {"image": (0.1, 0.5)}),
+    ("--noise={image: [0.1, 0.3], text: 1}", {"image": (0.1, 0.3), "text": (1.0,)}),
+])
+def test_levels_of_noise(words, levels):
+    assert read("--models=SSR", words).noise == levels
+
+
+def test_shares_of_interactions_leave_out_the_whole():
+    assert read("--models=SSR", "--interactions=0.4,0.2,1.0").interactions == (0.2, 0.4)
+    assert read("--models=SSR", "--interactions=0.4").interactions == (0.4,)
+
+
+def test_dropped_modalities_are_a_condition_and_no_setting():
+    options = read("--models=SSR", "--drop-modality=image", "--corrupt_at=inference")
+    assert (options.dropped, options.corrupt_at) == (("image",), "inference")
+    assert "drop_modality" not in options.settings
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--models=SSR,FREEDM"], "FREEDOM"),
+    (["--models=SSR,SSR"], "labels"),
+    (["--models=[]"], "names no model"),
+    (["--models"], "needs a value"),
+    (["--models={SSR: 3}"], "must be settings"),
+    (["--models={SSR: {seed: 3}}"], "beside models"),
+    (["--models=SSR", "--model=BPR"], "single run"),
+    (["--models=SSR", "--resume=runs/x"], "same command again"),
+    (["--models=SSR", "--seeds=0"], "seeds=0"),
+    (["--models=SSR", "--seeds=a,b"], "list of whole numbers"),
+    (["--models=SSR", "--seed=x", "--seeds=2"], "seed='x'"),
+    (["--models=SSR", "--engine=rai"], "'ray'"),
+    (["--models=SSR", "--jobs=0"], "jobs=0"),
+    (["--models=SSR", "--jobs"], "jobs=True"),
+    (["--models=SSR", "--out"], "out"),
+    (["--models=SSR", "--tune=-1"], "tune=-1"),
+    (["--models=SSR", "--noise=image"], "--noise=image:0.3"),
+    (["--models=SSR", "--noise=image:-1"], "above 0"),
+    (["--models=SSR", "--missing=text:1.5"], "at most 1"),
+    (["--models=SSR", "--interactions=1.5"], "interactions=1.5"),
+    (["--models=SSR", "--interactions=some"], "interactions='some'"),
+    (["--models=SSR", "--user_groups=[5, 3]"], "ascending"),
+    (["--models=SSR", "--head_share=2"], "from 0 to 1"),
+    (["--models=SSR", "--published=maybe"], "True or False"),
+    (["--models=SSR,BPR", "--reference=SRS"], "'SSR'"),
+])
+def test_mistakes_are_named(words, says):
+    with pytest.raises(UserError) as error:
+        read(*words)
+    assert says in str(error.value)
