@@ -3,7 +3,7 @@
     python benchmarks/baselines_tiktok.py --data <folder> --out <folder> [--jobs 2]
         [--only MODEL ...] [--epochs N] [--table]
 
-Every model is trained on its own paper's loss (three settings) and on one common objective (two),
+Every model is trained on its own paper's loss (three settings) and on one common objective (one),
 see baselines_settings.py. One seed of each setting; validation Recall@20 chooses, then two more
 seeds of the chosen one. Every (model, objective, setting, seed) is a process of its own and leaves
 one json file in --out, so that the same command does only what is missing, failed or was run with
