@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from recbole_ssr.errors import UserError
 
 FILE = "metrics.json"
+VALID_FILE = "valid.json"  # of a run that has been trained and validated, and not been tested
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class RunResult:
 
     Times are wall-clock seconds, memory is MiB: the process's peak resident set on a CPU, the
     allocator's peak on a GPU. `valid` and `test` belong to the epoch that `valid_metric` chose on
-    the validation part. Two results compare only where `protocol` is equal.
+    the validation part; `test` is empty where nothing was tested. Two results compare only where
+    `protocol` is equal; `training` says how the model was trained, which may differ.
     """
 
     run: str
@@ -39,22 +41,25 @@ class RunResult:
     device: str
     versions: dict[str, str]
     history: list[dict]
+    training: dict = field(default_factory=dict)
 
-    def write(self) -> Path:
-        """Write `metrics.json` into the run folder, replacing an older one in one step."""
-        path = Path(self.run) / FILE
+    def write(self, file: str = FILE) -> Path:
+        """Write the result into the run folder, replacing an older one in one step."""
+        path = Path(self.run) / file
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
         os.replace(temporary, path)
         return path
 
     @classmethod
-    def read(cls, folder: str | Path) -> RunResult:
+    def read(cls, folder: str | Path, file: str = FILE) -> RunResult:
         """Read the result in a run folder. Raises UserError where there is none or it is broken."""
-        path = Path(folder) / FILE
+        path = Path(folder) / file
         try:
             data = json.loads(path.read_text())
-            return cls(**{f.name: data[f.name] for f in fields(cls)})
+            # Results of older versions lack the fields that have a default.
+            return cls(**{f.name: data[f.name] for f in fields(cls)
+                          if f.name in data or f.default_factory is MISSING})
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: has the run finished?") from None
         except (ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,150 @@
+"""The run folders of a comparison: which run lies where, how far it is, and what came out of it.
+
+A folder is named by its run's `config_hash`, so that the same settings meet the same folder: what
+is finished is never done again, and what was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from recbole_ssr.compare.engine import Progress
+from recbole_ssr.comparison import Failure
+from recbole_ssr.config import build_config, config_hash
+from recbole_ssr.errors import UserError
+from recbole_ssr.result import FILE, VALID_FILE, RunResult
+from recbole_ssr.train.trainer import LAST
+
+TASK_FILE, PROGRESS_FILE, ERROR_FILE = "task.json", "progress.json", "error.json"
+STAGES = ("valid", "test")
+
+
+class Task(NamedTuple):
+    """One run of a comparison.
+
+    Attributes:
+        label: what tables call its line.
+        model: the class; seed: that of the run, never of the split.
+        settings: everything over the defaults; dataset, data_path and seed among them.
+        folder: its run folder.
+        stage: "test", or "valid": train and validate only, test metrics are never computed.
+    """
+
+    label: str
+    model: str
+    seed: int
+    settings: dict
+    folder: Path
+    stage: str = "test"
+
+
+def task_of(label: str, model: str, settings: Mapping, seed: int, runs: str | Path,
+            stage: str = "test") -> Task:
+    """Return the task of a model's settings and seed, its folder in `runs`.
+
+    Raises UserError for every mistake in the settings, before anything is trained.
+    """
+    if stage not in STAGES:
+        raise UserError(f"stage {stage!r} is unknown; it is one of {', '.join(STAGES)}")
+    if settings.get("resume"):
+        raise UserError(f"resume={settings['resume']!r} continues a single run; a comparison "
+                        "continues its own when the same command is given again")
+    plain = {key: str(value) if isinstance(value, PurePath) else value
+             for key, value in settings.items()} | {"seed": int(seed)}
+    config = build_config(model, config_dict=plain)
+    name = f"{config['model']}-seed{config['seed']}-{config_hash(config)}"
+    return Task(label, config["model"], config["seed"], plain, Path(runs) / name, stage)
+
+
+def state_of(task: Task) -> str:
+    """Return how far a run is.
+
+    "done": tested; "failed": it ended with an error; "validated": trained, not tested; "started":
+    there is a checkpoint to go on from; "missing": there is nothing.
+    """
+    files = ((FILE, "done"), (ERROR_FILE, "failed"), (VALID_FILE, "validated"), (LAST, "started"))
+    return next((state for file, state in files if (task.folder / file).is_file()), "missing")
+
+
+def is_complete(task: Task) -> bool:
+    """Tell whether nothing is left to do for the task's stage."""
+    return state_of(task) in (("done",) if task.stage == "test" else ("done", "validated"))
+
+
+def result_of(task: Task) -> RunResult:
+    """Return what a run measured; of the stage "valid" without test metrics, whoever tested it.
+
+    Raises UserError where it has not finished or its file is damaged.
+    """
+    if state_of(task) == "validated" and task.stage == "valid":
+        return RunResult.read(task.folder, VALID_FILE)
+    result = RunResult.read(task.folder)
+    return replace(result, test={}) if task.stage == "valid" else result
+
+
+def failure_of(task: Task) -> Failure | None:
+    """Return why a run failed, or None where it did not."""
+    if state_of(task) != "failed":
+        return None
+    content = _read(task.folder / ERROR_FILE)
+    return Failure(task.seed, str(content.get("reason", "unknown")), str(task.folder))
+
+
+def progress_of(task: Task) -> Progress:
+    """Return where a run is, as it last wrote it."""
+    content = _read(task.folder / PROGRESS_FILE)
+    return Progress(**{name: content[name] for name in Progress._fields if name in content})
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Leave the progress of a run in its folder."""
+    _write(folder / PROGRESS_FILE, progress._asdict())
+
+
+def write_failure(folder: Path, reason: str, traceback: str) -> None:
+    """Leave the reason of a failure, in one line, and where it happened."""
+    _write(folder / ERROR_FILE, {"reason": " ".join(reason.split()), "traceback": traceback})
+
+
+def write_task(task: Task) -> None:
+    """Leave a task in its folder, for the process that is about to do it."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    content = task._asdict()
+    del content["folder"]
+    _write(task.folder / TASK_FILE, content)
+
+
+def read_task(folder: str | Path) -> Task:
+    """Return the task that a folder was made for. Raises UserError where there is none."""
+    content = _read(Path(folder) / TASK_FILE)
+    try:
+        return Task(folder=Path(folder), **content)
+    except TypeError:
+        raise UserError(f"{Path(folder) / TASK_FILE} is missing or not a task of this version; "
+                        "give the comparison's command again") from None
+
+
+def _read(path: Path) -> dict:
+    """Return the content of a json file; nothing where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(path: Path, content: dict) -> None:
+    """Write a json file in one step, so that whoever reads it meanwhile finds it whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
