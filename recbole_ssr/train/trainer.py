@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -32,7 +33,8 @@ class RunMixin:
     `last.pth`, from which :meth:`restore` continues exactly. Without it (stock `run_recbole`) the
     best checkpoint goes where RecBole puts it.
 
-    Attributes: `history`, one dict per finished epoch: epoch, seconds, losses by name, valid.
+    Attributes: `history`, one dict per finished epoch: epoch, seconds, losses by name, valid;
+    `on_epoch`, a function called with the history after every epoch, its checkpoints written.
     """
 
     def __init__(self, config, model):
@@ -44,6 +46,7 @@ class RunMixin:
             self.saved_model_file = str(self.run_folder / BEST)
         self.eval_collector = FullRankingCollector(config)
         self.history: list[dict] = []
+        self.on_epoch: Callable[[list[dict]], None] | None = None
         self.stopped = False
         self._loss_names: tuple[str, ...] | None = None
         self._rng: dict | None = None
@@ -115,6 +118,8 @@ class RunMixin:
                 record = self._run_epoch(train_data, valid_data, epoch, saved, show_progress)
                 if saved:
                     self._save_last(train_data)
+                if self.on_epoch:
+                    self.on_epoch(self.history)
                 bar.update()
                 bar.set_postfix_str(_summary(record, self.valid_metric, self.best_valid_score))
                 if verbose:
