@@ -1,7 +1,8 @@
 """What is recommended, whoever likes it: coverage, concentration, popularity, novelty, diversity.
 
 Items are all items of the dataset. Padding, id 0, is none of them, where RecBole counts it: its
-ItemCoverage is (n_items - 1) / n_items of the one here, and its GiniIndex slightly larger.
+ItemCoverage is (n_items - 1) / n_items of the one here, and its GiniIndex slightly larger. All
+functions raise UserError for a cut-off k beyond the stored items.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
+from recbole_ssr.evaluation.user_metrics import best
 
 # Users at a time in diversity: the sums of their feature vectors stay within this many numbers.
 _BLOCK = 1 << 24
@@ -17,7 +19,7 @@ _BLOCK = 1 << 24
 
 def recommendation_counts(ranking: Ranking, n_items: int, k: int) -> np.ndarray:
     """Return how many lists hold each item among the best k, int64 (n_items - 1,), item 1 first."""
-    return np.bincount(ranking.items[:, :k].ravel(), minlength=n_items)[1:]
+    return np.bincount(best(ranking.items, k).ravel(), minlength=n_items)[1:]
 
 
 def coverage(counts: np.ndarray) -> float:
@@ -96,9 +98,8 @@ def list_diversity(
     Shapes: features (n_items, d) float32, present (n_items,) bool; returns (n,) float64, nan for
     lists with fewer than two items that have features.
     """
-    inverse = _inverse_norms(features, present)
-    items = ranking.items[:, :k]
-    weights = inverse[items]
+    items = best(ranking.items, k)
+    weights = _inverse_norms(features, present)[items]
     m = (weights > 0).sum(1)
     sums = np.empty(len(items))
     step = max(1, _BLOCK // features.shape[1])
@@ -110,11 +111,18 @@ def list_diversity(
         return np.where(m > 1, 1 - (sums - m) / (m * (m - 1.0)), np.nan)
 
 
+def too_short(ranking: Ranking, features: np.ndarray, present: np.ndarray, k: int) -> int:
+    """Return how many lists `list_diversity` leaves out, with fewer than two items to compare."""
+    known = _inverse_norms(features, present) > 0
+    return int((known[best(ranking.items, k)].sum(1) < 2).sum())
+
+
 def _squared_length(items: np.ndarray, weights: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Squared length of the weighted sum of the features in every list. Shapes: (n, K) to (n,)."""
     n, k = items.shape
     lists = csr_matrix((weights.ravel(), items.ravel(), np.arange(0, n * k + 1, k)),
                        shape=(n, len(features)))
+    lists.eliminate_zeros()  # items without features may hold NaN
     total = lists @ features
     return np.einsum("nd,nd->n", total, total, dtype=np.float64)
 
@@ -128,4 +136,4 @@ def _inverse_norms(features: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 def _list_mean(ranking: Ranking, values: np.ndarray, k: int) -> np.ndarray:
     """Mean of the items' values in every list. Shapes: values (n_items,); returns (n,)."""
-    return values[ranking.items[:, :k]].mean(1, dtype=np.float64)
+    return values[best(ranking.items, k)].mean(1, dtype=np.float64)

@@ -43,6 +43,15 @@ def hits_of(ranking: Ranking, pairs: np.ndarray) -> Hits:
     return Hits(hits, ends[1] - ends[0])
 
 
+def best(rows: np.ndarray, k: int) -> np.ndarray:
+    """Return the first k of every row. Shapes: rows (n, K). Raises UserError where k is beyond K."""
+    stored = rows.shape[1]
+    if not 1 <= k <= stored:
+        raise UserError(f"a cut-off of {k} needs rankings of that length, and {stored} items a "
+                        "user are stored; raise topk and run again, or choose a smaller cut-off")
+    return rows[:, :k]
+
+
 def values_at(found: Hits, name: str, k: int) -> np.ndarray:
     """Return a metric at cut-off k of every user, as RecBole 1.2.1 defines it.
 
@@ -60,11 +69,7 @@ def values_at(found: Hits, name: str, k: int) -> np.ndarray:
     if name not in _METRICS:
         raise UserError(f"there is no metric {name!r} of users.{nearest(name, _METRICS)} Known: "
                         f"{', '.join(_METRICS)}")
-    stored = found.hits.shape[1]
-    if not 1 <= k <= stored:
-        raise UserError(f"a cut-off of {k} needs rankings of that length, and {stored} items a "
-                        "user are stored; raise topk and run again, or choose a smaller cut-off")
-    values = _METRICS[name](found.hits[:, :k], np.maximum(found.positives, 1))
+    values = _METRICS[name](best(found.hits, k), np.maximum(found.positives, 1))
     return np.where(found.positives > 0, values, np.nan)
 
 

@@ -1,0 +1,161 @@
+"""Groups of users and items, and measures beyond accuracy, of all lines over their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_ssr.comparison import Group, Line, Spread
+from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation import beyond_accuracy as beyond
+from recbole_ssr.evaluation.groups import (
+    Subset,
+    Subsets,
+    cold_items,
+    head_and_tail,
+    head_items,
+    subset_values,
+    user_groups,
+)
+from recbole_ssr.evaluation.rankings import Interactions, Ranking
+
+
+class Features(NamedTuple):
+    """A modality of the items: matrix (n_items, d) float32, and which have it, (n_items,) bool."""
+
+    matrix: np.ndarray
+    present: np.ndarray
+
+
+def groups_of(
+    lines: Sequence[Line],
+    rankings: Mapping[str, Sequence[Ranking]],
+    interactions: Interactions,
+    cutoff: int,
+    user_borders: Sequence[int],
+    head_share: float,
+    features: Mapping[str, Features] | None = None,
+) -> tuple[Group, ...]:
+    """Return recall and ndcg of all groups on the test part, and beyond accuracy as the last group.
+
+    Groups without users are left out, lines without rankings too; `group_notes` says why.
+
+    Args:
+        lines: their order is that of the values.
+        rankings: of the test part, one per seed, by label.
+        interactions: the split that all rankings share.
+        cutoff: K of all metrics.
+        user_borders: upper borders of the groups of users by training interactions.
+        head_share: share of the training interactions that the head items receive.
+        features: by modality, for diversity.
+
+    Raises:
+        UserError: a border, share or cut-off out of range, or a ranking of other users.
+    """
+    of_line = {line.label: rankings[line.label] for line in lines if rankings.get(line.label)}
+    for label, runs in of_line.items():
+        _check(label, runs, interactions)
+    metrics = (f"recall@{cutoff}", f"ndcg@{cutoff}")
+    if not of_line:
+        return ()
+    subsets = [subset for some in _subsets(interactions, user_borders, head_share)
+               for subset in some.found]
+    measures = _measures(interactions, cutoff, head_share, features or {})
+    return (*(_group(subset, of_line, interactions, metrics) for subset in subsets),
+            _beyond(measures, of_line, interactions))
+
+
+def group_notes(
+    rankings: Mapping[str, Sequence[Ranking]],
+    interactions: Interactions,
+    cutoff: int,
+    user_borders: Sequence[int],
+    head_share: float,
+    features: Mapping[str, Features] | None = None,
+) -> tuple[str, ...]:
+    """Return what readers of `groups_of` must know: groups left out, and lists without features."""
+    notes = []
+    for some in _subsets(interactions, user_borders, head_share):
+        notes += [f"{name}: left out, {reason}" for name, reason in some.left_out.items()]
+        notes += some.notes
+    for modality, of_items in (features or {}).items():
+        for label, runs in rankings.items():
+            short = sum(beyond.too_short(run, *of_items, cutoff) for run in runs)
+            if short:
+                notes.append(f"diversity by {modality} of {label}: {short} of "
+                             f"{sum(len(run.users) for run in runs)} lists left out, with fewer "
+                             "than two items that have it")
+    return tuple(notes)
+
+
+def _check(label: str, runs: Sequence[Ranking], interactions: Interactions) -> None:
+    users = np.unique(interactions.test[0])
+    for run in runs:
+        if not np.array_equal(run.users, users):
+            raise UserError(f"a stored ranking of {label} is not of the {len(users)} users of the "
+                            "test part; delete its run folder and run the same command again")
+
+
+def _subsets(
+    interactions: Interactions, user_borders: Sequence[int], head_share: float
+) -> tuple[Subsets, ...]:
+    return (user_groups(interactions, user_borders), cold_items(interactions),
+            head_and_tail(interactions, head_share))
+
+
+def _group(
+    subset: Subset,
+    of_line: Mapping[str, Sequence[Ranking]],
+    interactions: Interactions,
+    metrics: Sequence[str],
+) -> Group:
+    found = {label: [subset_values(run, interactions.test, subset, metrics) for run in runs]
+             for label, runs in of_line.items()}
+    values = {metric: {label: Spread.of([run.values[metric].mean() for run in runs])
+                       for label, runs in found.items()} for metric in metrics}
+    size = len(next(iter(found.values()))[0].users)
+    return Group(subset.name, subset.kind, size, values)
+
+
+def _beyond(
+    measures: Mapping[str, Callable[[Ranking], float]],
+    of_line: Mapping[str, Sequence[Ranking]],
+    interactions: Interactions,
+) -> Group:
+    values = {}
+    for name, measure in measures.items():
+        by_label = {label: [measure(run) for run in runs] for label, runs in of_line.items()}
+        values[name] = {label: Spread.of(runs) for label, runs in by_label.items()}
+    return Group("beyond accuracy", "beyond", len(np.unique(interactions.test[0])), values)
+
+
+def _measures(
+    interactions: Interactions, k: int, head_share: float, features: Mapping[str, Features]
+) -> dict[str, Callable[[Ranking], float]]:
+    """Every measure beyond accuracy as a function of a ranking, by name."""
+    n_items = interactions.n_items
+    counts = np.bincount(interactions.train[1], minlength=n_items)
+    tail = (counts > 0) & ~head_items(counts, head_share)
+
+    def recommended(run: Ranking) -> np.ndarray:
+        return beyond.recommendation_counts(run, n_items, k)
+
+    measures = {
+        f"coverage@{k}": lambda run: beyond.coverage(recommended(run)),
+        f"gini@{k}": lambda run: beyond.gini(recommended(run)),
+        f"average popularity@{k}":
+            lambda run: beyond.list_popularity(run, interactions, k).mean(),
+        f"novelty@{k}": lambda run: beyond.list_novelty(run, interactions, k).mean(),
+        f"tail share@{k}": lambda run: beyond.list_share(run, tail, k).mean(),
+    }
+    for modality, of_items in features.items():
+        measures[f"diversity by {modality}@{k}"] = lambda run, of=of_items: _mean_of_known(
+            beyond.list_diversity(run, *of, k))
+    return measures
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return known.mean() if len(known) else np.nan
