@@ -52,6 +52,7 @@ DEMO_DATASET = "ml-100k"
 RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
 _NO_YAML = ("Random",)  # the one RecBole model without a yaml of its own
 _CLASS_OF_YAML = {"lightgbm": "LightGBM", "xgboost": "XGBoost"}  # elsewhere the two names agree
+_NO_SETTINGS = ("split", "grid", "published")  # folders of yamls with keys of their own
 # Keys that RecBole reads although none of its yamls or argument lists names them.
 KEYS_WITHOUT_YAML = (
     "model", "dataset", "config_files", "encoding", "eta", "tail_ratio", "token_num_threshold",
@@ -177,9 +178,9 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
 def keys_of_any_model() -> frozenset[str]:
     """Return the keys of all yamls of RecBole and the plugin, whatever their model or dataset."""
     files = [*RECBOLE_PROPERTIES.glob("**/*.yaml"), *properties_folder().glob("**/*.yaml")]
-    # The url lists map data sets to addresses, splits have keys of their own, grids list values.
+    # The url lists map data sets to addresses; these folders hold no settings of a run.
     settings = [file for file in files
-                if "url" not in file.stem and file.parent.name not in ("split", "grid")]
+                if "url" not in file.stem and file.parent.name not in _NO_SETTINGS]
     return frozenset(key for file in settings for key in read_config_file(file))
 
 
