@@ -1,0 +1,146 @@
+"""From finished runs to a Comparison: means over seeds, paired tests, groups, curves, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from recbole_ssr.compare import measured
+from recbole_ssr.compare.data import Data
+from recbole_ssr.compare.groups import groups_of
+from recbole_ssr.compare.options import Options
+from recbole_ssr.compare.plan import PLAIN, SPARSITY, Condition, Contestant, Plan, conditions_of
+from recbole_ssr.compare.protocol import compare_protocols
+from recbole_ssr.compare.published import published_for
+from recbole_ssr.compare.significance import differences_of
+from recbole_ssr.compare.store import failure_of, result_of, state_of
+from recbole_ssr.comparison import Comparison, Curve, Difference, Group, Line, Published, Spread
+from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interactions, read_rankings
+from recbole_ssr.result import RunResult
+
+RANKING_FILE = "ranking.npz"
+SPLITS = "splits"  # the folder of splits in that of the comparison
+# Metrics that single users have; the others, such as coverage, are of all users together.
+_OF_USERS = ("recall", "ndcg", "precision", "hit", "mrr", "map")
+
+
+def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
+    """Return what the finished runs of a plan show, also where others are missing or failed.
+
+    Raises UserError where no run has finished, and where runs differ in split or protocol.
+    """
+    lines = tuple(_line(contestant, plan) for contestant in plan.contestants)
+    results = [result for line in lines for result in line.results]
+    if not results:
+        reasons = {failure.reason for line in lines for failure in line.failures}
+        raise UserError("no run has finished, so that there is nothing to compare. "
+                        + (" ".join(sorted(reasons)) or "Give the command without --no_run."))
+    notes = [*compare_protocols(results), *_gaps(lines, options)]
+    protocol = results[0].protocol
+    rankings = {line.label: _rankings(line) for line in lines if line.results}
+    interactions = _interactions(options.out, protocol, rankings)
+    metrics = tuple(results[0].test)
+    differences, more = _differences(rankings, interactions, metrics, options)
+    notes += more
+    groups, more = _groups(lines, rankings, interactions, options, data)
+    published, why = _published(options, protocol)
+    return Comparison(
+        dataset=str(options.settings["dataset"]), protocol=protocol, lines=lines,
+        differences=differences, groups=groups, curves=_curves(options, plan, protocol),
+        published=published, notes=tuple(dict.fromkeys([*notes, *more, *why])), metrics=metrics,
+    )
+
+
+def _line(contestant: Contestant, plan: Plan) -> Line:
+    tasks = plan.of(contestant.label)
+    failures = tuple(failure for failure in map(failure_of, tasks) if failure)
+    return Line(contestant.label, contestant.model, contestant.settings, _results(tasks), failures,
+                contestant.trials)
+
+
+def _results(tasks: Iterable) -> tuple[RunResult, ...]:
+    return tuple(result_of(task) for task in tasks if state_of(task) == "done")
+
+
+def _gaps(lines: Iterable[Line], options: Options) -> list[str]:
+    """Return notes on runs that have neither finished nor failed, and on single seeds."""
+    notes = []
+    for line in lines:
+        open_runs = len(options.seeds) - len(line.results) - len(line.failures)
+        if open_runs:
+            notes.append(f"{line.label}: {open_runs} of {len(options.seeds)} runs are still to be "
+                         "done; the same command does them.")
+    if len(options.seeds) == 1:
+        notes.append("One seed: the tests say whether users differ, not whether another seed would "
+                     "agree. Take --seeds=5.")
+    return notes
+
+
+def _rankings(line: Line) -> list[tuple[dict[str, Ranking], str]]:
+    return [read_rankings(Path(result.run) / RANKING_FILE) for result in line.results]
+
+
+def _interactions(out: Path, protocol: dict, rankings: dict) -> Interactions:
+    """Return the split of the runs, whose ids must be those of every ranking."""
+    fingerprint = str(protocol["split_fingerprint"])
+    interactions = read_interactions(out / SPLITS / f"{fingerprint[:12]}.npz")
+    for label, runs in rankings.items():
+        for _, ids in runs:
+            if ids != interactions.ids:
+                raise UserError(f"{label} numbers users or items in another way than the other "
+                                "runs, so that single users cannot be compared. Give all models "
+                                "the same load_col and filters.")
+    return interactions
+
+
+def _differences(
+    rankings: dict, interactions: Interactions, metrics: tuple[str, ...], options: Options
+) -> tuple[tuple[Difference, ...], list[str]]:
+    known = [metric for metric in metrics if metric.partition("@")[0] in _OF_USERS]
+    tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
+    if len(tests) < 2 or not known:
+        return (), []
+    return differences_of(tests, interactions.test, known, reference=options.reference)
+
+
+def _groups(
+    lines: tuple[Line, ...], rankings: dict, interactions: Interactions, options: Options,
+    data: Data,
+) -> tuple[tuple[Group, ...], list[str]]:
+    tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
+    cutoff = max(line.results[0].protocol["topk"][-1] for line in lines if line.results)
+    return groups_of(lines, tests, interactions, cutoff, options.user_groups, options.head_share,
+                     data.matrices())
+
+
+def _curves(options: Options, plan: Plan, protocol: dict) -> tuple[Curve, ...]:
+    """Return a curve per disturbance; the comparison itself is its undisturbed end."""
+    by_name: dict[str, list[Condition]] = {}
+    for condition in conditions_of(options):
+        by_name.setdefault(condition.curve, []).append(condition)
+    metric = str(protocol["valid_metric"]).lower()
+    curves = []
+    for name, conditions in by_name.items():
+        end = 1.0 if name == SPARSITY else 0.0
+        points = sorted([(end, PLAIN), *((c.level, c) for c in conditions)],
+                        key=lambda point: point[0])
+        values = {line.label: tuple(_point(plan, line.label, condition, metric)
+                                    for _, condition in points) for line in plan.contestants}
+        where = {"both": "training and inference"}.get(options.corrupt_at, options.corrupt_at)
+        curves.append(Curve(name, "training" if name == SPARSITY else where,
+                            tuple(level for level, _ in points), metric, values))
+    return tuple(curves)
+
+
+def _point(plan: Plan, label: str, condition: Condition, metric: str) -> Spread:
+    if condition.measured:
+        found = [measured.read(task.folder, condition.settings) for task in plan.of(label)]
+        return Spread.of([value["test"][metric] for value in found if value])
+    return Spread.of([result.test[metric] for result in _results(plan.of(label, condition))])
+
+
+def _published(options: Options, protocol: dict) -> tuple[tuple[Published, ...], list[str]]:
+    if not options.published:
+        return (), []
+    return published_for(str(options.settings["dataset"]), protocol)

@@ -1,0 +1,62 @@
+"""The data of a comparison, loaded once beside its runs: which split they must have, and features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from recbole.utils import init_seed
+
+from recbole_ssr.compare.store import Task, result_of, state_of
+from recbole_ssr.config import build_config
+from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
+from recbole_ssr.data.features import ItemFeatures
+from recbole_ssr.errors import UserError
+
+logger = logging.getLogger("recbole_ssr")
+
+
+class Data(NamedTuple):
+    """What all runs share: the hash of the split, and the item features where there are some."""
+
+    fingerprint: str
+    features: ItemFeatures | None
+
+    def matrices(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return by modality the matrix (n_items, d) and the mask (n_items,) of its items."""
+        features = self.features
+        return {} if features is None else {
+            name: (features.matrix(name).numpy(), features.has_feature(name).numpy())
+            for name in features.modalities
+        }
+
+
+def load_data(settings: Mapping) -> Data:
+    """Load and split the dataset as every run does. Raises UserError where that is impossible."""
+    # RecBole's LightGCN has no setting that changes the data.
+    config = build_config("LightGCN", config_dict={**settings, "show_progress": False})
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        dataset = MultimodalDataset(config)
+    except UserError as error:
+        # Models on ids alone need none; a model that does will say what is missing.
+        logger.debug("no features: %s", error)
+        dataset = FixedSplitDataset(config)
+    dataset.build()
+    return Data(dataset.split_fingerprint, getattr(dataset, "item_features", None))
+
+
+def check_split(tasks: Iterable[Task], data: Data) -> None:
+    """Raise UserError where finished runs are of another split than the data at hand."""
+    for task in tasks:
+        if state_of(task) != "done":
+            continue
+        found = result_of(task).protocol.get("split_fingerprint")
+        if found != data.fingerprint:
+            raise UserError(
+                f"{task.folder} was run on another split of {task.settings['dataset']} (hash "
+                f"{str(found)[:12]}) than the data at hand ({data.fingerprint[:12]}): the dataset "
+                "has changed since. Name another folder with --out, or delete that one."
+            )

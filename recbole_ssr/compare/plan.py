@@ -1,0 +1,121 @@
+"""From what is asked to the runs that it takes: lines, conditions, seeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from recbole_ssr.compare.options import Options
+from recbole_ssr.compare.store import Task, task_of
+
+logger = logging.getLogger("recbole_ssr")
+
+RUNS = "runs"  # the folder of runs in that of the comparison
+
+
+class Contestant(NamedTuple):
+    """A line to be: its label, model, settings of its own, and how many were tried to find them."""
+
+    label: str
+    model: str
+    settings: dict
+    trials: int | None = None
+
+
+class Condition(NamedTuple):
+    """A point of a curve: its name and level, and the settings that make it.
+
+    `measured` conditions train nothing: runs of the comparison itself are measured under them.
+    """
+
+    curve: str
+    level: float
+    settings: dict
+    measured: bool = False
+
+
+PLAIN = Condition("", 0.0, {})  # the comparison itself
+SPARSITY = "interactions used in training"
+
+
+class Plan(NamedTuple):
+    """All runs of a comparison, by label, condition and seed."""
+
+    contestants: tuple[Contestant, ...]
+    conditions: tuple[Condition, ...]
+    tasks: dict[tuple[str, tuple[str, float], int], Task]
+
+    def of(self, label: str, condition: Condition = PLAIN) -> list[Task]:
+        """Return the tasks of a line under a condition, by seed."""
+        key = _key(condition)
+        return [task for (name, kind, _), task in self.tasks.items()
+                if name == label and kind == key]
+
+    def in_order(self) -> list[Task]:
+        """Return the tasks as they should run: first seeds of all lines first, curves last."""
+        conditions = [_key(condition) for condition in (PLAIN, *self.conditions)]
+        order = sorted(self.tasks.items(),
+                       key=lambda entry: (conditions.index(entry[0][1]) > 0, entry[0][2]))
+        unique = {str(task.folder): task for _, task in order}
+        return list(unique.values())
+
+
+def contestants_of(options: Options, presets: Mapping[str, Contestant]) -> tuple[Contestant, ...]:
+    """Return the lines, each with its tuned settings where there are some, its own above them."""
+    found = []
+    for label, (model, own) in options.models.items():
+        tuned = presets.get(label)
+        settings = {**(tuned.settings if tuned else {}), **own}
+        found.append(Contestant(label, model, settings, tuned.trials if tuned else None))
+    return tuple(found)
+
+
+def conditions_of(options: Options) -> tuple[Condition, ...]:
+    """Return the conditions that curves are made of, beside the comparison itself."""
+    at = {} if options.corrupt_at == "both" else {"corruption_at": options.corrupt_at}
+    measured = options.corrupt_at == "inference"
+    found = [
+        Condition(f"{words} {modality}", level, {key: {modality: level}, **at}, measured)
+        for words, key, given in (("noise on", "feature_noise", options.noise),
+                                  ("missing", "feature_missing", options.missing))
+        for modality, levels in given.items() for level in levels
+    ]
+    found += [Condition(f"without {modality}", 1.0, {"drop_modality": [modality], **at}, measured)
+              for modality in options.dropped]
+    found += [Condition(SPARSITY, share, {"train_share": share}) for share in options.interactions]
+    return tuple(found)
+
+
+def plan_of(options: Options, contestants: tuple[Contestant, ...]) -> Plan:
+    """Return every run. Raises UserError for a mistake in any setting, before anything starts."""
+    conditions, tasks = conditions_of(options), {}
+    with _each_message_once():
+        for line in contestants:
+            for condition in (PLAIN, *(c for c in conditions if not c.measured)):
+                for seed in options.seeds:
+                    settings = {**options.settings, **line.settings, **condition.settings}
+                    tasks[line.label, _key(condition), seed] = task_of(
+                        line.label, line.model, settings, seed, options.out / RUNS)
+    return Plan(contestants, conditions, tasks)
+
+
+def _key(condition: Condition) -> tuple[str, float]:
+    return condition.curve, condition.level
+
+
+@contextmanager
+def _each_message_once():
+    """Let a warning about a setting through once, not for every seed and condition."""
+    seen: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not (message in seen or seen.add(message))
+
+    logger.addFilter(new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(new)

@@ -1,0 +1,84 @@
+"""From what is asked to runs: which there are, in which order, and which share a folder."""
+
+import pytest
+from tiny import SETTINGS, write_tiny
+
+from recbole_ssr.compare.options import options_of
+from recbole_ssr.compare.plan import PLAIN, SPARSITY, Contestant, contestants_of, plan_of
+from recbole_ssr.errors import UserError
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A function from flags to the plan of a comparison on `tiny`."""
+    settings = SETTINGS | write_tiny(tmp_path / "data")
+
+    def of(**flags):
+        flags = {"dataset": "tiny", "out": str(tmp_path / "out"), **settings, **flags}
+        presets = flags.pop("presets", {})
+        options = options_of([], flags)
+        return plan_of(options, contestants_of(options, presets))
+
+    return of
+
+
+def test_every_line_runs_with_every_seed(plan):
+    found = plan(models="FastLightGCN,BPR", seeds=3)
+    assert [(t.label, t.seed) for t in found.of("BPR")] == [("BPR", s) for s in (2020, 2021, 2022)]
+    assert [t.seed for t in found.in_order()] == [2020, 2020, 2021, 2021, 2022, 2022]
+    assert len({t.folder for t in found.in_order()}) == 6
+
+
+def test_folders_depend_on_what_changes_results_alone(plan):
+    def folder(**flags):
+        return plan(**flags).in_order()[0].folder
+
+    one = folder(models="FastLightGCN")
+    assert folder(models="FastLightGCN", jobs=2, show_progress=True) == one
+    assert folder(models={"other name": {"model": "FastLightGCN"}}) == one
+    assert folder(models="FastLightGCN", n_layers=1) != one
+    assert folder(models={"FastLightGCN": {"n_layers": 1}}) == folder(models="FastLightGCN",
+                                                                     n_layers=1)
+
+
+def test_own_settings_win_over_tuned_ones_and_those_over_common_ones(plan):
+    presets = {"BPR": Contestant("BPR", "BPR", {"learning_rate": 0.5, "embedding_size": 4}, 7)}
+    found = plan(models={"BPR": {"embedding_size": 16}}, learning_rate=0.1, presets=presets)
+    settings = found.of("BPR")[0].settings
+    assert (settings["learning_rate"], settings["embedding_size"]) == (0.5, 16)
+    assert found.contestants[0].trials == 7
+
+
+def test_curves_take_runs_of_their_own_after_all_others(plan):
+    found = plan(models="FastLightGCN", seeds=2, interactions="0.5", noise="image:0.2,0.4",
+                 drop_modality="text")
+    levels = [(condition.curve, condition.level) for condition in found.conditions]
+    assert levels == [("noise on image", 0.2), ("noise on image", 0.4), ("without text", 1.0),
+                      (SPARSITY, 0.5)]
+    tasks = found.in_order()
+    assert len(tasks) == 2 * 5
+    assert {t.folder for t in tasks[:2]} == {t.folder for t in found.of("FastLightGCN", PLAIN)}
+    assert found.of("FastLightGCN", found.conditions[3])[0].settings["train_share"] == 0.5
+
+
+def test_disturbance_at_inference_alone_trains_nothing(plan):
+    found = plan(models="FastLightGCN", noise="image:0.2", corrupt_at="inference")
+    assert len(found.in_order()) == 1 and found.conditions[0].measured
+
+
+@pytest.mark.parametrize("flags, says", [
+    ({"n_layer": 3}, "n_layers"),
+    ({"models": {"BPR": {"embeding_size": 3}}}, "embedding_size"),
+    ({"valid_metric": "Recall@7"}, "7"),
+    ({"dataset": "tinny"}, "tinny"),
+])
+def test_mistakes_in_settings_stop_all_before_anything_runs(plan, flags, says, tmp_path):
+    with pytest.raises(UserError, match=says):
+        plan(**{"models": "FastLightGCN,BPR", **flags})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_about_a_setting_comes_once(plan, caplog):
+    caplog.set_level("WARNING", logger="recbole_ssr")
+    plan(models="FastLightGCN,BPR", seeds=3, n_layers=1)
+    assert sum("no effect on BPR" in record.message for record in caplog.records) == 1
