@@ -1,4 +1,4 @@
-"""The data of a comparison, loaded once beside its runs: which split they must have, and features."""
+"""The data of a comparison, loaded once beside its runs: the split they must have, and features."""
 
 from __future__ import annotations
 
