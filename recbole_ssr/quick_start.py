@@ -4,41 +4,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import recbole.data.dataset as host_dataset
 import torch
 import yaml
 from recbole.data import data_preparation
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
 from recbole.utils import ModelType, get_model, get_trainer, init_seed
-from torch import nn
 
 from recbole_ssr import runs
 from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.errors import UserError
-from recbole_ssr.result import RunResult
+from recbole_ssr.evaluation.rankings import Ranking, write_rankings
+from recbole_ssr.experiment import Experiment, ids_hash, protocol_of, training_of
+from recbole_ssr.result import VALID_FILE, RunResult
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import BEST, LAST, RunMixin, run_trainer
 
 logger = logging.getLogger("recbole_ssr")
 
+RANKING = "ranking.npz"
+
 # What may change when a run is resumed: where it runs and how long, never what it computes.
 RESUMABLE = ("resume", "device", "show_progress", "epochs", "stopping_step", "run_dir")
 
 
-class Experiment(NamedTuple):
-    """Everything that a configuration stands for."""
-
-    config: PluginConfig
-    dataset: Dataset
-    train: object
-    valid: object
-    test: object
-    model: nn.Module
+# Called with "training" once the data are ready and after every epoch, and with "testing".
+Callback = Callable[[str, Experiment, list[dict]], None]
 
 
 def run(
@@ -47,6 +43,10 @@ def run(
     config_files: Sequence[str | Path] = (),
     config_dict: Mapping | None = None,
     flags: Mapping | None = None,
+    *,
+    folder: str | Path | None = None,
+    test: bool = True,
+    callback: Callback | None = None,
 ) -> RunResult:
     """Train, select on validation, test once, and leave a run folder behind.
 
@@ -56,29 +56,30 @@ def run(
         config_files: yaml files, later ones win.
         config_dict: settings that win over files.
         flags: parsed command line, wins over all. ``{"resume": folder}`` continues a run.
+        folder: the run folder; default a new one in run_dir. An unfinished run of the same
+            settings in it is continued, whatever ended it.
+        test: False ends after validation: no test metric is computed, and the result is in
+            `valid.json` until a run in the same folder tests, which then trains no more.
+        callback: hears of the run's state, see :data:`Callback`.
 
     Raises:
         UserError: for every mistake in settings, data or folders.
     """
-    flags = dict(flags or {})
-    resume = flags.get("resume") or (config_dict or {}).get("resume")
-    if resume:
-        folder, config = _resumed_config(resume, model, dataset, config_files, config_dict, flags)
-    else:
-        config = build_config(model, dataset, config_files, config_dict, flags)
-        folder = runs.create(config["run_dir"], config["dataset"], config["model"])
+    given = model, dataset, config_files, config_dict, dict(flags or {})
+    folder, config, last = _opened(folder, *given)
     config["run_folder"], config["checkpoint_dir"] = str(folder), str(folder)
-    with runs.log_into(folder, discard_unless_started=not resume) as started:
+    made_here = last is None and not any(folder.iterdir())
+    with runs.log_into(folder, discard_unless_started=made_here) as started:
         experiment = prepare(config)
         trainer = trainer_of(experiment)
-        if resume:
-            trainer.restore(folder / LAST)
+        if last:
+            trainer.restore(last)
             logger.info("resuming %s after epoch %d", folder, trainer.start_epoch - 1)
         runs.write_text(folder / "config.yaml", _dump(config))
         started()
         _announce(experiment, folder)
         try:
-            return _train_and_test(experiment, trainer, folder)
+            return _train_and_test(experiment, trainer, folder, test, callback)
         except KeyboardInterrupt:
             logger.warning("interrupted; continue with --resume=%s", folder)
             raise
@@ -114,6 +115,27 @@ def load_run(folder: str | Path, device: str = "auto") -> Experiment:
     experiment.model.load_other_parameter(state["other_parameter"])
     experiment.model.eval()
     return experiment
+
+
+def _opened(folder, model, dataset, config_files, config_dict, flags):
+    """Return the run folder, the configuration and the checkpoint to go on from, if any."""
+    resume = flags.get("resume") or (config_dict or {}).get("resume")
+    if resume:
+        if folder is not None:
+            raise UserError(f"resume={resume} and folder={folder} both name the run; drop one")
+        folder, config = _resumed_config(resume, model, dataset, config_files, config_dict, flags)
+        return folder, config, folder / LAST
+    config = build_config(model, dataset, config_files, config_dict, flags)
+    if folder is None:
+        return runs.create(config["run_dir"], config["dataset"], config["model"]), config, None
+    folder = Path(folder)
+    runs.make(folder)
+    if not (folder / LAST).is_file():
+        return folder, config, None
+    earlier = build_config(config_files=[folder / "config.yaml"])
+    if config_hash(earlier) != config_hash(config):
+        raise UserError(f"{folder} holds an unfinished run of other settings; name another folder")
+    return folder, config, folder / LAST
 
 
 def _resumed_config(resume, model, dataset, config_files, config_dict, flags):
@@ -165,55 +187,74 @@ def _announce(experiment: Experiment, folder: Path) -> None:
     logger.info("run folder %s", folder)
 
 
-def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path) -> RunResult:
+def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, test: bool,
+                    callback: Callback | None) -> RunResult:
     config = experiment.config
-    show = config["show_progress"]
-    start = time.perf_counter()
+    tell = callback or (lambda *_: None)
+    trainer.on_epoch = lambda history: tell("training", experiment, history)
+    # What an interrupted run had done counts, what it had to do again does not.
+    start = time.perf_counter() - sum(r["seconds"] + r.get("eval_seconds", 0)
+                                      for r in trainer.history)
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
-    trainer.fit(experiment.train, experiment.valid, show_progress=show)
-    valid = trainer.evaluate(experiment.valid)
-    test = trainer.evaluate(experiment.test, load_best_model=False)
-    history = trainer.history
-    result = RunResult(
-        run=str(folder), model=config["model"], dataset=config["dataset"], seed=config["seed"],
-        protocol=_protocol(experiment), config_hash=config_hash(config), valid=_floats(valid),
-        test=_floats(test), best_epoch=trainer.best_epoch, epochs=len(history),
-        seconds_per_epoch=_median([r["seconds"] for r in history]),
-        seconds_per_evaluation=_median([r["eval_seconds"] for r in history if "valid" in r]),
-        seconds=time.perf_counter() - start, peak_mib=runs.peak_mib(config["device"]),
-        parameters=sum(p.numel() for p in experiment.model.parameters() if p.requires_grad),
-        device=str(config["device"]), versions=runs.versions(), history=history,
-    )
-    result.write()
-    from recbole_ssr.report.plots import learning_curve  # matplotlib is slow to import
-
-    learning_curve(result, folder / "curve.png")
-    logger.debug("valid %s, test %s", valid, test)
+    tell("training", experiment, trainer.history)
+    trainer.fit(experiment.train, experiment.valid, show_progress=config["show_progress"])
+    tell("testing", experiment, trainer.history)
+    rankings = {}
+    valid, rankings["valid"] = _evaluate(trainer, experiment.valid, load_best_model=True)
+    tested = {}
+    if test:
+        tested, rankings["test"] = _evaluate(trainer, experiment.test, load_best_model=False)
+    result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
+    _leave(result, folder, rankings, ids_hash(experiment.dataset))
+    logger.debug("valid %s, test %s", valid, tested)
     return result
 
 
-def _protocol(experiment: Experiment) -> dict:
-    """Everything that two results must share to be compared."""
-    config, dataset = experiment.config, experiment.dataset
-    fingerprint = getattr(dataset, "split_fingerprint", None)
-    evaluation = config["eval_args"]
-    by_column = config["split_column"]
-    ratio = next(iter(evaluation["split"].items()))
-    by_name = by_column and (config["split_name"] or f"split by {by_column}")
-    return {
-        "split": by_name or f"{ratio[0]} {ratio[1]}",
-        "split_fingerprint": fingerprint,
-        "group_by": None if by_column else evaluation["group_by"],
-        "order": None if by_column else evaluation["order"],
-        "ranking": evaluation["mode"]["test"],
-        "masked": "nothing" if config["repeatable"] else "training and validation items",
-        "metrics": list(config["metrics"]),
-        "topk": list(config["topk"]),
-        "valid_metric": config["valid_metric"],
-        "users": dataset.user_num - 1,
-        "items": dataset.item_num - 1,
-    }
+def _evaluate(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ranking | None]:
+    """Return the metrics of a part, and its ranking where all items were ranked."""
+    collector = trainer.eval_collector
+    collector.keep_ranking = isinstance(part, FullSortEvalDataLoader)
+    metrics = trainer.evaluate(part, load_best_model=load_best_model)
+    return _floats(metrics), collector.take_ranking()
+
+
+def _result(experiment, trainer, folder, valid, test, seconds) -> RunResult:
+    config, history = experiment.config, trainer.history
+    return RunResult(
+        run=str(folder), model=config["model"], dataset=config["dataset"], seed=config["seed"],
+        protocol=protocol_of(experiment), config_hash=config_hash(config), valid=valid, test=test,
+        best_epoch=trainer.best_epoch, epochs=len(history),
+        seconds_per_epoch=_median([r["seconds"] for r in history]),
+        seconds_per_evaluation=_median([r["eval_seconds"] for r in history if "valid" in r]),
+        seconds=seconds, peak_mib=_peak_mib(config["device"], folder),
+        parameters=sum(p.numel() for p in experiment.model.parameters() if p.requires_grad),
+        device=str(config["device"]), versions=runs.versions(), history=history,
+        training=training_of(experiment),
+    )
+
+
+def _peak_mib(device: torch.device, folder: Path) -> float | None:
+    """Peak memory, that of an earlier process which trained and did not test included."""
+    peak = runs.peak_mib(device)
+    if peak is None or not (folder / VALID_FILE).is_file():
+        return peak
+    return max(peak, RunResult.read(folder, VALID_FILE).peak_mib or 0)
+
+
+def _leave(result: RunResult, folder: Path, rankings: dict, ids: str) -> None:
+    """Write what a run measured: the metrics last, so that they stand for a complete folder."""
+    from recbole_ssr.report.plots import learning_curve  # matplotlib is slow to import
+
+    rankings = {part: ranking for part, ranking in rankings.items() if ranking is not None}
+    if rankings:
+        write_rankings(folder / RANKING, rankings, ids)
+    learning_curve(result, folder / "curve.png")
+    if result.test:
+        result.write()
+        (folder / VALID_FILE).unlink(missing_ok=True)
+    else:
+        result.write(VALID_FILE)
 
 
 def _dump(config) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import re
 import shutil
@@ -45,6 +46,14 @@ def create(run_dir: str | Path, dataset: str, model: str) -> Path:
     raise UserError(f"{run_dir} holds 999 runs of this second; name another with --run_dir")
 
 
+def make(folder: Path) -> None:
+    """Make a folder where it is missing, with a clear error where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create the run folder {folder}: {error.strerror}") from None
+
+
 def existing(folder: str | Path) -> Path:
     """Return a run folder that holds settings, or raise UserError naming the ones beside it."""
     folder = Path(folder).expanduser()
@@ -56,11 +65,15 @@ def existing(folder: str | Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of a run folder, with a clear error for a full or read-only disk."""
+    """Write a file of a run folder in one step; a clear error for a full or read-only disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.write_text(text)
+        temporary.write_text(text)
+        os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class _TerminalHandler(logging.Handler):

@@ -24,7 +24,8 @@ from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import RunMixin
 
 ROOT = Path(recbole_ssr.__file__).resolve().parents[1]
-FILES = {"config.yaml", "metrics.json", "run.log", "curve.png", "best.pth", "last.pth"}
+FILES = {"config.yaml", "metrics.json", "ranking.npz", "run.log", "curve.png", "best.pth",
+         "last.pth"}
 
 
 @pytest.fixture

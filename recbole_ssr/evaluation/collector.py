@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.evaluator.collector import Collector, DataStruct
 
 from recbole_ssr.compat import COLLECTED, take_data_struct
 from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.rankings import Ranking
 
 _RANKING = ("rec.items", "rec.topk")
 
@@ -15,7 +17,8 @@ class FullRankingCollector(Collector):
     """Drop-in for RecBole's Collector: the same resources from less time and memory.
 
     Beyond the stock ones it collects ``rec.users``, int64 of shape (users,), row by row as
-    ``rec.topk``, wherever the batches carry ``USER_ID_FIELD``.
+    ``rec.topk``, wherever the batches carry ``USER_ID_FIELD``. With `keep_ranking` set, for
+    full ranking only, it keeps who was recommended what for :meth:`take_ranking`.
     """
 
     def __init__(self, config: Any):
@@ -25,6 +28,8 @@ class FullRankingCollector(Collector):
             # This class collects them; the stock method, which does the rest, must not again.
             setattr(self.register, key, False)
         self._batches: dict[str, list[torch.Tensor]] = {}
+        self.keep_ranking = False
+        self._ranking: Ranking | None = None
 
     def eval_batch_collect(
         self,
@@ -57,7 +62,7 @@ class FullRankingCollector(Collector):
                 f"the model scored NaN for {broken} of {len(scores)} users in a batch: lower "
                 "learning_rate, or check the features for NaN."
             )
-        if "rec.items" in self._wanted:
+        if "rec.items" in self._wanted or self.keep_ranking:
             self._append("rec.items", items)
         if "rec.topk" in self._wanted:
             hits, positives = match_positives(items, positive_u, positive_i, scores.shape[1])
@@ -85,8 +90,27 @@ class FullRankingCollector(Collector):
         """Return everything collected, tensors on the CPU, and start anew."""
         for name, batches in self._batches.items():
             self.data_struct.set(name, torch.cat(batches))
+        if self.keep_ranking and {"rec.users", "rec.items"} <= self._batches.keys():
+            self._ranking = _ranking_of(self.data_struct)
         self._batches = {}
         return take_data_struct(self.data_struct, (*COLLECTED, "rec.users"))
+
+
+    def take_ranking(self) -> Ranking | None:
+        """Return the ranking of the last evaluation, once; None where it kept none.
+
+        There is none either where a user was ranked more than once.
+        """
+        ranking, self._ranking = self._ranking, None
+        return ranking
+
+
+def _ranking_of(struct: DataStruct) -> Ranking | None:
+    users, items = (struct.get(name).cpu().numpy().astype(np.int32)
+                    for name in ("rec.users", "rec.items"))
+    order = np.argsort(users)
+    users = users[order]
+    return Ranking(users, items[order]) if (np.diff(users) > 0).all() else None
 
 
 def match_positives(

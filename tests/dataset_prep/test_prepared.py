@@ -18,6 +18,7 @@ from recbole_ssr.dataset_prep.prepared import (
     split_hash_of,
 )
 from recbole_ssr.errors import UserError
+from recbole_ssr.experiment import protocol_of
 from recbole_ssr.quick_start import prepare
 
 
@@ -63,9 +64,7 @@ def test_a_run_takes_the_settings_beside_the_data_and_names_the_split(tmp_path):
     experiment = prepare(config)
     assert len(experiment.train._dataset) == 12
     assert experiment.dataset.split_fingerprint == split_hash_of(interactions())
-    from recbole_ssr.quick_start import _protocol
-
-    assert _protocol(experiment)["split"] == "by hand"
+    assert protocol_of(experiment)["split"] == "by hand"
 
 
 def test_flags_and_files_win_over_the_settings_beside_the_data(tmp_path):

@@ -1,0 +1,103 @@
+"""What a configuration stands for, and what can be said of it in plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import numpy as np
+from recbole.data.dataset import Dataset
+from torch import nn
+
+from recbole_ssr.config import PluginConfig, resolved
+from recbole_ssr.data.split_hash import split_hash
+from recbole_ssr.evaluation.rankings import Interactions
+
+
+class Experiment(NamedTuple):
+    """Everything that a configuration stands for; train, valid and test are RecBole's loaders."""
+
+    config: PluginConfig
+    dataset: Dataset
+    train: object
+    valid: object
+    test: object
+    model: nn.Module
+
+
+def protocol_of(experiment: Experiment) -> dict:
+    """Return everything that two results must share to be compared."""
+    config, dataset = experiment.config, experiment.dataset
+    evaluation = config["eval_args"]
+    by_column = config["split_column"]
+    ratio = next(iter(evaluation["split"].items()))
+    by_name = by_column and (config["split_name"] or f"split by {by_column}")
+    return {
+        "split": by_name or f"{ratio[0]} {ratio[1]}",
+        "split_fingerprint": getattr(dataset, "split_fingerprint", None),
+        "group_by": None if by_column else evaluation["group_by"],
+        "order": None if by_column else evaluation["order"],
+        "ranking": evaluation["mode"]["test"],
+        "masked": "nothing" if config["repeatable"] else "training and validation items",
+        "metrics": list(config["metrics"]),
+        "topk": list(config["topk"]),
+        "valid_metric": config["valid_metric"],
+        "users": dataset.user_num - 1,
+        "items": dataset.item_num - 1,
+    }
+
+
+def training_of(experiment: Experiment) -> dict:
+    """Return how the model is trained: what compared results may differ in, and must tell.
+
+    `features` is the fingerprint of the item features, None without any.
+    """
+    settings, features = resolved(experiment.config), _features(experiment)
+    return {
+        "objective": _objective(experiment),
+        "sampling_power": settings.get("sampling_power"),
+        "negatives": settings["train_neg_sample_args"],
+        "batch_size": settings["train_batch_size"],
+        "learning_rate": settings["learning_rate"],
+        "epochs": settings["epochs"],
+        "stopping_step": settings["stopping_step"],
+        "split_seed": None if settings["split_column"] else settings["split_seed"],
+        "modalities": list(features.modalities) if features else [],
+        "features": features.fingerprint if features else None,
+    }
+
+
+def _objective(experiment: Experiment) -> str:
+    """Name the objective; a model of RecBole's has no choice of one."""
+    if "objective" not in experiment.config:
+        return "the model's own"
+    name = experiment.config["objective"]
+    own = getattr(experiment.model, "paper_objective", None)
+    return f"{name} ({own})" if name == "paper" and own else name
+
+
+def _features(experiment: Experiment):
+    return getattr(experiment.dataset, "item_features", None)
+
+
+def interactions_of(experiment: Experiment) -> Interactions:
+    """Return the interactions of all parts, by id."""
+    dataset = experiment.dataset
+    fields = dataset.uid_field, dataset.iid_field
+    loaders = experiment.train, experiment.valid, experiment.test
+    parts = [np.stack([loader._dataset.inter_feat[field].numpy() for field in fields])
+             for loader in loaders]
+    tokens = [dataset.field2id_token[field] for field in fields]
+    fingerprint = getattr(dataset, "split_fingerprint", None) or split_hash(
+        [part[0] for part in parts], [part[1] for part in parts], *tokens)
+    return Interactions(dataset.user_num, dataset.item_num,
+                        *(part.astype(np.int32) for part in parts), fingerprint,
+                        ids_hash(dataset))
+
+
+def ids_hash(dataset: Dataset) -> str:
+    """Return the sha256 (hex) of the tokens of users and items in the order of their ids."""
+    tokens = [[str(token) for token in dataset.field2id_token[field]]
+              for field in (dataset.uid_field, dataset.iid_field)]
+    return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
