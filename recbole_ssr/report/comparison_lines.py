@@ -1,0 +1,203 @@
+"""Curves and points of a comparison: learning, seconds, levels of a disturbance."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from recbole_ssr.comparison import Comparison, Curve, Line
+from recbole_ssr.report.comparison_labels import place_labels
+from recbole_ssr.report.comparison_styles import (
+    FAINT,
+    FEW,
+    Style,
+    figure_of,
+    legend_below,
+    main_metric,
+    panel_height,
+    panels,
+    plain,
+    ranked,
+    styles,
+    tidy,
+    title_of,
+)
+
+_BAND = 0.2  # opacity of the band of a deviation
+_OTHERS = {"color": FAINT, "alpha": 0.3, "linewidth": 0.8}
+_WIDE = 12  # times that the longest run has more epochs than the shortest: a scale by powers
+
+
+class Learned(NamedTuple):
+    """Validation by epoch: mean and deviation where all seeds still train, then each seed's own.
+
+    `chosen` holds epoch and value of the selected epoch of every seed.
+    """
+
+    epochs: list[int]
+    mean: list[float]
+    std: list[float]
+    tails: list[tuple[list[int], list[float]]]
+    chosen: list[tuple[int, float]]
+
+
+def learned(line: Line) -> Learned:
+    """Return how the metric that selects went on validation, over the seeds of a line."""
+    metric = str(line.results[0].protocol["valid_metric"]).lower()
+    series = [{r["epoch"]: r["valid"][metric] for r in result.history if "valid" in r}
+              for result in line.results]
+    shared = sorted(set.intersection(*map(set, series)))
+    values = [[one[epoch] for one in series] for epoch in shared]
+    last = shared[-1] if shared else -1
+    tails = []
+    for one in series:
+        own = sorted(epoch for epoch in one if epoch >= last)
+        if len(own) > 1 and len(series) > 1:
+            tails.append((own, [one[epoch] for epoch in own]))
+    return Learned(shared, [statistics.fmean(v) for v in values],
+                   [statistics.stdev(v) if len(v) > 1 else math.nan for v in values], tails,
+                   [(r.best_epoch, one[r.best_epoch]) for r, one in zip(line.results, series)
+                    if r.best_epoch in one])
+
+
+def draw_learning(comparison: Comparison) -> Figure:
+    """Validation by epoch: mean over seeds, band of one deviation, selected epochs marked.
+
+    Where the first seed has stopped, every other goes on as a thin line of its own: a mean over
+    fewer seeds would jump. More than a few lines get panels of their own.
+    """
+    lines = ranked(comparison)
+    metric = title_of(str(lines[0].results[0].protocol["valid_metric"]).lower())
+    found = {line.label: learned(line) for line in lines}
+
+    def draw(axis: Axes, label: str, style: Style) -> None:
+        _draw_learned(axis, found[label], style)
+
+    def pale(axis: Axes, label: str) -> None:
+        axis.plot(found[label].epochs, found[label].mean, **_OTHERS)
+
+    figure = figure_of(_height(lines), f"{metric} on validation by epoch; marks: selected epochs",
+                       comparison)
+    axes = _side_by_side(figure, comparison, [line.label for line in lines], draw, pale)
+    last = [max(result.epochs, 1) for line in lines for result in line.results]
+    for axis in axes:
+        if max(last) > _WIDE * min(last):
+            axis.set_xscale("symlog", linthresh=1)
+            axis.set_xlim(-0.2, 1.3 * max(last))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    figure.supxlabel("epoch", fontsize=10)
+    figure.supylabel(f"{metric}, validation", fontsize=10)
+    return figure
+
+
+def _draw_learned(axis: Axes, found: Learned, style: Style) -> None:
+    axis.plot(found.epochs, found.mean, color=style.color, linestyle=style.dash, linewidth=1.6)
+    if np.isfinite(found.std).any():
+        mean, std = np.array(found.mean), np.array(found.std)
+        axis.fill_between(found.epochs, mean - std, mean + std, color=style.color, alpha=_BAND,
+                          linewidth=0)
+    for epochs, values in found.tails:
+        axis.plot(epochs, values, color=style.color, linewidth=0.7, alpha=0.6)
+    if found.chosen:
+        axis.plot(*zip(*found.chosen), linestyle="none", marker=style.marker, markersize=6,
+                  color=style.color, markeredgecolor="white", markeredgewidth=0.7)
+
+
+def draw_curve(comparison: Comparison, curve: Curve) -> Figure:
+    """A metric over levels of a disturbance or of training data, with deviations over seeds."""
+    labels = [line.label for line in ranked(comparison) if line.label in curve.values]
+    labels += [label for label in curve.values if label not in labels]
+
+    def draw(axis: Axes, label: str, style: Style) -> None:
+        spreads = curve.values[label]
+        std = [s.std for s in spreads]
+        axis.errorbar(curve.levels, [s.mean for s in spreads],
+                      std if any(map(math.isfinite, std)) else None, color=style.color,
+                      linestyle=style.dash, marker=style.marker, markersize=5, linewidth=1.6,
+                      capsize=2.5)
+
+    def pale(axis: Axes, label: str) -> None:
+        axis.plot(curve.levels, [s.mean for s in curve.values[label]], **_OTHERS)
+
+    where = "" if curve.name.endswith(f"in {curve.where}") else f", in {curve.where}"
+    title = f"{title_of(curve.metric)} on test by {plain(curve.name, 50)}{plain(where)}"
+    figure = figure_of(_height(labels), title, comparison)
+    for axis in _side_by_side(figure, comparison, labels, draw, pale):
+        axis.set_xticks(curve.levels, [f"{level:g}" for level in curve.levels])
+        axis.margins(y=0.08)
+    figure.supxlabel(plain(f"{curve.name}{where}", 80), fontsize=10)
+    figure.supylabel(f"{title_of(curve.metric)}, test", fontsize=10)
+    return figure
+
+
+def _height(lines: Sequence) -> float:
+    return 4.6 if len(lines) <= FEW else panel_height(len(lines))
+
+
+def _side_by_side(figure: Figure, comparison: Comparison, labels: Sequence[str],
+                  draw: Callable[[Axes, str, Style], None],
+                  pale: Callable[[Axes, str], None]) -> list[Axes]:
+    """Draw a few lines into one pair of axes; of more, each in front of the pale others."""
+    looks = styles(comparison)
+    if len(labels) <= FEW:
+        axis = figure.subplots()
+        for label in labels:
+            draw(axis, label, looks[label])
+        tidy(axis)
+        legend_below(figure, [Line2D([], [], color=looks[b].color, linestyle=looks[b].dash,
+                                     marker=looks[b].marker, markersize=6) for b in labels],
+                     [plain(label) for label in labels])
+        return [axis]
+    axes = list(panels(figure, len(labels)))
+    for axis, label in zip(axes, labels):
+        for other in labels:
+            if other != label:
+                pale(axis, other)
+        draw(axis, label, looks[label])
+        axis.set_title(plain(label), fontsize=9, color=looks[label].color, weight="bold")
+        tidy(axis)
+    return axes
+
+
+def draw_seconds(comparison: Comparison) -> Figure:
+    """The main metric on test against the seconds of a whole training, on a scale by powers."""
+    lines = [line for line in ranked(comparison) if line.cost("seconds").mean > 0]
+    metric, looks = main_metric(comparison), styles(comparison)
+    figure = figure_of(4.2 if len(lines) <= FEW else 5.6,
+                       f"{title_of(metric)} on test against seconds of training", comparison)
+    axis = figure.subplots()
+    points = []
+    for line in lines:
+        value, style = line.spread(metric), looks[line.label]
+        points.append((line.cost("seconds").mean, value.mean))
+        axis.errorbar(*points[-1], value.std if math.isfinite(value.std) else None,
+                      color=style.color, marker=style.marker, markersize=7, capsize=2.5,
+                      linestyle="none")
+    axis.set(xscale="log", ylabel=f"{title_of(metric)}, test",
+             xlabel="seconds of training until it stopped, mean over seeds")
+    _widen(axis, [x for x, _ in points])
+    axis.margins(y=0.12)
+    tidy(axis, "both")
+    place_labels(axis, points, [plain(line.label) for line in lines])
+    return figure
+
+
+def _widen(axis: Axes, seconds: Sequence[float]) -> None:
+    """Give a scale by powers room for labels, and ticks that read as numbers."""
+    low, high = min(seconds), max(seconds)
+    room = max((high / low) ** 0.15, 1.4)
+    axis.set_xlim(low / room, high * room)
+    powers = math.log10(high * room / (low / room))
+    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if powers > 3 else (1, 2, 5)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

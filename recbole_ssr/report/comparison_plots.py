@@ -1,0 +1,68 @@
+"""All pictures of a comparison, and their files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from recbole_ssr.comparison import Comparison
+from recbole_ssr.errors import UserError
+from recbole_ssr.report.comparison_bars import KINDS, draw_beyond, draw_groups, draw_metrics
+from recbole_ssr.report.comparison_lines import draw_curve, draw_learning, draw_seconds
+from recbole_ssr.report.comparison_styles import main_metric, title_of
+
+_DPI = 144
+
+
+class Picture(NamedTuple):
+    """A figure, the name of its file without an ending, and what it shows in a sentence."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def pictures(comparison: Comparison) -> list[Picture]:
+    """Return every picture that the comparison has values for; none where no run finished."""
+    if not any(line.results for line in comparison.lines):
+        return []
+    metric = title_of(main_metric(comparison))
+    found = [Picture("metrics", "Metrics on test: mean over seeds, whiskers of one standard "
+                     "deviation.", draw_metrics(comparison)),
+             Picture("learning", "Validation by epoch: mean over seeds as long as all of them "
+                     "train, band of one standard deviation, selected epochs marked.",
+                     draw_learning(comparison)),
+             Picture("seconds", f"{metric} on test against the seconds of a whole training.",
+                     draw_seconds(comparison))]
+    kinds = {group.kind for group in comparison.groups}
+    if kinds & set(KINDS):
+        found.append(Picture("groups", f"{metric} on test for groups of users and items.",
+                             draw_groups(comparison)))
+    if "beyond" in kinds:
+        found.append(Picture("beyond", "What the recommendations are like beyond accuracy.",
+                             draw_beyond(comparison)))
+    for k, curve in enumerate(comparison.curves, 1):
+        slug = re.sub(r"\W+", "-", f"{curve.name} {curve.where}").strip("-").lower()
+        found.append(Picture(f"curve-{k}-{slug}", f"{title_of(curve.metric)} on test by "
+                             f"{curve.name}, in {curve.where}.", draw_curve(comparison, curve)))
+    return found
+
+
+def write_plots(comparison: Comparison, folder: str | Path) -> list[Path]:
+    """Write every picture as PNG into a folder that exists; return the paths.
+
+    Raises UserError if a file cannot be written.
+    """
+    paths = []
+    for picture in pictures(comparison):
+        path = Path(folder) / f"{picture.name}.png"
+        try:
+            picture.figure.savefig(path, dpi=_DPI)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}. Free space there, or name "
+                            "another folder with --out=FOLDER") from None
+        paths.append(path)
+    return paths
