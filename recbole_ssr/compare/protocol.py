@@ -1,0 +1,93 @@
+"""Which results may stand in one table, and what readers must know of those that may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.result import RunResult
+
+_ABSENT = "nothing"  # said for an entry that a protocol does not have
+_NAMED = 3  # runs that a message names; more are counted
+_REMEDY = ("Results of different splits or protocols do not compare. Give all models the same "
+           "settings of data and evaluation, or another folder with --out=FOLDER.")
+
+
+def compare_protocols(results: Sequence[RunResult]) -> tuple[str, ...]:
+    """Refuse results that do not compare; return notes on what else differs, one sentence each.
+
+    Refused are differences in dataset, split, masking, metrics, selection or any other entry of the
+    protocol, and features that differ though the modalities are the same. Noted are versions,
+    devices, modalities, and budgets of training: most epochs and patience.
+
+    Raises:
+        UserError: naming every differing entry, its values and whose they are.
+    """
+    names = dict.fromkeys(name for result in results for name in result.protocol)
+    refused = [_difference("dataset", results, lambda result: result.dataset)]
+    refused += [_difference(name, results, lambda r, name=name: r.protocol.get(name))
+                for name in names]
+    refused += _features(results)
+    refused = [text for text in refused if text]
+    if refused:
+        raise UserError(f"These runs cannot stand in one table: {'; '.join(refused)}. {_REMEDY}")
+    return tuple(text for text in _notes(results) if text)
+
+
+def _notes(results: Sequence[RunResult]) -> Iterable[str]:
+    for package in dict.fromkeys(name for result in results for name in result.versions):
+        text = _difference(f"version of {package}", results,
+                           lambda r, package=package: r.versions.get(package))
+        yield text and f"The runs differ in the {text}."
+    text = _difference("device", results, lambda result: result.device)
+    yield text and f"Seconds and memory do not compare between devices: {text}."
+    budgets = [_of_training("epochs", "most epochs", results),
+               _of_training("stopping_step", "patience in evaluations", results)]
+    budgets = [text for text in budgets if text]
+    yield budgets and f"The budgets of training differ: {'; '.join(budgets)}."
+    text = _difference("modalities", results, _modalities)
+    yield text and f"Not all lines see the same modalities: {text}."
+
+
+def _features(results: Sequence[RunResult]) -> list[str]:
+    """Return differences in features: by modality, or as a whole among equal modalities."""
+    by_modality = [r for r in results if isinstance(r.training.get("features"), dict)]
+    whole = [r for r in results if isinstance(r.training.get("features"), str)]
+    found = [_difference(f"features of {modality}",
+                         [r for r in by_modality if modality in r.training["features"]],
+                         lambda r, modality=modality: r.training["features"][modality])
+             for modality in dict.fromkeys(m for r in by_modality for m in r.training["features"])]
+    for modalities in dict.fromkeys(map(_modalities, whole)):
+        alike = [r for r in whole if _modalities(r) == modalities]
+        found.append(_difference(f"features of {modalities}", alike,
+                                 lambda r: r.training["features"]))
+    return found
+
+
+def _modalities(result: RunResult) -> str | None:
+    """Return the modalities in words; None for a model of ids alone or an older file."""
+    return ", ".join(result.training.get("modalities") or ()) or None
+
+
+def _of_training(key: str, name: str, results: Sequence[RunResult]) -> str:
+    """Return a difference in training among the runs whose files tell it."""
+    known = [result for result in results if key in result.training]
+    return _difference(name, known, lambda result: result.training[key])
+
+
+def _difference(name: str, results: Sequence[RunResult],
+                value_of: Callable[[RunResult], object]) -> str:
+    """Return "name: a (SSR seed 1), b (BPR seed 1)" where values differ, else an empty text."""
+    whose: dict[str, list[str]] = {}
+    for result in results:
+        value = value_of(result)
+        text = _ABSENT if value is None else str(value)
+        whose.setdefault(text, []).append(f"{result.model} seed {result.seed}")
+    if len(whose) < 2:
+        return ""
+    return f"{name}: " + ", ".join(f"{text} ({_some(runs)})" for text, runs in whose.items())
+
+
+def _some(runs: Sequence[str]) -> str:
+    named = ", ".join(runs[:_NAMED])
+    return named if len(runs) <= _NAMED else f"{named} and {len(runs) - _NAMED} more"

@@ -1,0 +1,136 @@
+"""The protocol of a comparison in the open: what all runs share, and what each line has of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recbole_ssr.comparison import Comparison, Line
+from recbole_ssr.report.comparison_cells import NONE, NUMBER, PROSE, TEXT, Cell, Column, Sheet
+
+_HASH = 12  # letters of a fingerprint; as many as in names of files
+_ITEMS = {
+    "split": "split", "split_fingerprint": "split hash", "group_by": "split by",
+    "order": "split order", "users": "users", "items": "items", "ranking": "ranking",
+    "masked": "masked at test", "metrics": "metrics", "topk": "cut-offs",
+    "valid_metric": "selected on (valid)", "parity": "PARITY MODES",
+}  # fmt: skip
+_SETTINGS = {
+    "objective": "objective", "sampling_power": "sampling power", "negatives": "negatives",
+    "batch_size": "batch size", "learning_rate": "learning rate", "epochs": "epochs at most",
+    "stopping_step": "patience", "modalities": "modalities", "features": "feature hash",
+}  # fmt: skip
+_IN_WORDS = ("objective", "modalities", "features")
+
+
+def protocol_title(protocol: dict) -> str:
+    """Return the protocol in one line; parity modes are named as such."""
+    title = (f"{protocol.get('ranking', 'full')} ranking, {protocol.get('split', 'split')}, "
+             f"selected on {protocol.get('valid_metric', NONE)} (valid)")
+    if protocol.get("parity"):
+        title += f"; PARITY MODE: {_said(protocol['parity'])}"
+    return title
+
+
+def protocol_sheet(comparison: Comparison) -> Sheet:
+    """Return what all runs share, one row per entry, and settings of training that are equal."""
+    protocol = comparison.protocol
+    names = [*(name for name in _ITEMS if name in protocol),
+             *(name for name in protocol if name not in _ITEMS)]
+    told = [(_ITEMS.get(name, name.replace("_", " ")), _short(name, protocol[name]))
+            for name in names if protocol[name] is not None]
+    results = [result for line in comparison.lines for result in line.results]
+    shared, _ = _settings(comparison)
+    told += [(_setting(name), value) for name, value in shared.items()]
+    told.append(("tuning", _tuning(comparison.lines)))
+    if results:
+        told += [("seeds", _said(sorted({result.seed for result in results}))),
+                 ("device", _said(sorted({result.device for result in results}))),
+                 ("versions", "; ".join(dict.fromkeys(_said(r.versions) for r in results)))]
+    rows = tuple((Cell(name), Cell(value)) for name, value in told)
+    return Sheet("protocol", "Protocol of all runs", (Column("", TEXT), Column("", PROSE)), rows)
+
+
+def setting_sheet(comparison: Comparison) -> Sheet:
+    """Return what lines have of their own: training, tuning, settings; without what all share."""
+    _, own = _settings(comparison)
+    columns = [Column("model", TEXT),
+               *(Column(_setting(name), PROSE if name in _IN_WORDS else NUMBER) for name in own),
+               Column("tuned over"), Column("settings", PROSE)]
+    rows = tuple((Cell(line.label), *(Cell(values[line.label]) for values in own.values()),
+                  Cell(NONE if line.trials is None else f"{line.trials:,}"),
+                  Cell(_said(line.settings) or "defaults")) for line in comparison.lines)
+    return Sheet("settings", "What lines have of their own", tuple(columns), rows,
+                 ("Tuned over: settings tried and compared on validation; settings: what differs "
+                  "from the model's defaults.",))
+
+
+def hash_sheet(comparison: Comparison) -> Sheet:
+    """Return the hash of every run's configuration, in the order of the seeds."""
+    rows = tuple((Cell(line.label), Cell(_said(r.config_hash for r in line.results)))
+                 for line in comparison.lines if line.results)
+    return Sheet("configurations", "Hash of the configuration, seed by seed",
+                 (Column("model", TEXT), Column("hashes", PROSE)), rows)
+
+
+def _settings(comparison: Comparison) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Return the settings of training that all lines share, and the others by label."""
+    by_line = {line.label: [getattr(result, "training", {}) for result in line.results]
+               for line in comparison.lines}
+    found = {name for runs in by_line.values() for run in runs for name in run}
+    names = [name for name in _SETTINGS if name in found]
+    names += sorted(found - set(names))
+    shared, own = {}, {}
+    for name in names:
+        values = {label: _one(_short(name, run.get(name)) for run in runs)
+                  for label, runs in by_line.items()}
+        different = {value for label, value in values.items() if by_line[label]}
+        if len(different) == 1:
+            shared[name] = different.pop()
+        else:
+            own[name] = values
+    return shared, own
+
+
+def _tuning(lines: Iterable[Line]) -> str:
+    budgets = list(dict.fromkeys(line.trials for line in lines))
+    if budgets in ([], [None]):
+        return "none here: every line with the settings that it was given"
+    if len(budgets) == 1:
+        return f"{budgets[0]:,} settings per line, selected on validation"
+    return "not the same for every line; see tuned over"
+
+
+def _setting(name: str) -> str:
+    return _SETTINGS.get(name, name.replace("_", " "))
+
+
+def _one(values: Iterable[str]) -> str:
+    """Return the value of all seeds, or all values where seeds differ."""
+    return "; ".join(dict.fromkeys(values)) or NONE
+
+
+def _short(name: str, value: object) -> str:
+    """Return what a value says; hashes by their first letters."""
+    if isinstance(value, str) and "fingerprint" in name:
+        return value[:_HASH]
+    if isinstance(value, dict) and name == "features":
+        return _said({key: str(entry)[:_HASH] for key, entry in value.items()})
+    if name in ("users", "items"):
+        return f"{value:,}"
+    return _said(value)
+
+
+def _said(value: object) -> str:
+    """Return a value in words: a list with commas, a dict as name value."""
+    if value is None:
+        return NONE
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(entry)}" for key, entry in value.items())
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Iterable):
+        return ", ".join(map(_said, value))
+    return str(value)

@@ -1,0 +1,140 @@
+"""Terminal tables of a comparison. They split rather than truncate, and fit 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from textwrap import wrap
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from recbole_ssr.comparison import Comparison
+from recbole_ssr.report.comparison_cells import BEST, NUMBER, PROSE, SECOND, Sheet
+from recbole_ssr.report.comparison_rows import sheets
+
+WIDTH = 100
+BRIEF = ("main", "failures", "protocol", "published")
+_BETWEEN = 3  # columns from one column's text to the next one's
+_STYLES = {BEST: "bold", SECOND: "underline", "": ""}
+# Widths at which text goes on in the next line: first as asked, then where a table is too wide.
+_ROOMY, _TIGHT = {"text": 32, PROSE: 60}, {"text": 16, PROSE: 24}
+
+
+class _Plan(NamedTuple):
+    """A part of a sheet: places of its columns in the sheet, and their widths."""
+
+    places: list[int]
+    widths: list[int]
+
+
+def tables(comparison: Comparison, width: int = WIDTH, brief: bool = False) -> list[Group]:
+    """Return what rich prints for every sheet: its tables with notes below, `width` at most.
+
+    `brief` leaves out what only the files need: settings by line, pairs, groups and curves.
+    """
+    found = [sheet for sheet in sheets(comparison) if not brief or sheet.name in BRIEF]
+    return [rendered(_without_notes_of(sheet, after), width)
+            for sheet, after in zip(found, [*found[1:], None])]
+
+
+def rendered(sheet: Sheet, width: int = WIDTH) -> Group:
+    """Return a sheet as one table, or several where it is wider than `width`, and its notes."""
+    plans = _plans(sheet, width)
+    parts: list[Text | Table] = []
+    for k, plan in enumerate(plans):
+        title = sheet.title if len(plans) == 1 else f"{sheet.title} ({k + 1} of {len(plans)})"
+        parts += [*_lines(title, "bold italic" if sheet.apart else "bold", width),
+                  _table(sheet, plan), Text()]
+    for note in sheet.notes:
+        parts += _lines(note, "italic" if sheet.apart else "", width)
+    return Group(*(parts if sheet.notes else parts[:-1]))
+
+
+def _without_notes_of(sheet: Sheet, after: Sheet | None) -> Sheet:
+    """Leave out the notes that the next sheet says again."""
+    repeated = after.notes if after else ()
+    return replace(sheet, notes=tuple(note for note in sheet.notes if note not in repeated))
+
+
+def _lines(text: str, style: str, width: int) -> list[Text]:
+    """Return a text in lines of `width` at most, whatever the terminal's is."""
+    return [Text(line, style=style) for line in wrap(text, width)]
+
+
+def _table(sheet: Sheet, plan: _Plan) -> Table:
+    """Return the columns of a plan, every width set so that rich leaves nothing out."""
+    table = Table(show_edge=False, pad_edge=False, style="dim" if sheet.apart else "",
+                  show_header=any(column.name for column in sheet.columns))
+    for place, width in zip(plan.places, plan.widths):
+        column = sheet.columns[place]
+        table.add_column(escape(column.name), width=width, overflow="fold",
+                         justify="right" if column.kind == NUMBER else "left")
+    for row in sheet.rows:
+        table.add_row(*(Text(row[place].text, style=_STYLES[row[place].mark], overflow="fold")
+                        for place in plan.places))
+    return table
+
+
+def _plans(sheet: Sheet, width: int) -> list[_Plan]:
+    """Return the tables to print: one if it fits, if need be with narrow texts, else several."""
+    everything = list(range(len(sheet.columns)))
+    for room in (_ROOMY, _TIGHT):
+        widths = [_natural(sheet, place, room) for place in everything]
+        if _total(widths) <= width:
+            return [_Plan(everything, _widened(sheet, everything, widths, width))]
+    keys = everything[: sheet.keys]
+    found = []
+    for places in _split(sheet, widths, width):
+        both = keys + places
+        found.append(_Plan(both, _widened(sheet, both, [widths[p] for p in both], width)))
+    return found
+
+
+def _split(sheet: Sheet, widths: Sequence[int], width: int) -> list[list[int]]:
+    """Pack columns after the keys into tables; columns of a group stay together where they fit."""
+    free = width - _total(widths[: sheet.keys])
+
+    def fits(places: Sequence[int]) -> bool:
+        return sum(widths[place] + _BETWEEN for place in places) <= free
+
+    rest = range(sheet.keys, len(sheet.columns))
+    found: list[list[int]] = [[]]
+    for _, members in groupby(rest, lambda place: sheet.columns[place].group):
+        together = list(members)
+        if fits(together) and not fits(found[-1] + together):
+            found.append([])
+        for place in together:
+            if found[-1] and not fits([*found[-1], place]):
+                found.append([])
+            found[-1].append(place)
+    return found
+
+
+def _natural(sheet: Sheet, place: int, room: dict[str, int]) -> int:
+    """Return the width of a column: of its widest cell and word of the head, texts within room."""
+    column = sheet.columns[place]
+    cells = max((cell_len(row[place].text) for row in sheet.rows), default=1)
+    head = max((cell_len(word) for word in column.name.split()), default=1)
+    if column.kind == NUMBER:
+        return max(cells, head, 1)
+    return max(min(max(cells, head), room[column.kind]), 1)
+
+
+def _widened(sheet: Sheet, places: Sequence[int], widths: list[int], width: int) -> list[int]:
+    """Give texts what is left of the width, the longest cells last."""
+    widths = list(widths)
+    texts = [k for k, place in enumerate(places) if sheet.columns[place].kind != NUMBER]
+    wanted = {k: _natural(sheet, places[k], {"text": width, PROSE: width}) for k in texts}
+    for k in sorted(texts, key=wanted.get):
+        widths[k] = min(wanted[k], widths[k] + width - _total(widths))
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _BETWEEN * (len(widths) - 1)
