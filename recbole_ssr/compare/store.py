@@ -84,6 +84,7 @@ def result_of(task: Task) -> RunResult:
     if state_of(task) == "validated" and task.stage == "valid":
         return RunResult.read(task.folder, VALID_FILE)
     result = RunResult.read(task.folder)
+    result = replace(result, run=str(task.folder))  # the folder may have moved
     return replace(result, test={}) if task.stage == "valid" else result
 
 
@@ -109,6 +110,16 @@ def write_progress(folder: Path, progress: Progress) -> None:
 def write_failure(folder: Path, reason: str, traceback: str) -> None:
     """Leave the reason of a failure, in one line, and where it happened."""
     _write(folder / ERROR_FILE, {"reason": " ".join(reason.split()), "traceback": traceback})
+
+
+def forget_failure(folder: Path) -> None:
+    """Drop the record of a failure: the run is tried again."""
+    (folder / ERROR_FILE).unlink(missing_ok=True)
+
+
+def split_path(folder: Path, fingerprint: str) -> Path:
+    """Return the file of the interactions of a split, shared by all runs beside `folder`."""
+    return folder.parent.parent / "splits" / f"{fingerprint[:12]}.npz"
 
 
 def write_task(task: Task) -> None:

@@ -1,0 +1,195 @@
+"""An engine on this machine: a process per run, several at a time, which share its cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import recbole_ssr
+from recbole_ssr.compare.engine import Outcome, Progress, Source, Watch
+from recbole_ssr.compare.store import (
+    Task,
+    failure_of,
+    forget_failure,
+    is_complete,
+    progress_of,
+    write_failure,
+    write_progress,
+    write_task,
+)
+from recbole_ssr.compare.worker import BUSY
+from recbole_ssr.errors import UserError
+
+LOG = "worker.log"
+_LOOK_SECONDS = 0.2
+_STOP_SECONDS = 10
+_TAIL_LINES = 40
+_SIGNALS = {
+    "SIGKILL": "killed by SIGKILL, as the system does to a process that asks for too much memory. "
+               "Fewer --jobs, a smaller train_batch_size or eval_users_per_step need less",
+    "SIGSEGV": "crashed with SIGSEGV, an error in compiled code",
+    "SIGBUS": "crashed with SIGBUS: the disk, a mapped file or shared memory is full or damaged",
+    "SIGFPE": "crashed with SIGFPE, an error in compiled code",
+    "SIGABRT": "aborted by compiled code with SIGABRT",
+    "SIGTERM": "ended from outside by SIGTERM",
+}
+
+
+class LocalEngine:
+    """Runs tasks on this machine.
+
+    `threads` of every run; the default shares the cores that this process may use among the jobs.
+    """
+
+    def __init__(self, threads: int | None = None):
+        self.threads = threads
+
+    def run(self, source: Source, jobs: int, watch: Watch) -> None:
+        """Run the tasks of a source; see :class:`recbole_ssr.compare.engine.Engine`."""
+        if jobs < 1:
+            raise UserError(f"jobs={jobs} must be at least 1")
+        threads = self.threads or max(usable_cores() // jobs, 1)
+        running: list[_Run] = []
+        try:
+            more = True
+            while more or running:
+                more = more and _fill(running, source, jobs, threads)
+                watch([(run.task, run.progress) for run in running])
+                if running:
+                    time.sleep(_LOOK_SECONDS)
+                for run in [run for run in running if run.look(source)]:
+                    running.remove(run)
+                    source.finished(run.task, run.outcome)
+                    more = True  # what a source hears may bring more
+        finally:
+            stop([run.process for run in running])
+
+
+def _fill(running: list[_Run], source: Source, jobs: int, threads: int) -> bool:
+    """Start tasks until `jobs` run; return whether the source may have more at once."""
+    while len(running) < jobs:
+        task = source.take()
+        if task is None:
+            return False
+        if is_complete(task):
+            source.finished(task, Outcome())
+        else:
+            running.append(_Run(task, start(task, threads)))
+    return True
+
+
+class _Run:
+    """A running process, and what its source has heard of it."""
+
+    def __init__(self, task: Task, process: subprocess.Popen):
+        self.task, self.process = task, process
+        self.progress = Progress("preparing")
+        self.outcome: Outcome | None = None
+        self._heard = 0
+
+    def look(self, source: Source) -> bool:
+        """Take note of what happened since; return whether the run has ended."""
+        code = self.process.poll()  # before progress, so that no evaluation is overlooked
+        self.progress = progress_of(self.task)
+        # One by one, so that what is pruned does not depend on when we look.
+        while self._heard < len(self.progress.valid):
+            self._heard += 1
+            if not source.progressed(self.task, self.progress.valid[:self._heard]):
+                stop([self.process])
+                self.outcome = Outcome(stopped=True)
+                return True
+        if code is not None:
+            self.outcome = outcome_of(self.task, code)
+        return code is not None
+
+
+def start(task: Task, threads: int, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start the process of a task, its output in the run folder's `worker.log`.
+
+    `environment` is added to this process's own. The process ends when this one does.
+    """
+    write_task(task)
+    forget_failure(task.folder)
+    write_progress(task.folder, Progress("preparing"))
+    command = [sys.executable, "-m", "recbole_ssr.compare.worker", str(task.folder),
+               str(os.getpid())]
+    with open(task.folder / LOG, "ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                stderr=subprocess.STDOUT,
+                                env={**_environment(threads), **(environment or {})})
+
+
+def outcome_of(task: Task, code: int) -> Outcome:
+    """Return how the process of a task ended; a failure is recorded in the run folder."""
+    if code == 0 and is_complete(task):
+        return Outcome()
+    tail = _tail(task.folder / LOG)
+    if code == BUSY:
+        return Outcome(tail[-1] if tail else "another process is at this run")
+    if failure_of(task) is None:
+        write_failure(task.folder, _reason(code, tail), "\n".join(tail))
+    return Outcome(failure_of(task).reason)
+
+
+def stop(processes: Iterable[subprocess.Popen]) -> None:
+    """End processes, all at once, and wait for them."""
+    processes = list(processes)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use, OMP_NUM_THREADS being a limit where it is set."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        cores = os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
+
+
+def _environment(threads: int) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    own = dict.fromkeys(names, str(threads)) | {
+        # Idle threads of OpenMP would spin on cores that the other runs could use.
+        "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0",
+        # A process that is killed or crashes leaves all that it had to say.
+        "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
+    }
+    checkout = Path(recbole_ssr.__file__).resolve().parents[1]
+    if (checkout / "properties" / "overall.yaml").is_file():  # not installed, perhaps
+        paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own["PYTHONPATH"] = os.pathsep.join(paths)
+    return {**os.environ, **own}
+
+
+def _tail(log: Path) -> list[str]:
+    """Return the last lines of a log, without empty ones."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-_TAIL_LINES:]
+
+
+def _reason(code: int, tail: list[str]) -> str:
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return _SIGNALS.get(name, f"ended by {name}")
+    if code == 0:
+        return "the process ended without a result"
+    return tail[-1].strip() if tail else f"exit status {code} without output"
