@@ -84,7 +84,7 @@ def group_notes(
         for label, runs in rankings.items():
             short = sum(beyond.too_short(run, *of_items, cutoff) for run in runs)
             if short:
-                notes.append(f"diversity by {modality} of {label}: {short} of "
+                notes.append(f"diversity ({modality}) of {label}: {short} of "
                              f"{sum(len(run.users) for run in runs)} lists left out, with fewer "
                              "than two items that have it")
     return tuple(notes)
@@ -151,7 +151,7 @@ def _measures(
         f"tail share@{k}": lambda run: beyond.list_share(run, tail, k).mean(),
     }
     for modality, of_items in features.items():
-        measures[f"diversity by {modality}@{k}"] = lambda run, of=of_items: _mean_of_known(
+        measures[f"diversity@{k} ({modality})"] = lambda run, of=of_items: _mean_of_known(
             beyond.list_diversity(run, *of, k))
     return measures
 

@@ -106,9 +106,8 @@ def list_diversity(
     for start in range(0, len(items), step):
         block = slice(start, start + step)
         sums[block] = _squared_length(items[block], weights[block], features)
-    with np.errstate(invalid="ignore"):
-        # The squared length of a sum of m unit vectors is m and twice the sum of their cosines.
-        return np.where(m > 1, 1 - (sums - m) / (m * (m - 1.0)), np.nan)
+    # The squared length of a sum of m unit vectors is m and twice the sum of their cosines.
+    return np.where(m > 1, 1 - (sums - m) / np.maximum(m * (m - 1), 1), np.nan)
 
 
 def too_short(ranking: Ranking, features: np.ndarray, present: np.ndarray, k: int) -> int:

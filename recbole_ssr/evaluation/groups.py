@@ -77,11 +77,12 @@ def user_groups(
     names = [f"at most {borders[0]}", *names, f"more than {borders[-1]}"]
     place = np.searchsorted(borders, counts)
     everything = np.ones(interactions.n_items, dtype=bool)
-    subsets = [Subset(f"users with {name} interactions", "users", place == k, everything)
+    noun = ["interaction" if name.endswith(" 1") else "interactions" for name in names]
+    subsets = [Subset(f"users with {name} {noun[k]}", "users", place == k, everything)
                for k, name in enumerate(names)]
     held = getattr(interactions, part)
     new = int((counts[np.unique(held[0])] == 0).sum())
-    notes = (f"{subsets[0].name}: {new} of them have none in training",) if new else ()
+    notes = (f"{subsets[0].name}: {new} of them without any in training",) if new else ()
     return _filled(subsets, held, f"no user of the {part} part has that many in training", notes)
 
 

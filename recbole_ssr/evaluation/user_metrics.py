@@ -44,7 +44,7 @@ def hits_of(ranking: Ranking, pairs: np.ndarray) -> Hits:
 
 
 def best(rows: np.ndarray, k: int) -> np.ndarray:
-    """Return the first k of every row. Shapes: rows (n, K). Raises UserError where k is beyond K."""
+    """Return the first k of every row; UserError where k is beyond K. Shapes: rows (n, K)."""
     stored = rows.shape[1]
     if not 1 <= k <= stored:
         raise UserError(f"a cut-off of {k} needs rankings of that length, and {stored} items a "
