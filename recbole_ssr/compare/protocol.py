@@ -7,18 +7,26 @@ from collections.abc import Callable, Iterable, Sequence
 from recbole_ssr.errors import UserError
 from recbole_ssr.result import RunResult
 
-_ABSENT = "nothing"  # said for an entry that a protocol does not have
+_ABSENT = "none"  # said for an entry that a protocol does not have
+_HASH = 12  # letters of a fingerprint that tables show
 _NAMED = 3  # runs that a message names; more are counted
 _REMEDY = ("Results of different splits or protocols do not compare. Give all models the same "
            "settings of data and evaluation, or another folder with --out=FOLDER.")
 
 
-def compare_protocols(results: Sequence[RunResult]) -> tuple[str, ...]:
+def compare_protocols(
+    results: Sequence[RunResult], features_vary: bool = False
+) -> tuple[str, ...]:
     """Refuse results that do not compare; return notes on what else differs, one sentence each.
 
     Refused are differences in dataset, split, masking, metrics, selection or any other entry of the
     protocol, and features that differ though the modalities are the same. Noted are versions,
     devices, modalities, and budgets of training: most epochs and patience.
+
+    Args:
+        results: of all lines and seeds; those of older versions may lack `training`.
+        features_vary: lines differ in features on purpose, by settings of their own such as
+            feature_scaling: this is noted then, not refused.
 
     Raises:
         UserError: naming every differing entry, its values and whose they are.
@@ -27,11 +35,12 @@ def compare_protocols(results: Sequence[RunResult]) -> tuple[str, ...]:
     refused = [_difference("dataset", results, lambda result: result.dataset)]
     refused += [_difference(name, results, lambda r, name=name: r.protocol.get(name))
                 for name in names]
-    refused += _features(results)
-    refused = [text for text in refused if text]
+    features = _features(results)
+    refused = [text for text in [*refused, *(features if not features_vary else ())] if text]
     if refused:
         raise UserError(f"These runs cannot stand in one table: {'; '.join(refused)}. {_REMEDY}")
-    return tuple(text for text in _notes(results) if text)
+    notes = [text and f"Lines see different {text}." for text in features]
+    return tuple(text for text in [*_notes(results), *notes] if text)
 
 
 def _notes(results: Sequence[RunResult]) -> Iterable[str]:
@@ -45,28 +54,22 @@ def _notes(results: Sequence[RunResult]) -> Iterable[str]:
                _of_training("stopping_step", "patience in evaluations", results)]
     budgets = [text for text in budgets if text]
     yield budgets and f"The budgets of training differ: {'; '.join(budgets)}."
-    text = _difference("modalities", results, _modalities)
-    yield text and f"Not all lines see the same modalities: {text}."
+    text = _difference("modalities", [r for r in results if _modalities(r)], _modalities)
+    yield text and f"Not all lines with features see the same {text}."
 
 
 def _features(results: Sequence[RunResult]) -> list[str]:
-    """Return differences in features: by modality, or as a whole among equal modalities."""
-    by_modality = [r for r in results if isinstance(r.training.get("features"), dict)]
-    whole = [r for r in results if isinstance(r.training.get("features"), str)]
-    found = [_difference(f"features of {modality}",
-                         [r for r in by_modality if modality in r.training["features"]],
-                         lambda r, modality=modality: r.training["features"][modality])
-             for modality in dict.fromkeys(m for r in by_modality for m in r.training["features"])]
-    for modalities in dict.fromkeys(map(_modalities, whole)):
-        alike = [r for r in whole if _modalities(r) == modalities]
-        found.append(_difference(f"features of {modalities}", alike,
-                                 lambda r: r.training["features"]))
-    return found
+    """Return where features differ among runs of equal modalities."""
+    known = [result for result in results if result.training.get("features")]
+    return [_difference(f"features ({modalities})",
+                        [result for result in known if _modalities(result) == modalities],
+                        lambda result: result.training["features"][:_HASH])
+            for modalities in dict.fromkeys(map(_modalities, known))]
 
 
-def _modalities(result: RunResult) -> str | None:
-    """Return the modalities in words; None for a model of ids alone or an older file."""
-    return ", ".join(result.training.get("modalities") or ()) or None
+def _modalities(result: RunResult) -> str:
+    """Return the modalities in words; empty for a model of ids alone or an older file."""
+    return ", ".join(result.training.get("modalities") or ())
 
 
 def _of_training(key: str, name: str, results: Sequence[RunResult]) -> str:

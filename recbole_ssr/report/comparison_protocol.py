@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.report.comparison_cells import NONE, NUMBER, PROSE, TEXT, Cell, Column, Sheet
@@ -20,7 +20,7 @@ _SETTINGS = {
     "batch_size": "batch size", "learning_rate": "learning rate", "epochs": "epochs at most",
     "stopping_step": "patience", "modalities": "modalities", "features": "feature hash",
 }  # fmt: skip
-_IN_WORDS = ("objective", "modalities", "features")
+_IN_WORDS = ("objective", "negatives", "modalities", "features")
 
 
 def protocol_title(protocol: dict) -> str:
@@ -112,10 +112,8 @@ def _one(values: Iterable[str]) -> str:
 
 def _short(name: str, value: object) -> str:
     """Return what a value says; hashes by their first letters."""
-    if isinstance(value, str) and "fingerprint" in name:
+    if isinstance(value, str) and ("fingerprint" in name or name == "features"):
         return value[:_HASH]
-    if isinstance(value, dict) and name == "features":
-        return _said({key: str(entry)[:_HASH] for key, entry in value.items()})
     if name in ("users", "items"):
         return f"{value:,}"
     return _said(value)
@@ -125,7 +123,7 @@ def _said(value: object) -> str:
     """Return a value in words: a list with commas, a dict as name value."""
     if value is None:
         return NONE
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return ", ".join(f"{key} {_said(entry)}" for key, entry in value.items())
     if isinstance(value, str):
         return value

@@ -45,10 +45,10 @@ def made_result(model="SSR", seed=2020, level=1.0, epochs=6, **changes):
         seconds_per_evaluation=0.4, seconds=epochs * 2.9 / level, peak_mib=600.0 + 100 * level,
         parameters=int(1_000_000 * level), device="cpu", versions=dict(VERSIONS),
         history=[_epoch(k, best, valid) for k in range(epochs)],
-        training={"objective": "bpr", "sampling_power": 0.0, "negatives": 1, "batch_size": 2048,
+        training={"objective": "bpr", "sampling_power": 0.0, "batch_size": 2048,
+                  "negatives": {"distribution": "uniform", "sample_num": 1},
                   "learning_rate": 0.001, "epochs": 300, "stopping_step": 20,
-                  "features": {"image": "aa" * 16, "text": "bb" * 16},
-                  "modalities": ["image", "text"]})
+                  "split_seed": None, "modalities": ["image", "text"], "features": "fe" * 32})
     values |= changes
     return RunResult(**{f.name: values[f.name] for f in fields(RunResult)})
 
