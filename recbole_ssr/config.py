@@ -40,6 +40,11 @@ _WITHOUT_EFFECT_ON_RESULTS = frozenset((
     "wandb_project", "save_dataset", "save_dataloaders", "loss_decimal_place", "prepare",
     "split_name",
 ))
+# Newer than runs that people keep: as these they change nothing, and stay out of the hash, so that
+# the same settings still meet the same run.
+_AS_BEFORE = {"feature_noise": None, "feature_missing": None, "drop_modality": None,
+              "corruption_seed": 0, "corruption_at": "both", "train_share": 1.0,
+              "test_masking": "train and valid", "stopping_rule": "recbole"}
 _SUBKEYS = {
     "eval_args": ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
@@ -327,6 +332,7 @@ def _plain(value: object) -> object:
 
 def config_hash(config: Config) -> str:
     """Return 8 hex digits that differ when any setting differs that can change results."""
-    content = {k: v for k, v in resolved(config).items() if k not in _WITHOUT_EFFECT_ON_RESULTS}
+    content = {k: v for k, v in resolved(config).items() if k not in _WITHOUT_EFFECT_ON_RESULTS
+               and (k not in _AS_BEFORE or v != _AS_BEFORE[k])}
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from recbole_ssr.data.corruption import check_setting
 from recbole_ssr.errors import UserError, nearest
 
 _CHOICES = {
@@ -25,6 +26,7 @@ _PROBABILITIES = ("modality_dropout", "item_graph_weight")
 
 def check_range(given: str, key: str, value: object) -> None:
     """Raise UserError unless `value` may stand for `key`; `given` is how a message names both."""
+    check_setting(given, key, value)
     if key in _CHOICES and value not in _CHOICES[key]:
         raise UserError(f"{given} must be one of {', '.join(_CHOICES[key])}."
                         f"{nearest(value, _CHOICES[key])}")

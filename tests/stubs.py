@@ -26,6 +26,10 @@ class Features:
         self._matrices = {c: torch.as_tensor(m, dtype=torch.float32) for c, m in matrices.items()}
         self._present = present or {}
 
+    @property
+    def fitted(self):
+        return self
+
     def matrix(self, c):
         return self._matrices[c].clone()
 

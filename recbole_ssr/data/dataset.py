@@ -4,6 +4,7 @@
 RecBole's own with a seed of its own. :class:`MultimodalDataset` adds the item features.
 """
 
+import copy
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
+from recbole_ssr.data import corruption
+from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.features import ItemFeatures, load_item_features
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.errors import UserError, nearest
@@ -185,8 +188,14 @@ class MultimodalDataset(FixedSplitDataset):
         super()._data_processing()
         self.item_features = self._load_item_features()
 
+    def with_features_of(self, inference: Corruption) -> "MultimodalDataset":
+        """Return a shallow copy whose item_features are those of inference, see ItemFeatures."""
+        twin = copy.copy(self)
+        twin.item_features = self.item_features.corrupted(inference)
+        return twin
+
     def _load_item_features(self) -> ItemFeatures:
-        keys = dict(_FEATURE_DEFAULTS)
+        keys = _FEATURE_DEFAULTS | corruption.DEFAULTS
         keys.update({key: self.config[key] for key in keys if key in self.config})
         return load_item_features(
             # An absolute path replaces the dataset's folder in this join.
@@ -195,6 +204,7 @@ class MultimodalDataset(FixedSplitDataset):
             modalities=keys["modalities"],
             fill=keys["feature_fill"],
             scaling=keys["feature_scaling"],
+            corruption=Corruption.of(keys, "training"),
         )
 
 

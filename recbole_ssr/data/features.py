@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_ssr.data.corruption import CLEAN, Corruption
 from recbole_ssr.data.feature_files import (
     check_finite,
     check_shape,
@@ -83,6 +84,7 @@ def load_item_features(
     modalities: str | Sequence[str] | None = None,
     fill: str = "zero",
     scaling: str = "l2",
+    corruption: Corruption = CLEAN,
 ) -> "ItemFeatures":
     """Validate the files of `folder` and align them to `item_tokens` (n_items, [PAD] first).
 
@@ -100,18 +102,41 @@ def load_item_features(
             f"modalities is empty. Name at least one of {', '.join(found)}, or set it to null."
         )
     items = [str(token) for token in item_tokens]
-    return ItemFeatures([_load_source(folder, m, found, items, fill) for m in names], fill, scaling)
+    corruption.check(names)
+    sources = [_load_source(folder, m, found, items, fill) for m in names]
+    return ItemFeatures(sources, items, fill, scaling, corruption)
 
 
 class ItemFeatures:
     """Feature matrices of the items of one dataset, in the order of its item ids.
 
-    A pickle holds paths, hashes and row maps; matrices are read again from unchanged files.
+    A pickle holds paths, hashes, tokens and row maps; matrices are read again from unchanged files.
+
+    Attributes:
+        corruption: what was done to the features on purpose.
+        fitted: the features that a model was trained on, itself in training: whatever a model
+            computes from all items once (means, directions) is theirs at inference, too.
     """
 
-    def __init__(self, sources: "Sequence[_Source]", fill: str, scaling: str):
+    def __init__(self, sources: "Sequence[_Source]", tokens: Sequence[str], fill: str,
+                 scaling: str, corruption: Corruption = CLEAN,
+                 fitted: "ItemFeatures | None" = None):
         self._sources = {source.modality: source for source in sources}
-        self.fill, self.scaling = fill, scaling
+        self._tokens = np.asarray(tokens)
+        self.fill, self.scaling, self.corruption = fill, scaling, corruption
+        self.fitted = fitted or self
+        self._here = {name: self._kept(source) for name, source in self._sources.items()}
+        self._announce()
+
+    def corrupted(self, corruption: Corruption) -> "ItemFeatures":
+        """Return the features of a model that is trained on these and then meets others.
+
+        Nothing is corrupted twice: `corruption` starts from the files. Raises UserError where it
+        names a modality that is not loaded, or takes features that feature_fill cannot replace.
+        """
+        corruption.check(self.modalities)
+        return ItemFeatures(tuple(self._sources.values()), self._tokens, self.fill, self.scaling,
+                            corruption, self.fitted)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -125,7 +150,10 @@ class ItemFeatures:
             [s.modality, s.digest, hashlib.sha256(s.rows.astype("<i8").tobytes()).hexdigest()]
             for s in self._sources.values()
         ]
-        text = json.dumps([parts, self.fill, self.scaling])
+        content = [parts, self.fill, self.scaling]
+        changes = [features.corruption.facts() for features in (self, self.fitted)]
+        # Features as the files have them keep the hash that they had before there were others.
+        text = json.dumps(content + changes if any(changes) else content)
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     def dim(self, modality: str) -> int:
@@ -133,12 +161,14 @@ class ItemFeatures:
         return self._source(modality).dim
 
     def has_feature(self, modality: str) -> torch.Tensor:
-        """Return a bool mask (n_items,): False for [PAD] and for items without a row."""
-        return torch.from_numpy(self._source(modality).rows >= 0)
+        """Return a bool mask (n_items,): False for [PAD] and for items without features."""
+        self._source(modality)
+        return torch.from_numpy(self._here[modality].copy())
 
     def coverage(self, modality: str) -> float:
-        """Return the share of the items ([PAD] aside) that have a row, in [0, 1]."""
-        return float((self._source(modality).rows[1:] >= 0).mean())
+        """Return the share of the items ([PAD] aside) that have features, in [0, 1]."""
+        self._source(modality)
+        return float(self._here[modality][1:].mean())
 
     def matrix(self, modality: str) -> torch.Tensor:
         """Build the float32 matrix (n_items, dim), scaled and filled; row 0 is zero.
@@ -146,21 +176,54 @@ class ItemFeatures:
         Every call reads the file: keep the result. UserError if a file changed since it was hashed.
         """
         source = self._source(modality)
-        stored = source.open()
-        present = np.flatnonzero(source.rows >= 0)
-        out = np.zeros((len(source.rows), source.dim), dtype=np.float32)
+        here, fitted = self._here[modality], self.fitted._here[modality]
+        # Columns are scaled as in training; by the rows at hand where training had none.
+        basis = fitted if fitted.any() else here
+        out = self._scaled(source, here | basis, basis)
+        present, missing = np.flatnonzero(here), np.flatnonzero(~here)
+        out[missing] = 0
         for block in row_blocks(len(present), source.dim):
-            out[present[block]] = stored[source.rows[present[block]]]
-        if self.scaling == "l2":
-            _scale_to_unit_rows(out)
-        elif self.scaling == "standardise":
-            _standardise_columns(out, present)
+            rows = present[block]
+            out[rows] = self.corruption.disturbed(modality, self._tokens[rows], out[rows])
         # The mean of standardised columns is zero already.
-        if self.fill == "mean" and self.scaling != "standardise":
-            missing = np.flatnonzero(source.rows < 0)
+        if self.fill == "mean" and self.scaling != "standardise" and len(present):
             # Rows without features are zero up to here, so that the sum is that of present rows.
             out[missing[missing > 0]] = out.sum(axis=0, dtype=np.float64) / len(present)
         return torch.from_numpy(out)
+
+    def _scaled(self, source: "_Source", wanted: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        """Return the scaled rows of the items `wanted` and zeros; columns scaled by `basis`.
+
+        Shapes: wanted, basis (n_items,) bool, basis among the wanted; result (n_items, dim).
+        """
+        stored, rows = source.open(), np.flatnonzero(wanted)
+        out = np.zeros((len(source.rows), source.dim), dtype=np.float32)
+        for block in row_blocks(len(rows), source.dim):
+            out[rows[block]] = stored[source.rows[rows[block]]]
+        if self.scaling == "l2":
+            _scale_to_unit_rows(out)
+        elif self.scaling == "standardise" and len(rows):
+            _standardise_columns(out, rows, np.flatnonzero(basis))
+        return out
+
+    def _announce(self) -> None:
+        for name in self.corruption.modalities:
+            had, has = int((self._sources[name].rows >= 0).sum()), int(self._here[name].sum())
+            logger.info("features %s, corrupted on purpose: noise %g, removed from %s of %s items",
+                        name, self.corruption.noise.get(name, 0), f"{had - has:,}", f"{had:,}")
+
+    def _kept(self, source: "_Source") -> np.ndarray:
+        """Return which items have features once the corruption has taken its share, (n_items,)."""
+        here = source.rows >= 0
+        items = np.flatnonzero(here)
+        removed = self.corruption.removed(source.modality, self._tokens[items])
+        if removed.any() and self.fill == "error":
+            raise UserError(
+                f"feature_fill is 'error', but {int(removed.sum()):,} items lose their "
+                f"{source.modality} features on purpose. Set feature_fill to zero or mean."
+            )
+        here[items[removed]] = False
+        return here
 
     def _source(self, modality: str) -> "_Source":
         if modality not in self._sources:
@@ -245,11 +308,14 @@ def _scale_to_unit_rows(out: np.ndarray) -> None:
         out[block] = rows / np.where(norms > 0, norms, 1)
 
 
-def _standardise_columns(out: np.ndarray, present: np.ndarray) -> None:
+def _standardise_columns(out: np.ndarray, rows: np.ndarray, basis: np.ndarray) -> None:
+    """Scale the columns of some rows by mean and deviation of the rows `basis`."""
     for columns in row_blocks(out.shape[1], len(out)):
-        values = out[present, columns].astype(np.float64)
+        known = out[basis, columns].astype(np.float64)
         # Tested exactly: rounding would blow a constant column up to noise of unit size.
-        constant = (values == values[0]).all(axis=0)
-        values -= values.mean(axis=0)
+        constant = (known == known[0]).all(axis=0)
+        centre = known.mean(axis=0)
+        scale = np.where(constant, 1, (known - centre).std(axis=0))
+        values = out[rows, columns].astype(np.float64) - centre
         values[:, constant] = 0
-        out[present, columns] = values / np.where(constant, 1, values.std(axis=0))
+        out[rows, columns] = values / scale

@@ -75,6 +75,14 @@ class MultimodalRecommender(GeneralRecommender):
         """
         return self.objective(user, item, batch, self.item_degree)
 
+    def trained_features(self) -> list[Tensor]:
+        """Return the raw features that are parameters, one per modality in the dataset's order.
+
+        Empty where the model keeps them as they are. Shapes: (I, f) each.
+        """
+        parts = [getattr(module, "trained_rows", None) for module in self.modules()]
+        return [part for part in parts if part is not None]
+
     @property
     def item_degree(self) -> Tensor:
         """Training interactions of every item. Shapes: (I,)."""

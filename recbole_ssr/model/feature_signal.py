@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
+from recbole_ssr.model.rotation import centre_of
 from recbole_ssr.nn.projection import FeatureProjection
 from recbole_ssr.nn.sparse import add_sparse_product
 from recbole_ssr.spectral.chebyshev import Nodes, propagate_sum
@@ -59,16 +60,20 @@ class Propagation:
 
 
 class FeatureSignal(nn.Module):
-    """One feature modality. `frozen` tells that its bands are those of the raw features."""
+    """One feature modality. `frozen` tells that its bands are those of the raw features.
+
+    `centre` (f,) is subtracted from all rows; the mean of the present ones where it is None.
+    """
 
     def __init__(self, matrix: Tensor, present: Tensor, width: int, n_users: int,
-                 projection: str, hidden: int, trainable: bool, preferences: bool):
+                 projection: str, hidden: int, trainable: bool, preferences: bool,
+                 centre: Tensor | None = None):
         super().__init__()
         self.frozen = projection == "linear" and not trainable and not preferences
         self.n_users = n_users
         present = present[:, None].float()
         # Centred, which only moves the bias: what all items share would fill the lowest band.
-        centre = (matrix * present).sum(0) / present.sum().clamp(min=1)
+        centre = centre_of(matrix, present) if centre is None else centre
         # The column of ones carries the bias through every linear step.
         F = torch.cat([(matrix - centre) * present, present], dim=1)
         if trainable:
@@ -86,6 +91,11 @@ class FeatureSignal(nn.Module):
             self.mlp = FeatureProjection(n_features, hidden, width)
         self.P = nn.Parameter(torch.zeros(n_users, width)) if preferences else None
         self._bands: Nodes | None = None
+
+    @property
+    def trained_rows(self) -> Tensor | None:
+        """The raw features where they are a parameter. Shapes: (I, f)."""
+        return self.F if self.trainable else None
 
     def signal(self, propagation: Propagation, raw: bool = False) -> Nodes:
         """Return G, of the raw features [F, 1] if `raw`. Shapes: (U, d), (I, d)."""

@@ -23,7 +23,8 @@ def rotated(config, features, modality: str) -> Tensor:
 
     A rotation keeps every inner product that the kept directions carry, so that a linear layer on
     top loses only what the explained share, which is logged, lacks. Features that have no more
-    columns than that, and trainable ones, stay as they are; 0 keeps all.
+    columns than that, and trainable ones, stay as they are; 0 keeps all. The directions are those
+    of the features that the model was trained on.
 
     Shapes: result (I, f). Raises UserError for a negative number.
     """
@@ -34,16 +35,34 @@ def rotated(config, features, modality: str) -> Tensor:
     F = features.matrix(modality)
     if not 0 < components < F.shape[1] or config["train_features"]:
         return F
-    key = content_key("rotation", _VERSION, components, _SEED, F.numpy())
+    trained = F if features.fitted is features else features.fitted.matrix(modality)
+    key = content_key("rotation", _VERSION, components, _SEED, trained.numpy())
     directions = cached_array(
         cache_folder(config["cache_dir"]) / "rotations", key,
-        lambda: _directions(F.numpy(), components),
+        lambda: _directions(trained.numpy(), components),
     )
     out = F @ torch.from_numpy(directions)
     share = (out.square().sum() / F.square().sum().clamp(min=1e-12)).item()
     logger.info("features %s: rotated from %d to %d dimensions, which hold %.1f %% of their energy",
                 modality, F.shape[1], out.shape[1], 100 * share)
     return out
+
+
+def fitted_centre(config, features, modality: str) -> Tensor | None:
+    """Return the mean of the rotated features that a model was trained on, present rows only.
+
+    None where these are the features at hand. Shapes: result (f,).
+    """
+    fitted = features.fitted
+    if fitted is features:
+        return None
+    return centre_of(rotated(config, fitted, modality), fitted.has_feature(modality)[:, None])
+
+
+def centre_of(matrix: Tensor, present: Tensor) -> Tensor:
+    """Return the mean of the present rows. Shapes: matrix (I, f); present (I, 1); result (f,)."""
+    present = present.to(matrix)
+    return (matrix * present).sum(0) / present.sum().clamp(min=1)
 
 
 def _directions(F: np.ndarray, components: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from recbole_ssr.model.bank import build_bank
 from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.item_graph import build_item_graph
-from recbole_ssr.model.rotation import rotated
+from recbole_ssr.model.rotation import fitted_centre, rotated
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.normalise import unit_rows
@@ -129,7 +129,7 @@ class SSR(MultimodalRecommender):
             FeatureSignal(
                 rotated(config, features, c), features.has_feature(c), d, self.n_users,
                 config["projection"], config["feature_hidden_size"], config["train_features"],
-                config["modality_preferences"],
+                config["modality_preferences"], fitted_centre(config, features, c),
             )
             for c in features.modalities
         )

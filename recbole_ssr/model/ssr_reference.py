@@ -101,6 +101,9 @@ class ReferenceSSR(MultimodalRecommender):
         self.user_operator = BandOperator(*settings)
         self.item_operator = BandOperator(*settings)
 
+    def trained_features(self) -> list[Tensor]:
+        return list(self.features.values()) if isinstance(self.features, nn.ParameterDict) else []
+
     def item_signal(self, c: str) -> Tensor:
         """Return H_c (I, d)."""
         return self.H_id if c == ID else self.project[self._key[c]](self.features[self._key[c]])

@@ -33,6 +33,11 @@ class RawFeatures(nn.Module):
         """Shapes: (I, 1) of 0 and 1."""
         return self.constants["present"]
 
+    @property
+    def trained_rows(self) -> Tensor | None:
+        """The features where they are a parameter. Shapes: (I, f)."""
+        return self.X if self.trainable else None
+
     def forward(self, items: Tensor | None = None) -> Tensor:
         """Return the features of all items, or of some. Shapes: items (B,); result (I or B, f)."""
         X = self.X if self.trainable else self.constants["X"]
