@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recbole_ssr import runs
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.evaluation.per_user import recall_and_ndcg
+from recbole_ssr.evaluation.user_metrics import Hits, values_at
 from recbole_ssr.model.ssr import SSR
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.quick_start import Experiment, load_run, trainer_of
@@ -262,7 +262,9 @@ def _ablation(
         if "rec.topk" not in recorder.data or "rec.users" not in recorder.data:
             raise UserError(f"the run's metrics are {', '.join(config['metrics'])}; diagnose needs "
                             "one of a ranking, such as Recall or NDCG")
-        values = dict(zip(("recall", "ndcg"), recall_and_ndcg(recorder.data["rec.topk"], k)))
+        topk = recorder.data["rec.topk"].numpy()
+        found = Hits(topk[:, :-1].astype(bool), topk[:, -1])
+        values = {m: torch.from_numpy(values_at(found, m, k)) for m in ("recall", "ndcg")}
         full = full or values
         groups = _by_group(values, activity[recorder.data["rec.users"]])
         change = {m: v - full[m] for m, v in values.items()}

@@ -19,7 +19,6 @@ from recbole_ssr.cli import main
 from recbole_ssr.data.features import write_features
 from recbole_ssr.diagnose import diagnose
 from recbole_ssr.errors import UserError
-from recbole_ssr.evaluation.per_user import recall_and_ndcg
 from recbole_ssr.report import claims
 from recbole_ssr.report.diagnosis import Ablation, Agreement, Stability, Variant, band_names
 from recbole_ssr.report.diagnosis_tables import tables
@@ -304,15 +303,6 @@ def test_an_empty_band_has_no_figures_of_its_own(train):
     assert without.change == {"recall": 0, "ndcg": 0}
     assert diagnosis.claims[0].verdict == diagnosis.claims[1].verdict == "not applicable"
     assert "empty" in diagnosis.claims[0].evidence
-
-
-def test_metrics_of_single_users_by_hand():
-    topk = torch.tensor([[1, 0, 1, 4], [0, 1, 0, 1], [0, 0, 0, 2]])
-    recall, ndcg = recall_and_ndcg(topk, 3)
-    assert recall.tolist() == pytest.approx([0.5, 1, 0])
-    ideal = 1 + 1 / math.log2(3) + 0.5
-    assert ndcg.tolist() == pytest.approx([1.5 / ideal, 1 / math.log2(3), 0])
-    assert recall_and_ndcg(topk, 1)[0].tolist() == pytest.approx([0.25, 0, 0])
 
 
 # Verdicts
