@@ -13,29 +13,32 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from recbole_ssr.comparison import Comparison, Group, Published, Spread
+from recbole_ssr.report.comparison_cells import counted
 from recbole_ssr.report.comparison_styles import (
     FAINT,
     FEW,
     INK,
     Style,
+    columns_of,
     figure_of,
     legend_below,
     main_metric,
     plain,
     ranked,
+    rows_of,
     styles,
     tidy,
     title_of,
 )
 
 PUBLISHED = "as published, not measured here"
-_HATCHED = {"facecolor": "none", "edgecolor": FAINT, "hatch": "////", "linewidth": 1}
+_HATCHED = {"facecolor": "none", "edgecolor": FAINT, "linewidth": 1}
+_HATCHES = ("////", "....", "xxxx", "----", "oo")  # side by side, to tell published models apart
 _WHISKER = {"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}
 _ROW = 0.21  # inches of a row of horizontal bars
-_PANELS = 4  # side by side
 _GROUPS = 5  # groups of bars side by side
 _APART = 50  # metrics whose means differ more than so many times get axes of their own
-KINDS = {"users": "users by their interactions in training", "cold": "cold items",
+KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
          "popularity": "items by popularity"}
 
 
@@ -51,7 +54,7 @@ def draw_metrics(comparison: Comparison) -> Figure:
 
 
 def _grouped_metrics(comparison: Comparison, published: Sequence[Published]) -> Figure:
-    figure = figure_of(4.2, f"Test metrics; {_whiskers(comparison)}", comparison)
+    figure = figure_of(4.2, f"Test metrics{_whiskers(comparison)}", comparison)
     axis = figure.subplots()
     metrics = comparison.metrics
     values = {line.label: [line.spread(m) for m in metrics] for line in ranked(comparison)}
@@ -60,12 +63,16 @@ def _grouped_metrics(comparison: Comparison, published: Sequence[Published]) -> 
     axis.set_ylabel("on test", fontsize=10)
     looks = styles(comparison)
     handles = [Patch(color=looks[label].color) for label in values]
-    handles += [Patch(**_HATCHED)] * len(published)
+    handles += [Patch(**_HATCHED, hatch=_hatch(k)) for k in range(len(published))]
     legend_below(figure, handles, [*map(plain, values),
                                    *(f"{plain(p.model)}, as published" for p in published)])
     if published:
-        figure.supxlabel(f"hatched: {PUBLISHED}", fontsize=9)
+        axis.set_xlabel(f"hatched: {PUBLISHED}", fontsize=9)
     return figure
+
+
+def _hatch(k: int) -> str:
+    return _HATCHES[k % len(_HATCHES)]
 
 
 def _grouped(axis: Axes, names: Sequence[str], values: Mapping[str, Sequence[Spread]],
@@ -78,7 +85,8 @@ def _grouped(axis: Axes, names: Sequence[str], values: Mapping[str, Sequence[Spr
         axis.bar(at + (k + 0.5) * width, [s.mean for s in spreads], 0.92 * width,
                  color=looks[label].color, yerr=_deviations(spreads), error_kw=_WHISKER)
     for k, row in enumerate(published):
-        axis.bar(at + (len(values) + gap + k + 0.5) * width, row, 0.92 * width, **_HATCHED)
+        axis.bar(at + (len(values) + gap + k + 0.5) * width, row, 0.92 * width, **_HATCHED,
+                 hatch=_hatch(k))
     axis.set_xticks(range(len(names)), names)
     axis.set_xlim(-0.55, len(names) - 0.45)
     axis.set_ylim(0, None)
@@ -89,9 +97,9 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
     """One panel per metric, one row per line, the best first; published figures below."""
     metrics, lines = comparison.metrics, ranked(comparison)
     rows = len(lines) + len(published)
-    stacks = -(-len(metrics) // _PANELS)
+    stacks = rows_of(len(metrics))
     figure = figure_of(1.3 + stacks * (0.4 + _ROW * (rows + bool(published))),
-                       f"Test metrics; {_whiskers(comparison)}", comparison)
+                       f"Test metrics{_whiskers(comparison)}", comparison)
     axes = _sharing_rows(figure, len(metrics))
     for axis, metric in zip(axes, metrics):
         _rows(axis, {line.label: line.spread(metric) for line in lines}, styles(comparison))
@@ -109,8 +117,8 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
 
 def _sharing_rows(figure: Figure, n: int) -> list[Axes]:
     """Return `n` axes, at most four side by side, the names of rows at the left only."""
-    columns = min(n, _PANELS)
-    axes = list(figure.subplots(-(-n // columns), columns, sharey=True, squeeze=False).flat)
+    columns = columns_of(n)
+    axes = list(figure.subplots(rows_of(n), columns, sharey=True, squeeze=False).flat)
     for axis in axes[n:]:
         axis.set_axis_off()
     return axes[:n]
@@ -151,7 +159,7 @@ def _published_rows(axis: Axes, first: int, values: Sequence[float | None]) -> N
         axis.axhline(first, color=FAINT, linewidth=1, linestyle=":")
     for row, value in enumerate(values, first + 1):
         if value is not None:
-            axis.barh(row, value, 0.72, **_HATCHED)
+            axis.barh(row, value, 0.72, **_HATCHED, hatch=_hatch(0))
             _beside(axis, row, value, math.nan, f"{value:.4f}")
 
 
@@ -162,7 +170,7 @@ def draw_groups(comparison: Comparison) -> Figure:
     """
     groups = [g for g in comparison.groups if g.kind in KINDS]
     labels = [line.label for line in ranked(comparison)]
-    title = f"{title_of(_metric_of(groups, comparison))} by group; {_whiskers(comparison)}"
+    title = f"{title_of(_metric_of(groups, comparison))} by group{_whiskers(comparison)}"
     if len(labels) > FEW:
         return _groups_by_rows(comparison, groups, labels, title)
     rows = _packed(groups)
@@ -192,7 +200,7 @@ def _packed(groups: Sequence[Group]) -> list[dict[str, list[Group]]]:
 
 
 def _groups_by_rows(comparison, groups, labels, title) -> Figure:
-    stacks = -(-len(groups) // _PANELS)
+    stacks = rows_of(len(groups))
     figure = figure_of(1.1 + stacks * (0.75 + _ROW * len(labels)), title, comparison)
     for axis, group in zip(_sharing_rows(figure, len(groups)), groups):
         _rows(axis, {label: _value(group, label, comparison) for label in labels},
@@ -207,13 +215,13 @@ def draw_beyond(comparison: Comparison) -> Figure:
     measures = [(metric, spreads) for group in comparison.groups if group.kind == "beyond"
                 for metric, spreads in group.values.items()]
     labels = [line.label for line in ranked(comparison)]
-    stacks = -(-len(measures) // _PANELS)
+    stacks = rows_of(len(measures))
     figure = figure_of(1.1 + stacks * (0.7 + (_ROW + 0.02) * len(labels)),
-                       f"Beyond accuracy, on test; {_whiskers(comparison)}", comparison)
+                       f"Beyond accuracy, on test{_whiskers(comparison)}", comparison)
     for axis, (metric, spreads) in zip(_sharing_rows(figure, len(measures)), measures):
         _rows(axis, {label: spreads.get(label, Spread.of([])) for label in labels},
               styles(comparison), bars=False)
-        axis.set_title(fill(plain(metric, 44), 22), fontsize=9)
+        axis.set_title(fill(title_of(metric), 22), fontsize=9)
         axis.margins(x=0.12)
     return figure
 
@@ -229,13 +237,13 @@ def _value(group: Group, label: str, comparison: Comparison) -> Spread:
 
 
 def _group_name(group: Group, width: int = 16) -> str:
-    return f"{fill(plain(group.name, 60), width)}\n({group.size:,} users)"
+    return f"{fill(plain(group.name, 60), width)}\n({counted(group.size, 'user')})"
 
 
 def _whiskers(comparison: Comparison) -> str:
     """Say what the whiskers are, where there are any."""
     many = any(len(line.results) > 1 for line in comparison.lines)
-    return "whiskers: standard deviation over seeds" if many else "no whiskers"
+    return "; whiskers: standard deviation over seeds" if many else ""
 
 
 def _deviations(spreads: Sequence[Spread]) -> list[float] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from recbole_ssr.comparison import Comparison, Curve, Line
 from recbole_ssr.report.comparison_labels import place_labels
@@ -87,17 +87,22 @@ def draw_learning(comparison: Comparison) -> Figure:
     figure = figure_of(_height(lines), f"{metric} on validation by epoch; marks: selected epochs",
                        comparison)
     axes = _side_by_side(figure, comparison, [line.label for line in lines], draw, pale)
-    last = [max(result.epochs, 1) for line in lines for result in line.results]
-    for axis in axes:
-        if max(last) > _WIDE * min(last):
-            axis.set_xscale("symlog", linthresh=1)
-            axis.set_xlim(-0.2, 1.3 * max(last))
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        else:
-            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel(f"{metric}, validation", fontsize=10)
+    _scale_epochs(axes, [max(result.epochs, 1) for line in lines for result in line.results])
+    _name_axes(figure, axes, "epoch", f"{metric}, validation")
     return figure
+
+
+def _scale_epochs(axes: Sequence[Axes], epochs: Sequence[int]) -> None:
+    """Show whole epochs; by powers where the longest run would leave no room to the shortest."""
+    for axis in axes:
+        if max(epochs) > _WIDE * min(epochs):
+            axis.set_xscale("symlog", linthresh=1)
+            axis.set_xlim(-0.2, 1.3 * max(epochs))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            continue
+        if max(epochs) == 1:
+            axis.set_xlim(-1, 1)
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _draw_learned(axis: Axes, found: Learned, style: Style) -> None:
@@ -130,13 +135,14 @@ def draw_curve(comparison: Comparison, curve: Curve) -> Figure:
         axis.plot(curve.levels, [s.mean for s in curve.values[label]], **_OTHERS)
 
     where = "" if curve.name.endswith(f"in {curve.where}") else f", in {curve.where}"
-    title = f"{title_of(curve.metric)} on test by {plain(curve.name, 50)}{plain(where)}"
+    title = f"{title_of(curve.metric)} on test by {plain(f'{curve.name}{where}', 80)}"
     figure = figure_of(_height(labels), title, comparison)
-    for axis in _side_by_side(figure, comparison, labels, draw, pale):
+    axes = _side_by_side(figure, comparison, labels, draw, pale)
+    for axis in axes:
         axis.set_xticks(curve.levels, [f"{level:g}" for level in curve.levels])
         axis.margins(y=0.08)
-    figure.supxlabel(plain(f"{curve.name}{where}", 80), fontsize=10)
-    figure.supylabel(f"{title_of(curve.metric)}, test", fontsize=10)
+    _name_axes(figure, axes, plain(f"{curve.name}{where}", 80),
+               f"{title_of(curve.metric)}, test")
     return figure
 
 
@@ -158,7 +164,7 @@ def _side_by_side(figure: Figure, comparison: Comparison, labels: Sequence[str],
                                      marker=looks[b].marker, markersize=6) for b in labels],
                      [plain(label) for label in labels])
         return [axis]
-    axes = list(panels(figure, len(labels)))
+    axes = panels(figure, len(labels))
     for axis, label in zip(axes, labels):
         for other in labels:
             if other != label:
@@ -167,6 +173,16 @@ def _side_by_side(figure: Figure, comparison: Comparison, labels: Sequence[str],
         axis.set_title(plain(label), fontsize=9, color=looks[label].color, weight="bold")
         tidy(axis)
     return axes
+
+
+def _name_axes(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> None:
+    """Name both axes, once for all panels."""
+    if len(axes) == 1:
+        axes[0].set_xlabel(x, fontsize=10)
+        axes[0].set_ylabel(y, fontsize=10)
+    else:
+        figure.supxlabel(x, fontsize=10)
+        figure.supylabel(y, fontsize=10)
 
 
 def draw_seconds(comparison: Comparison) -> Figure:
@@ -198,6 +214,10 @@ def _widen(axis: Axes, seconds: Sequence[float]) -> None:
     room = max((high / low) ** 0.15, 1.4)
     axis.set_xlim(low / room, high * room)
     powers = math.log10(high * room / (low / room))
-    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if powers > 3 else (1, 2, 5)))
+    if powers < 1:
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.xaxis.set_major_locator(LogLocator(subs=(1,) if powers > 3 else (1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())

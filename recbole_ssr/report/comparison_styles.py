@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from textwrap import shorten
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -11,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from recbole_ssr.comparison import Comparison, Line
+from recbole_ssr.report.comparison_cells import metric_name
 
 WIDTH = 9.0  # inches; 9 pt stay legible where a page shows the picture 800 pixels wide
 FEW = 6  # lines that one pair of axes shows side by side; more get rows or panels of their own
@@ -19,7 +19,7 @@ INK, FAINT = "black", "0.5"
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#a5930a")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")  # 10 and 7 meet late
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
-_LONGEST = 26  # letters of a label; longer ones would squeeze the axes
+_LONGEST = 28  # letters of a label; longer ones would squeeze the axes
 _COLUMNS = 4  # panels side by side
 
 
@@ -50,19 +50,22 @@ def ranked(comparison: Comparison) -> list[Line]:
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
-    """Return a text that matplotlib prints as it is: one line, no formulas, not hidden."""
+    """Return a text that matplotlib prints as it is: one line, no formulas, not hidden.
+
+    Of longer ones the middle goes: labels often differ at their end.
+    """
     text = " ".join(str(text).split())
     if len(text) > longest:
-        text = f"{text[: longest - 1].rstrip()}…"
+        head = (longest - 1) // 2
+        text = f"{text[: longest - 1 - head].rstrip()}…{text[-head:].lstrip()}"
     if text.startswith("_"):  # matplotlib leaves such labels out of legends
         text = f"\u200b{text}"
     return text.replace("$", r"\$")
 
 
 def title_of(metric: str) -> str:
-    """recall@10 -> Recall@10, ndcg@10 -> NDCG@10."""
-    name, at, k = metric.partition("@")
-    return plain(f"{name.upper() if len(name) <= 4 else name.capitalize()}{at}{k}")
+    """recall@10 -> Recall@10, as in tables."""
+    return plain(metric_name(metric), 60)
 
 
 def figure_of(height: float, title: str, comparison: Comparison) -> Figure:
@@ -91,22 +94,31 @@ def legend_below(figure: Figure, handles: Sequence, labels: Sequence[str]) -> No
                   fontsize=9)
 
 
-def panels(figure: Figure, n: int) -> Iterator[Axes]:
-    """Yield `n` axes of one scale, row by row, ticks at the left and at the bottom only."""
-    columns = min(n, _COLUMNS)
-    rows = -(-n // columns)
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-    for k, axis in enumerate(axes):
-        if k >= n:
-            axis.set_axis_off()
-            continue
+def rows_of(n: int) -> int:
+    """Return the rows that `n` panels fill."""
+    return -(-n // _COLUMNS)
+
+
+def columns_of(n: int) -> int:
+    """Return the panels side by side, so that the last row is as full as can be."""
+    return -(-n // rows_of(n))
+
+
+def panels(figure: Figure, n: int) -> list[Axes]:
+    """Return `n` axes of one scale, row by row, ticks at the left and at the bottom only."""
+    columns = columns_of(n)
+    axes = list(figure.subplots(rows_of(n), columns, sharex=True, sharey=True,
+                                squeeze=False).flat)
+    for axis in axes[n:]:
+        axis.set_axis_off()
+    for k, axis in enumerate(axes[:n]):
         axis.tick_params(labelsize=9, labelbottom=k + columns >= n)
-        yield axis
+    return axes[:n]
 
 
 def panel_height(n: int, each: float = 1.5) -> float:
     """Return the inches that `n` panels need."""
-    return 1.1 + each * -(-n // _COLUMNS)
+    return 1.1 + each * rows_of(n)
 
 
 def tidy(axis: Axes, grid: str = "y") -> None:
@@ -115,8 +127,3 @@ def tidy(axis: Axes, grid: str = "y") -> None:
     axis.grid(axis=grid, color=FAINT, alpha=0.25, linewidth=0.7)
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=9)
-
-
-def short_source(text: str) -> str:
-    """Return a source that fits below a picture."""
-    return plain(shorten(" ".join(str(text).split()), 60, placeholder="…"), 62)
