@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +21,15 @@ from recbole_ssr.evaluation.groups import (
 )
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 
+# By modality: the matrix (n_items, d) float32, and which items have it, (n_items,) bool.
+Features = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
-class Features(NamedTuple):
-    """A modality of the items: matrix (n_items, d) float32, and which have it, (n_items,) bool."""
 
-    matrix: np.ndarray
-    present: np.ndarray
+class Grouped(NamedTuple):
+    """The groups that hold somebody, and notes on what is left out."""
+
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
 
 
 def groups_of(
@@ -36,11 +39,11 @@ def groups_of(
     cutoff: int,
     user_borders: Sequence[int],
     head_share: float,
-    features: Mapping[str, Features] | None = None,
-) -> tuple[Group, ...]:
+    features: Features | None = None,
+) -> Grouped:
     """Return recall and ndcg of all groups on the test part, and beyond accuracy as the last group.
 
-    Groups without users are left out, lines without rankings too; `group_notes` says why.
+    Groups without users are left out and a note says why; so are lines without rankings.
 
     Args:
         lines: their order is that of the values.
@@ -49,7 +52,7 @@ def groups_of(
         cutoff: K of all metrics.
         user_borders: upper borders of the groups of users by training interactions.
         head_share: share of the training interactions that the head items receive.
-        features: by modality, for diversity.
+        features: for diversity by modality.
 
     Raises:
         UserError: a border, share or cut-off out of range, or a ranking of other users.
@@ -57,37 +60,41 @@ def groups_of(
     of_line = {line.label: rankings[line.label] for line in lines if rankings.get(line.label)}
     for label, runs in of_line.items():
         _check(label, runs, interactions)
-    metrics = (f"recall@{cutoff}", f"ndcg@{cutoff}")
+    subsets = (user_groups(interactions, user_borders), cold_items(interactions),
+               head_and_tail(interactions, head_share))
     if not of_line:
-        return ()
-    subsets = [subset for some in _subsets(interactions, user_borders, head_share)
-               for subset in some.found]
+        return Grouped((), ())
+    metrics = (f"recall@{cutoff}", f"ndcg@{cutoff}")
+    groups = [_group(subset, of_line, interactions, metrics)
+              for some in subsets for subset in some.found]
     measures = _measures(interactions, cutoff, head_share, features or {})
-    return (*(_group(subset, of_line, interactions, metrics) for subset in subsets),
-            _beyond(measures, of_line, interactions))
+    return Grouped((*groups, _beyond(measures, of_line, interactions)),
+                   (*_notes(subsets), *_notes_on_lists(of_line, cutoff, features or {})))
 
 
-def group_notes(
-    rankings: Mapping[str, Sequence[Ranking]],
-    interactions: Interactions,
-    cutoff: int,
-    user_borders: Sequence[int],
-    head_share: float,
-    features: Mapping[str, Features] | None = None,
-) -> tuple[str, ...]:
-    """Return what readers of `groups_of` must know: groups left out, and lists without features."""
+def _notes(subsets: Sequence[Subsets]) -> list[str]:
     notes = []
-    for some in _subsets(interactions, user_borders, head_share):
-        notes += [f"{name}: left out, {reason}" for name, reason in some.left_out.items()]
-        notes += some.notes
-    for modality, of_items in (features or {}).items():
-        for label, runs in rankings.items():
-            short = sum(beyond.too_short(run, *of_items, cutoff) for run in runs)
+    for some in subsets:
+        notes += [f"{_capital(name)}: left out, {reason}." for name, reason in
+                  some.left_out.items()]
+        notes += [f"{_capital(note)}." for note in some.notes]
+    return notes
+
+
+def _notes_on_lists(
+    of_line: Mapping[str, Sequence[Ranking]], k: int, features: Features
+) -> Iterator[str]:
+    for modality, of_items in features.items():
+        for label, runs in of_line.items():
+            short = sum(beyond.too_short(run, *of_items, k) for run in runs)
             if short:
-                notes.append(f"diversity ({modality}) of {label}: {short} of "
-                             f"{sum(len(run.users) for run in runs)} lists left out, with fewer "
-                             "than two items that have it")
-    return tuple(notes)
+                yield (f"Diversity ({modality}) of {label}: {short} of "
+                       f"{sum(len(run.users) for run in runs)} lists left out, with fewer than "
+                       "two items that have it.")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _check(label: str, runs: Sequence[Ranking], interactions: Interactions) -> None:
@@ -96,13 +103,6 @@ def _check(label: str, runs: Sequence[Ranking], interactions: Interactions) -> N
         if not np.array_equal(run.users, users):
             raise UserError(f"a stored ranking of {label} is not of the {len(users)} users of the "
                             "test part; delete its run folder and run the same command again")
-
-
-def _subsets(
-    interactions: Interactions, user_borders: Sequence[int], head_share: float
-) -> tuple[Subsets, ...]:
-    return (user_groups(interactions, user_borders), cold_items(interactions),
-            head_and_tail(interactions, head_share))
 
 
 def _group(
@@ -132,7 +132,7 @@ def _beyond(
 
 
 def _measures(
-    interactions: Interactions, k: int, head_share: float, features: Mapping[str, Features]
+    interactions: Interactions, k: int, head_share: float, features: Features
 ) -> dict[str, Callable[[Ranking], float]]:
     """Every measure beyond accuracy as a function of a ranking, by name."""
     n_items = interactions.n_items

@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from recbole_ssr.compare.groups import Features, group_notes, groups_of
+from recbole_ssr.compare.groups import groups_of
 from recbole_ssr.comparison import Line
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation import beyond_accuracy as beyond
@@ -48,12 +48,12 @@ def features():
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(N_ITEMS, 3)).astype(np.float32)
     few = np.arange(N_ITEMS) > 25
-    return {"text": Features(vectors, np.arange(N_ITEMS) > 0), "image": Features(-vectors, few)}
+    return {"text": (vectors, np.arange(N_ITEMS) > 0), "image": (-vectors, few)}
 
 
 @pytest.fixture(scope="module")
 def groups(split, rankings, features):
-    return groups_of(lines_of("B", "A"), rankings, split, K, [5, 10], 0.8, features)
+    return groups_of(lines_of("B", "A"), rankings, split, K, [5, 10], 0.8, features).groups
 
 
 def recall_by_loops(ranking, split, counts_pair):
@@ -121,39 +121,39 @@ def test_beyond_accuracy_is_a_row_per_measure(groups, split, rankings, features)
 
 
 def test_the_tail_of_the_measures_is_that_of_the_groups(split, rankings):
-    every_head = groups_of(lines_of("B"), rankings, split, K, [5], 1)
+    every_head = groups_of(lines_of("B"), rankings, split, K, [5], 1).groups
     assert "tail items" not in [group.name for group in every_head]
     assert every_head[-1].values["tail share@5"]["B"].mean == 0
-    small_head = groups_of(lines_of("B"), rankings, split, K, [5], 1e-6)
+    small_head = groups_of(lines_of("B"), rankings, split, K, [5], 1e-6).groups
     warm = (rankings["B"][0].items[:, :K] <= 30).mean()
     assert 0 < small_head[-1].values["tail share@5"]["B"].mean < warm
 
 
 def test_notes_name_groups_left_out_and_lists_without_features(split, rankings, features):
-    image = features["image"].present
+    image = features["image"][1]
     lists = {label: [run.items[:, :K] for run in runs] for label, runs in rankings.items()}
     short = {label: sum(int((image[items].sum(1) < 2).sum()) for items in runs)
              for label, runs in lists.items()}
     assert min(short.values()) > 0
-    notes = group_notes(rankings, split, K, [5, 10, 50], 0.8, features)
-    assert "users with more than 50 interactions: left out, no user of the test part has that " \
-           "many in training" in notes
-    assert "users with at most 5 interactions: 2 of them without any in training" in notes
+    notes = groups_of(lines_of("A", "B"), rankings, split, K, [5, 10, 50], 0.8, features).notes
+    assert "Users with more than 50 interactions: left out, no user of the test part has that " \
+           "many in training." in notes
+    assert "Users with at most 5 interactions: 2 of them without any in training." in notes
     for label, runs in rankings.items():
-        assert (f"diversity (image) of {label}: {short[label]} of {29 * len(runs)} lists left out, "
-                "with fewer than two items that have it") in notes
+        assert (f"Diversity (image) of {label}: {short[label]} of {29 * len(runs)} lists left out, "
+                "with fewer than two items that have it.") in notes
     assert not any("(text)" in note for note in notes) and len(notes) == 4
 
 
 def test_lines_without_rankings_are_left_out(split, rankings):
-    some = groups_of(lines_of("A", "C"), {**rankings, "C": []}, split, K, [5], 0.8)
+    some = groups_of(lines_of("A", "C"), {**rankings, "C": []}, split, K, [5], 0.8).groups
     assert all(list(by_label) == ["A"] for group in some for by_label in group.values.values())
-    assert groups_of(lines_of("C"), rankings, split, K, [5], 0.8) == ()
+    assert groups_of(lines_of("C"), rankings, split, K, [5], 0.8) == ((), ())
 
 
 def test_no_list_with_two_described_items_has_no_diversity(split, rankings):
-    nothing = {"text": Features(np.ones((N_ITEMS, 2), dtype=np.float32), np.zeros(N_ITEMS, bool))}
-    found = groups_of(lines_of("B"), rankings, split, K, [5], 0.8, nothing)
+    nothing = {"text": (np.ones((N_ITEMS, 2), dtype=np.float32), np.zeros(N_ITEMS, bool))}
+    found = groups_of(lines_of("B"), rankings, split, K, [5], 0.8, nothing).groups
     assert math.isnan(found[-1].values["diversity@5 (text)"]["B"].mean)
 
 
