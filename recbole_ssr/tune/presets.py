@@ -1,0 +1,135 @@
+"""Presets: what tuning selected, as an ordinary config file that says how it was found."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from recbole_ssr import registry, runs
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.flags import read_config_file
+from recbole_ssr.tune.tuning import Selected
+
+FOLDER = "presets"
+_NOTE = re.compile(r"# ([a-z ]+): (.*)")
+
+
+class Preset(NamedTuple):
+    """A file of settings for one model.
+
+    Attributes:
+        model: the class.
+        settings: over its defaults.
+        file: where they were read.
+        notes: the file's comments by name: dataset, split, reached, trials and so on.
+    """
+
+    model: str
+    settings: dict
+    file: Path
+    notes: dict[str, str]
+
+    @property
+    def trials(self) -> int | None:
+        """Trials that were made before these settings were selected; None untold."""
+        number = re.match(r"\d+", self.notes.get("trials", ""))
+        return int(number.group()) if number else None
+
+
+def write_preset(out: str | Path, selected: Selected, given: Mapping | None = None) -> Path:
+    """Write `<out>/presets/<label>.yaml` and return its path.
+
+    Args:
+        out: output folder of the comparison.
+        selected: of tuning.
+        given: settings that the line had; those of its model's own yaml are kept, since the others
+            were selected beside them. Protocol and machine are not part of a preset.
+    """
+    own = _keys_of(selected.model)
+    fixed = {key: value for key, value in (given or {}).items() if key in own}
+    settings = {"model": selected.model, **fixed, **selected.settings}
+    path = Path(out) / FOLDER / f"{re.sub(r'[^A-Za-z0-9._+-]+', '_', selected.label)}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    text = "".join(f"# {name}: {value}\n" for name, value in _notes(selected).items())
+    text += yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    runs.write_text(path, "# Selected on validation by recbole-ssr tune; use it with "
+                          f"--preset={path.name} or --config_files.\n{text}")
+    return path
+
+
+def read_presets(given: str | Path | Iterable[str | Path]) -> dict[str, Preset]:
+    """Return the presets of files, folders, or text with commas, by model.
+
+    Raises UserError for a path that is missing, a file that names no model or an unknown one, and
+    two files for one model.
+    """
+    parts = str(given).split(",") if isinstance(given, (str, Path)) else list(given)
+    found: dict[str, Preset] = {}
+    for part in parts:
+        for file in _files(Path(str(part).strip()).expanduser()):
+            preset = _read(file)
+            if preset.model in found and found[preset.model] != preset:
+                raise UserError(f"Both {found[preset.model].file} and {file} are presets of "
+                                f"{preset.model}. Name the one to use.")
+            found[preset.model] = preset
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        beside = [file.name for file in path.parent.glob("*.yaml")]
+        raise UserError(f"There is no preset {str(path)!r}.{nearest(path.name, beside)} A preset "
+                        "is a yaml, or a folder of them.")
+    files = sorted(path.glob("*.yaml"))
+    if not files:
+        raise UserError(f"The folder {str(path)!r} holds no preset: it has no yaml.")
+    return files
+
+
+def _read(file: Path) -> Preset:
+    settings = read_config_file(file)
+    model = settings.pop("model", None)
+    if model is None:
+        raise UserError(f"{file} is no preset: it does not say its model. Add a line such as "
+                        "'model: SSR'.")
+    notes = {match[1]: match[2] for line in file.read_text(encoding="utf-8").splitlines()
+             if (match := _NOTE.fullmatch(line))}
+    return Preset(registry.canonical(str(model)), settings, file, notes)
+
+
+def _notes(selected: Selected) -> dict[str, str]:
+    method, versions = selected.method, runs.versions()
+    size = "continuous" if selected.size is None else f"{selected.size} settings"
+    default = "failed" if selected.default is None else f"{selected.default:.6g}"
+    pruner = "no pruner" if method.pruner == "none" else f"pruner {method.pruner}"
+    return {
+        "dataset": selected.dataset,
+        "split": selected.split or "not told",
+        "metric": f"{selected.metric} on validation",
+        "reached": f"{selected.value:.6g}, default settings {default}",
+        "trials": f"{selected.complete + selected.pruned} ({selected.complete} complete, "
+                  f"{selected.pruned} pruned), {selected.failed} failed, budget {method.trials}",
+        "sampler": f"{method.sampler}, seed {method.seed}, {pruner}",
+        "space": size,
+        "study": selected.study,
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+
+
+def _keys_of(model: str) -> set[str]:
+    """Return the keys of a model's own yaml, the plugin's or RecBole's."""
+    files = (registry.properties_folder() / "model" / f"{model}.yaml",
+             registry.RECBOLE_PROPERTIES / "model" / f"{model}.yaml")
+    return {"learning_rate", "weight_decay", "train_batch_size"}.union(
+        *(read_config_file(file) for file in files if file.is_file()))

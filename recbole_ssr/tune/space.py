@@ -1,0 +1,307 @@
+"""What a search may try: lists and ranges of a model's settings, checked before anything starts.
+
+A model's own space is `properties/grid/<Model>.yaml`. A user's yaml overrides it key by key::
+
+    n_bands: [2, 3, 4]                                   # any of a list; null leaves a key out
+    learning_rate: {low: 0.0001, high: 0.01, log: true}  # anything between
+    svd_modes: {low: 64, high: 512, step: 64}            # whole numbers where the setting is one
+    FREEDOM:                                             # keys for one model alone
+      edge_dropout: [0.8, 0.9]
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole.utils import ModelType
+
+from recbole_ssr import registry
+from recbole_ssr.config import build_config, config_hash
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.flags import read_config_file
+
+logger = logging.getLogger("recbole_ssr")
+
+# What RecBole's documentation proposes to search for its graph models and, second, its models in
+# closed form. They have no grid of the plugin, and search those keys that their own yaml has.
+RECBOLE_GRID = {"learning_rate": [0.0005, 0.001, 0.002], "n_layers": [1, 2, 3, 4],
+                "reg_weight": [0.00001, 0.0001, 0.001, 0.01]}
+RECBOLE_CLOSED_FORM_GRID = {"k": [10, 50, 100, 200, 250, 300, 400, 500, 1000],
+                            "shrink": [0.0, 0.1, 0.5, 1.0, 2.0],
+                            "reg_weight": [1.0, 10.0, 100.0, 250.0, 500.0, 1000.0]}
+# What all models of a comparison share. Values selected under other ones would not compare.
+PROTOCOL = frozenset((
+    "model", "dataset", "data_path", "seed", "split_seed", "split_column", "split_name",
+    "benchmark_filename", "load_col", "val_interval", "user_inter_num_interval",
+    "item_inter_num_interval", "eval_args", "repeatable", "metrics", "topk", "valid_metric",
+    "metric_decimal_place", "epochs", "stopping_step", "eval_step",
+))
+_RANGE = ("low", "high", "log", "step")
+
+
+class Choice(NamedTuple):
+    """A setting that takes one of some values, of any kind that yaml knows."""
+
+    values: tuple
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def at(self, index: int) -> object:
+        """Return the value of an index."""
+        return self.values[index]
+
+    def plain(self) -> list:
+        """Return it as a yaml would write it."""
+        return list(self.values)
+
+
+class Range(NamedTuple):
+    """A setting between two numbers, both included; by powers where `log`; `whole` numbers."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+
+    def __len__(self) -> int:
+        """Return how many values there are. Raises ValueError where they are without number."""
+        if self.step is None and not self.whole:
+            raise ValueError("a range without step has no grid")
+        return _steps(self.low, self.high, self.step or 1) + 1
+
+    def at(self, index: int) -> float:
+        """Return the value of an index; 12 decimals, so that steps of 0.1 give 0.3."""
+        value = self.low + index * (self.step or 1)
+        return value if self.whole else round(value, 12)
+
+    def plain(self) -> dict:
+        """Return it as a yaml would write it."""
+        return {key: value for key, value in zip(_RANGE, (self.low, self.high, self.log, self.step))
+                if value not in (None, False)}
+
+
+@dataclass(frozen=True)
+class Space:
+    """The settings of a model that a search may try.
+
+    Attributes:
+        model: the class.
+        dimensions: by key, in the order in which a grid counts them.
+        default: by key, what the model takes where nothing is tuned; it may lie outside.
+    """
+
+    model: str
+    dimensions: dict[str, Choice | Range]
+    default: dict[str, object]
+
+    @property
+    def size(self) -> int | None:
+        """How many settings there are, None where a range is continuous."""
+        try:
+            return math.prod(len(dimension) for dimension in self.dimensions.values())
+        except ValueError:
+            return None
+
+    def point(self, index: int) -> dict[str, object]:
+        """Return the settings of an index below `size`; the last key changes first."""
+        found = {}
+        for key, dimension in reversed(self.dimensions.items()):
+            index, here = divmod(index, len(dimension))
+            found[key] = dimension.at(here)
+        return {key: found[key] for key in self.dimensions}
+
+    def points(self) -> Iterator[dict[str, object]]:
+        """Yield all settings of a finite space."""
+        axes = [[d.at(k) for k in range(len(d))] for d in self.dimensions.values()]
+        for values in itertools.product(*axes):
+            yield dict(zip(self.dimensions, values))
+
+    def plain(self) -> dict:
+        """Return the space as a yaml would write it."""
+        return {key: dimension.plain() for key, dimension in self.dimensions.items()}
+
+
+def spaces_of(models: Mapping[str, tuple[str, Mapping]], files: Iterable[str | Path] = (),
+              given: Mapping | None = None) -> dict[str, Space]:
+    """Return the space of every line of a comparison, all keys and values checked.
+
+    Args:
+        models: label -> model and its settings. What they set is fixed, and not searched.
+        files: yamls of a user, later ones win.
+        given: a space as a dict, above the files.
+
+    Raises UserError, naming key and value, for what a model would not take.
+    """
+    shared, own = read_spaces(files, given)
+    names = {registry.canonical(model) for model, _ in models.values()}
+    for name in own:
+        if name not in names:
+            raise UserError(f"The search space names {name}, which is not among the models."
+                            f"{nearest(name, names)}")
+    spaces, used = {}, set()
+    for label, (model, settings) in models.items():
+        model = registry.canonical(model)
+        for_all = {key: entry for key, entry in shared.items()
+                   if len(models) == 1 or _has(model, settings, key)}
+        spaces[label] = space_of(model, settings, {**for_all, **own.get(model, {})})
+        used |= for_all.keys()
+    for key in shared.keys() - used:  # no model has it: the message of any will do
+        model, settings = next(iter(models.values()))
+        _check_key(model, settings, key)
+    return spaces
+
+
+def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Space:
+    """Return a model's space: its grid, `given` above it, without what `settings` fix.
+
+    Raises UserError for a key that the model does not have or that belongs to the protocol, a
+    value that it refuses. A model with nothing to tune has a space of one point, its default.
+    """
+    entries = {**_grid_of(model, settings), **(given or {})}
+    dimensions, default = {}, {}
+    for key, entry in entries.items():
+        if entry is None:
+            continue
+        if key in settings and key not in PROTOCOL:
+            logger.info("%s=%r is given, so the search over %s leaves it alone.", key,
+                        settings[key], model)
+            continue
+        _check_key(model, settings, key)
+        default[key] = _config(model, settings)[key]
+        if isinstance(entry, Mapping):
+            dimensions[key] = _range(model, settings, key, entry, default[key])
+        else:
+            dimensions[key] = _choice(model, settings, key, entry)
+    if not dimensions:
+        logger.warning("There is nothing to tune for %s: it has no grid, or all keys of it are "
+                       "given. Name keys and values in a yaml: --space=space.yaml.", model)
+    return Space(model, dimensions, default)
+
+
+def read_spaces(files: Iterable[str | Path],
+                given: Mapping | None = None) -> tuple[dict, dict[str, dict]]:
+    """Return a user's entries for all models and those for one, by its name; later ones win."""
+    shared: dict = {}
+    own: dict[str, dict] = {}
+    names = {name.lower(): name for name in registry.model_names()}
+    for layer in (*map(read_config_file, files), given or {}):
+        for key, entry in layer.items():
+            model = names.get(str(key).lower())
+            if model is None:
+                shared[str(key)] = entry
+            elif isinstance(entry, Mapping):
+                own.setdefault(model, {}).update(entry)
+            else:
+                raise UserError(f"The search space of {key} is {entry!r}. Write its keys below it: "
+                                f"{key}: {{learning_rate: [0.001, 0.01]}}.")
+    return shared, own
+
+
+def key_of(settings: Mapping) -> str:
+    """Return settings as text that is equal for equal settings, whatever their order."""
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _grid_of(model: str, settings: Mapping) -> dict:
+    """Return the grid of the plugin, or what RecBole proposes for a model of its own."""
+    file = registry.properties_folder() / "grid" / f"{model}.yaml"
+    if file.is_file():
+        return read_config_file(file)
+    config = _config(model, settings)
+    yaml_of_model = registry.RECBOLE_PROPERTIES / "model" / f"{model}.yaml"
+    own = read_config_file(yaml_of_model) if yaml_of_model.is_file() else {}
+    if config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+        return {key: values for key, values in RECBOLE_CLOSED_FORM_GRID.items() if key in own}
+    return {key: values for key, values in RECBOLE_GRID.items()
+            if key == "learning_rate" or type(own.get(key)) is type(values[0])}
+
+
+def _config(model: str, settings: Mapping, **changes):
+    try:
+        return build_config(model, config_dict={**settings, **changes})
+    except UserError as error:
+        if not changes:
+            raise
+        raise UserError(f"The search space of {model}: {error}") from None
+
+
+def _has(model: str, settings: Mapping, key: str) -> bool:
+    """Tell whether a key has a default in a yaml of this model."""
+    return key in _config(model, settings).final_config_dict
+
+
+def _check_key(model: str, settings: Mapping, key: str) -> None:
+    if key in PROTOCOL:
+        raise UserError(f"The search space of {model} names {key}, which belongs to the protocol "
+                        "that all models share. Give it as a setting of the whole comparison.")
+    config = _config(model, settings)
+    known = config.final_config_dict
+    if key in known or key in registry.KEYS_WITHOUT_YAML:
+        return
+    if key in registry.keys_of_any_model():
+        raise UserError(f"The search space names {key}, which has no effect on {model}."
+                        f"{nearest(key, known)}")
+    raise UserError(f"The search space of {model} names an unknown key {key!r}."
+                    f"{nearest(key, known)}")
+
+
+def _checked(model: str, settings: Mapping, key: str, values: Iterable) -> list[tuple]:
+    """Return the values as a run takes them, each with the hash of its run."""
+    configs = [_config(model, settings, **{key: value}) for value in values]
+    return [(config[key], config_hash(config)) for config in configs]
+
+
+def _choice(model: str, settings: Mapping, key: str, entry: object) -> Choice:
+    if not isinstance(entry, (list, tuple)) or not entry:
+        raise UserError(f"The search space of {model}: {key}: {entry!r} must be a list of values, "
+                        f"as in [{entry!r}], or a range, as in {{low: 1, high: 10}}.")
+    found: dict[str, tuple] = {}
+    for value, run in _checked(model, settings, key, entry):
+        found.setdefault(key_of({key: value}), (value, run))
+    runs = {run for _, run in found.values()}
+    if len(runs) < len(found):
+        raise _no_effect(model, key)
+    return Choice(tuple(value for value, _ in found.values()))
+
+
+def _range(model: str, settings: Mapping, key: str, entry: Mapping, default: object) -> Range:
+    given = f"The search space of {model}: {key}: {dict(entry)!r}"
+    for name in entry:
+        if name not in _RANGE:
+            raise UserError(f"{given} has an unknown entry {name!r}.{nearest(name, _RANGE)} A "
+                            "range has low, high, log and step; other values go into a list.")
+    low, high, step = (entry.get(name) for name in ("low", "high", "step"))
+    log = entry.get("log", False)
+    if any(type(x) not in (int, float) or not math.isfinite(x) for x in (low, high)) or low >= high:
+        raise UserError(f"{given} must have two numbers, low below high.")
+    if type(log) is not bool or (log and (low <= 0 or step is not None)):
+        raise UserError(f"{given}: log is true or false; with it low lies above 0, without step.")
+    if step is not None and (type(step) not in (int, float) or not 0 < step <= high - low):
+        raise UserError(f"{given}: step must be a number above 0, at most high - low.")
+    (low, first), (high, last) = _checked(model, settings, key, (low, high))
+    if first == last:
+        raise _no_effect(model, key)
+    # RecBole's yamls write 1 for some floats: a whole default does not forbid halves there.
+    whole = type(default) is int and all(type(x) is int for x in (low, high, step or 1))
+    if step is not None:
+        high = low + _steps(low, high, step) * step
+    return Range(low, high, log, step, whole)
+
+
+def _steps(low: float, high: float, step: float) -> int:
+    """Return how often `step` fits, forgiving what floats lose."""
+    return math.floor((high - low) / step + 1e-9)
+
+
+def _no_effect(model: str, key: str) -> UserError:
+    return UserError(f"The search space of {model} names {key}, which does not change what a run "
+                     "computes. Leave it out.")

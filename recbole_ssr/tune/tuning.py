@@ -1,0 +1,171 @@
+"""Tuning of the models of a comparison, all with the same budget, selected on validation only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole_ssr import registry
+from recbole_ssr.compare.engine import Engine, Watch
+from recbole_ssr.compare.store import Task, task_of
+from recbole_ssr.config import PluginConfig, build_config
+from recbole_ssr.errors import UserError
+from recbole_ssr.tune.importance import importance
+from recbole_ssr.tune.source import TuneSource
+from recbole_ssr.tune.space import Space, spaces_of
+from recbole_ssr.tune.storage import open_storage, open_study, study_name
+from recbole_ssr.tune.study import Search
+from recbole_ssr.tune.trials import Method, Trial
+from recbole_ssr.tune.workers import Worker
+
+logger = logging.getLogger("recbole_ssr")
+
+RUNS = "runs"  # below the output folder, shared with the comparison: what is trained is there
+
+
+class Selected(NamedTuple):
+    """What tuning selected for a line.
+
+    Attributes:
+        label, model, dataset: of the line.
+        settings: of the best trial, by key of the space; the rest is as the line gives it.
+        metric: valid_metric, for instance "recall@20".
+        value: of the best trial on validation; default: of the model's default settings, None
+            where that trial failed.
+        complete, pruned, failed: trials, over all machines.
+        trials: all of them, by number.
+        size: settings that the space has, None of continuous ranges.
+        method: how the search went about it.
+        study: name of the study in its storage.
+        split: fingerprint of the split, None where runs do not tell.
+        larger_is_better: the direction of the metric.
+        importance: see `importance`.
+    """
+
+    label: str
+    model: str
+    dataset: str
+    settings: dict
+    metric: str
+    value: float
+    default: float | None
+    complete: int
+    pruned: int
+    failed: int
+    trials: tuple[Trial, ...]
+    size: int | None
+    method: Method
+    study: str
+    split: str | None
+    larger_is_better: bool = True
+    importance: dict[str, float] = {}
+
+
+def tune(
+    models: Mapping[str, tuple[str, Mapping]],
+    engine: Engine,
+    out: str | Path,
+    method: Method,
+    storage: str | None = None,
+    space_files: Iterable[str | Path] = (),
+    space: Mapping | None = None,
+    seed: int = 2020,
+    jobs: int = 1,
+    watch: Watch | None = None,
+    poll: float = 5.0,
+) -> dict[str, Selected]:
+    """Search the settings of every line and return what is best on validation.
+
+    Args:
+        models: label -> model and its settings over the defaults, dataset and data_path among
+            them. What they set is not searched.
+        engine: runs the trials, `jobs` at a time.
+        out: output folder of the comparison.
+        method: sampler, pruner and the budget, which is every line's.
+        storage: of the studies, see `open_storage`.
+        space_files, space: what to search, above the models' own grids, see `spaces_of`.
+        seed: of the runs of all trials.
+        watch: called with what runs.
+        poll: seconds between looks at trials that other machines still run.
+
+    Raises UserError for mistakes in settings, spaces, method or storage, before anything is
+    trained, and for a line none of whose trials finished. An interruption leaves everything so
+    that the same call goes on.
+    """
+    method.check()
+    spaces = spaces_of(models, space_files, space)
+    configs = {label: build_config(model, config_dict={**settings, "seed": seed})
+               for label, (model, settings) in models.items()}
+    with Worker() as worker:
+        searches = {label: _search(spaces[label], configs[label], storage, out, method, worker)
+                    for label in models}
+
+        def make(label: str, settings: dict) -> Task:
+            model, given = models[label]
+            return task_of(label, model, {**settings, **given}, seed, Path(out) / RUNS, "valid")
+
+        metrics = {label: _metric(config) for label, config in configs.items()}
+        source = TuneSource(searches, make, metrics)
+        try:
+            _run(source, engine, jobs, watch or _unwatched, poll)
+        except BaseException:
+            source.release()
+            raise
+        return {label: _selected(label, search, configs[label])
+                for label, search in searches.items()}
+
+
+def _search(space: Space, config: PluginConfig, storage: str | None, out: str | Path,
+            method: Method, worker: Worker) -> Search:
+    opened = open_storage(storage, out, config["model"])
+    study = open_study(opened, study_name(space, config), config["valid_metric_bigger"])
+    if space.size is not None and space.size < method.trials:
+        logger.info("%s has %d settings to try, fewer than %d trials.", space.model, space.size,
+                    method.trials)
+    return Search(study, space, method, worker)
+
+
+def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch, poll: float) -> None:
+    """Run until the budget of all lines is used up, also by what others still run."""
+    told = False
+    while True:
+        others = _others(source)
+        engine.run(source, jobs, watch)
+        if not others and not _others(source):
+            return
+        if not told:
+            logger.info("Other processes still run trials of this search; waiting for them.")
+            told = True
+        time.sleep(poll)
+
+
+def _others(source: TuneSource) -> bool:
+    return any(search.others_running() for search in source.searches.values())
+
+
+def _unwatched(_running: list) -> None:
+    """Do nothing with what runs."""
+
+
+def _metric(config: PluginConfig) -> str:
+    return str(config["valid_metric"]).lower()
+
+
+def _selected(label: str, search: Search, config: PluginConfig) -> Selected:
+    best, trials = search.best(), tuple(search.trials())
+    if best is None:
+        reasons = "; ".join(search.failures()) or "none of its trials finished"
+        raise UserError(f"No trial of {label} finished, so that nothing can be selected: {reasons}")
+    count = {state: sum(trial.state == state for trial in trials)
+             for state in ("complete", "pruned", "failed")}
+    default = search.default()
+    return Selected(
+        label, registry.canonical(config["model"]), str(config["dataset"]), best.settings,
+        _metric(config), best.value, default.value if default else None, **count, trials=trials,
+        size=search.space.size, method=search.method, study=search.study.study_name,
+        split=best.split, larger_is_better=config["valid_metric_bigger"],
+        importance=importance(search),
+    )
