@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recbole.evaluator import metrics as host
+from tiny import SETTINGS, write_tiny
 
 from recbole_ssr import compat
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import match_positives
-from recbole_ssr.evaluation.rankings import Ranking
+from recbole_ssr.evaluation.rankings import Ranking, read_rankings
 from recbole_ssr.evaluation.user_metrics import Hits, hits_of, user_values, values_at
+from recbole_ssr.quick_start import load_run, run
 
 compat.apply()
 
@@ -122,3 +125,19 @@ def test_nothing_of_size_users_times_items():
         tracemalloc.stop()
     assert np.all(values["mrr@5"] == 1 / 3) and not values["hit@2"].any()
     assert peak < 100 * 2**20
+
+
+def test_means_over_the_users_of_a_run_are_what_the_run_reports(tmp_path):
+    given = {**SETTINGS, **write_tiny(tmp_path), "epochs": 1, "run_dir": str(tmp_path / "runs"),
+             "metrics": ["Recall", "NDCG", "Precision", "Hit", "MRR", "MAP"],
+             "metric_decimal_place": 12}
+    result = run("LightGCN", "tiny", config_dict=given)
+    rankings, _ = read_rankings(Path(result.run) / "ranking.npz")
+    experiment = load_run(result.run)
+    for part in ("valid", "test"):
+        held = getattr(experiment, part)._dataset
+        pairs = np.stack((held.inter_feat["user_id"].numpy(), held.inter_feat["item_id"].numpy()))
+        metrics = getattr(result, part)
+        assert len(metrics) == 12
+        for metric, values in user_values(rankings[part], pairs, list(metrics)).items():
+            assert values.mean() == pytest.approx(metrics[metric], abs=1e-12), metric
