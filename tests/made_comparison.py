@@ -23,7 +23,7 @@ MODELS = ("SSR", "FREEDOM", "SMORE", "LightGCN", "BM3", "VBPR", "MGCN", "LATTICE
           "LGMRec", "MENTOR", "PGL", "DualGNN", "SLMRec", "LayerGCN", "FastSGL", "FeatureLightGCN",
           "FeatureEASE", "FeatureItemKNN", "GFCF", "BPR")
 PROTOCOL = {
-    "split": "x_label, published", "split_fingerprint": "0123456789abcdef" * 4, "group_by": None,
+    "split": "split by x_label", "split_fingerprint": "0123456789abcdef" * 4, "group_by": None,
     "order": None, "ranking": "full", "masked": "training and validation items",
     "metrics": ["Recall", "NDCG"], "topk": [10, 20], "valid_metric": "Recall@20", "users": 9308,
     "items": 6710,

@@ -20,7 +20,7 @@ _SETTINGS = {
     "batch_size": "batch size", "learning_rate": "learning rate", "epochs": "epochs at most",
     "stopping_step": "patience", "modalities": "modalities", "features": "feature hash",
 }  # fmt: skip
-_IN_WORDS = ("objective", "negatives", "modalities", "features")
+_LONGEST_NUMBER = 12  # letters; longer values are set as text
 
 
 def protocol_title(protocol: dict) -> str:
@@ -55,7 +55,7 @@ def setting_sheet(comparison: Comparison) -> Sheet:
     """Return what lines have of their own: training, tuning, settings; without what all share."""
     _, own = _settings(comparison)
     columns = [Column("model", TEXT),
-               *(Column(_setting(name), PROSE if name in _IN_WORDS else NUMBER) for name in own),
+               *(Column(_setting(name), _kind(values.values())) for name, values in own.items()),
                Column("tuned over"), Column("settings", PROSE)]
     rows = tuple((Cell(line.label), *(Cell(values[line.label]) for values in own.values()),
                   Cell(NONE if line.trials is None else f"{line.trials:,}"),
@@ -99,6 +99,12 @@ def _tuning(lines: Iterable[Line]) -> str:
     if len(budgets) == 1:
         return f"{budgets[0]:,} settings per line, selected on validation"
     return "not the same for every line; see tuned over"
+
+
+def _kind(values: Iterable[str]) -> str:
+    """Return NUMBER for a column of short values that start as numbers do."""
+    short = all(len(value) <= _LONGEST_NUMBER and not value[0].isalpha() for value in values)
+    return NUMBER if short else PROSE
 
 
 def _setting(name: str) -> str:

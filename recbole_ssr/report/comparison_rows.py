@@ -193,8 +193,8 @@ def _group_sheet(name: str, title: str, labels: Iterable[str],
                  pairs: list[tuple[Group, str]]) -> Sheet:
     columns = [Column("model", TEXT)]
     for group, metric in pairs:
-        name = f"{group.name}: {counted(group.size, 'user')}"
-        columns.append(Column(metric_name(metric) if group.kind == "beyond" else name))
+        of_group = f"{group.name}: {counted(group.size, 'user')}"
+        columns.append(Column(metric_name(metric) if group.kind == "beyond" else of_group))
     rows = tuple((Cell(label), *(Cell(spread_figure(group.values[metric].get(label)))
                                  for group, metric in pairs)) for label in labels)
     return Sheet(f"groups-{name}", title, tuple(columns), rows, (NOT_TESTED,))

@@ -24,6 +24,7 @@ _BETWEEN = 3  # columns from one column's text to the next one's
 _STYLES = {BEST: "bold", SECOND: "underline", "": ""}
 # Widths at which text goes on in the next line: first as asked, then where a table is too wide.
 _ROOMY, _TIGHT = {"text": 32, PROSE: 60}, {"text": 16, PROSE: 24}
+_LONGEST_WORD = 24  # of the head of a number
 
 
 class _Plan(NamedTuple):
@@ -122,17 +123,18 @@ def _natural(sheet: Sheet, place: int, room: dict[str, int]) -> int:
     cells = max((cell_len(row[place].text) for row in sheet.rows), default=1)
     head = max((cell_len(word) for word in column.name.split()), default=1)
     if column.kind == NUMBER:
-        return max(cells, head, 1)
+        return max(cells, min(head, _LONGEST_WORD), 1)
     return max(min(max(cells, head), room[column.kind]), 1)
 
 
 def _widened(sheet: Sheet, places: Sequence[int], widths: list[int], width: int) -> list[int]:
-    """Give texts what is left of the width, the longest cells last."""
+    """Share what is left of the width among texts, short ones taking no more than they need."""
     widths = list(widths)
     texts = [k for k, place in enumerate(places) if sheet.columns[place].kind != NUMBER]
     wanted = {k: _natural(sheet, places[k], {"text": width, PROSE: width}) for k in texts}
-    for k in sorted(texts, key=wanted.get):
-        widths[k] = min(wanted[k], widths[k] + width - _total(widths))
+    for done, k in enumerate(sorted(texts, key=wanted.get)):
+        share = max(width - _total(widths), 0) // (len(texts) - done)
+        widths[k] = min(wanted[k], widths[k] + share)
     return widths
 
 
