@@ -11,6 +11,7 @@ from recbole.data.dataset import Dataset
 from torch import nn
 
 from recbole_ssr.config import PluginConfig, resolved
+from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.evaluation.rankings import Interactions
 
@@ -39,13 +40,29 @@ def protocol_of(experiment: Experiment) -> dict:
         "group_by": None if by_column else evaluation["group_by"],
         "order": None if by_column else evaluation["order"],
         "ranking": evaluation["mode"]["test"],
-        "masked": "nothing" if config["repeatable"] else "training and validation items",
+        "masked": _masked(config),
         "metrics": list(config["metrics"]),
         "topk": list(config["topk"]),
         "valid_metric": config["valid_metric"],
         "users": dataset.user_num - 1,
         "items": dataset.item_num - 1,
+        "train_share": config["train_share"],
+        "stopping_rule": config["stopping_rule"],
+        "corruption": _corruption(config),
     }
+
+
+def _masked(config: PluginConfig) -> str:
+    if config["repeatable"]:
+        return "nothing"
+    validation_too = config["test_masking"] != "train"
+    return "training and validation items" if validation_too else "training items"
+
+
+def _corruption(config: PluginConfig) -> dict | None:
+    """Return what was done to the features on purpose and where; None where nothing was."""
+    facts = Corruption.of(config).facts()
+    return None if facts is None else {**facts, "at": config["corruption_at"]}
 
 
 def training_of(experiment: Experiment) -> dict:
@@ -82,12 +99,12 @@ def _features(experiment: Experiment):
 
 
 def interactions_of(experiment: Experiment) -> Interactions:
-    """Return the interactions of all parts, by id."""
+    """Return the interactions of all parts, by id; those of training whatever `train_share`."""
     dataset = experiment.dataset
     fields = dataset.uid_field, dataset.iid_field
-    loaders = experiment.train, experiment.valid, experiment.test
-    parts = [np.stack([loader._dataset.inter_feat[field].numpy() for field in fields])
-             for loader in loaders]
+    train = getattr(dataset, "full_train", experiment.train._dataset.inter_feat)
+    rows = train, experiment.valid._dataset.inter_feat, experiment.test._dataset.inter_feat
+    parts = [np.stack([part[field].numpy() for field in fields]) for part in rows]
     tokens = [dataset.field2id_token[field] for field in fields]
     fingerprint = getattr(dataset, "split_fingerprint", None) or split_hash(
         [part[0] for part in parts], [part[1] for part in parts], *tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import recbole.data.dataset as host_dataset
@@ -14,13 +15,17 @@ from recbole.data import data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
 from recbole.utils import ModelType, get_model, get_trainer, init_seed
+from torch import nn
 
 from recbole_ssr import runs
 from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
+from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
+from recbole_ssr.data.masking import apply_masking
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, ids_hash, protocol_of, training_of
+from recbole_ssr.inference import inference_model
 from recbole_ssr.result import VALID_FILE, RunResult
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import BEST, LAST, RunMixin, run_trainer
@@ -97,15 +102,18 @@ def prepare(config: PluginConfig) -> Experiment:
         if isinstance(error, UserError):
             raise
         raise UserError(f"RecBole refuses the data of {config['dataset']}: {error}") from error
+    apply_masking(config, dataset, valid, test)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     return Experiment(config, dataset, train, valid, test, model)
 
 
-def load_run(folder: str | Path, device: str = "auto") -> Experiment:
+def load_run(folder: str | Path, device: str = "auto", stage: str = "inference") -> Experiment:
     """Rebuild the experiment of a run folder with its best parameters, in evaluation mode.
 
-    Raises UserError where the folder, its settings or its checkpoint are missing or damaged.
+    The model has the item features that the run was measured with or, at the stage "training",
+    was trained on; they differ where `corruption_at` says so. Raises UserError where the folder,
+    its settings or its checkpoint are missing or damaged.
     """
     folder = runs.existing(folder)
     config = build_config(config_files=[folder / "config.yaml"], config_dict={"device": device})
@@ -113,8 +121,10 @@ def load_run(folder: str | Path, device: str = "auto") -> Experiment:
     state = checkpoint.load(folder / BEST, map_location=config["device"])
     experiment.model.load_state_dict(state["state_dict"])
     experiment.model.load_other_parameter(state["other_parameter"])
-    experiment.model.eval()
-    return experiment
+    if stage == "training":
+        experiment.model.eval()
+        return experiment
+    return experiment._replace(model=_as_measured(experiment)(experiment.model))
 
 
 def _opened(folder, model, dataset, config_files, config_dict, flags):
@@ -172,7 +182,15 @@ def trainer_of(experiment: Experiment) -> RunMixin:
     """Return the trainer that RecBole would choose, with run folder, resume and named losses."""
     config = experiment.config
     host = get_trainer(config["MODEL_TYPE"], config["model"])
-    return run_trainer(host)(config, experiment.model)
+    trainer = run_trainer(host)(config, experiment.model)
+    trainer.as_measured = _as_measured(experiment)
+    return trainer
+
+
+def _as_measured(experiment: Experiment) -> Callable[[nn.Module], nn.Module]:
+    """Return what turns a trained model into the one that is measured."""
+    return partial(inference_model, experiment,
+                   corruption=Corruption.of(experiment.config, "inference"))
 
 
 def _announce(experiment: Experiment, folder: Path) -> None:
@@ -201,17 +219,17 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     trainer.fit(experiment.train, experiment.valid, show_progress=config["show_progress"])
     tell("testing", experiment, trainer.history)
     rankings = {}
-    valid, rankings["valid"] = _evaluate(trainer, experiment.valid, load_best_model=True)
+    valid, rankings["valid"] = evaluated(trainer, experiment.valid, load_best_model=True)
     tested = {}
     if test:
-        tested, rankings["test"] = _evaluate(trainer, experiment.test, load_best_model=False)
+        tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=False)
     result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
     _leave(result, folder, rankings, ids_hash(experiment.dataset))
     logger.debug("valid %s, test %s", valid, tested)
     return result
 
 
-def _evaluate(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ranking | None]:
+def evaluated(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ranking | None]:
     """Return the metrics of a part, and its ranking where all items were ranked."""
     collector = trainer.eval_collector
     collector.keep_ranking = isinstance(part, FullSortEvalDataLoader)

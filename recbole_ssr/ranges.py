@@ -10,6 +10,8 @@ from recbole_ssr.errors import UserError, nearest
 _CHOICES = {
     "feature_fill": ("zero", "mean", "error"),
     "feature_scaling": ("none", "l2", "standardise"),
+    "test_masking": ("train and valid", "train"),
+    "stopping_rule": ("recbole", "strict"),
     "projection": ("linear", "mlp"),
     "mask_scope": ("node", "global"),
     "consistency": ("predictions", "distributions", "representations"),
@@ -44,6 +46,8 @@ def check_range(given: str, key: str, value: object) -> None:
         raise UserError(f"{given} must be at least 0 and below 1, so that some band survives.")
     if key in ("temperature", "ranking_temperature") and not value > 0:
         raise UserError(f"{given} must be a positive number, for instance 0.2.")
+    if key == "train_share" and not 0 < value <= 1:
+        raise UserError(f"{given} must be above 0 and at most 1, for instance 0.5.")
     if key == "learning_rate_decay" and not 0 < value <= 1:
         raise UserError(f"{given} must be above 0 and at most 1, for instance 0.96.")
     if key == "learning_rate" and not (value > 0 and math.isfinite(value)):

@@ -5,6 +5,7 @@ RecBole's own with a seed of its own. :class:`MultimodalDataset` adds the item f
 """
 
 import copy
+import logging
 import os
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from recbole_ssr.data import corruption
 from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.features import ItemFeatures, load_item_features
 from recbole_ssr.data.split_hash import split_hash
+from recbole_ssr.data.train_share import kept
 from recbole_ssr.errors import UserError, nearest
 
 PARTS = ("train", "valid", "test")
+
+logger = logging.getLogger("recbole_ssr")
 
 # Used where a Config lacks the plugin's defaults, as in stock `run_recbole`; as in overall.yaml.
 _SPLIT_SEED = 2020
@@ -43,25 +47,46 @@ class FixedSplitDataset(Dataset):
     def split_fingerprint(self) -> str:
         """sha256 (hex) of the (user, item) tokens of each part, whatever their order; after build.
 
-        Raises RuntimeError before `build`.
+        It is that of the whole split, whatever `train_share`. Raises RuntimeError before `build`.
         """
         if "_split_fingerprint" not in self.__dict__:
             raise RuntimeError("split_fingerprint exists only after build() has made the split.")
         return self._split_fingerprint
 
     def build(self) -> list["FixedSplitDataset"]:
-        """Return the train, valid and test parts, each a shallow copy with its interactions."""
+        """Return the train, valid and test parts, each a shallow copy with its interactions.
+
+        With a `train_share` below 1 the train part has that share of them; `full_train` of this
+        dataset has them all.
+        """
         parts = self._build_by_protocol() if self._split_labels is None else self._build_by_label()
         self._split_fingerprint = self._hash_split(parts)
         for part in parts:
             part._split_fingerprint = self._split_fingerprint
-        return parts
+        self.full_train = parts[0].inter_feat
+        return [self._subsampled(parts[0]), *parts[1:]]
+
+    def _subsampled(self, train: "FixedSplitDataset") -> "FixedSplitDataset":
+        share = self.config["train_share"]
+        if share in (None, 1):
+            return train
+        tokens = [self.field2id_token[field][train.inter_feat[field].numpy()].astype(str)
+                  for field in (self.uid_field, self.iid_field)]
+        index = kept(*tokens, share, self._split_seed())
+        part = train.copy(train.inter_feat[torch.from_numpy(index)])
+        left = [len(part.inter_feat[field].unique()) for field in (self.uid_field, self.iid_field)]
+        logger.info("train_share %g: %s of %s training interactions, of %s users and %s items",
+                    share, *(f"{n:,}" for n in (len(index), len(tokens[0]), *left)))
+        return part
+
+    def _split_seed(self) -> int:
+        seed = self.config["split_seed"]
+        return _SPLIT_SEED if seed is None else int(seed)
 
     def _build_by_protocol(self) -> list:
-        seed = self.config["split_seed"]
         # RecBole shuffles with torch's generator of the CPU, which seeds parameters as well.
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(_SPLIT_SEED if seed is None else int(seed))
+            torch.default_generator.manual_seed(self._split_seed())
             return super().build()
 
     def _build_by_label(self) -> list:

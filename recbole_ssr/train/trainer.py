@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import recbole.trainer.trainer as host
 import torch
-from recbole.utils import calculate_valid_score, early_stopping
+from recbole.utils import calculate_valid_score
+from torch import nn
 from tqdm import tqdm
 
 from recbole_ssr.compat import model_state
@@ -20,10 +21,13 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.sampling import balanced
+from recbole_ssr.train.stopping import rule_of, strict_stopping
 
 logger = logging.getLogger("recbole_ssr")
 
 LAST, BEST = "last.pth", "best.pth"
+# RecBole's own protocol; other values are those of other toolkits.
+_PROTOCOL = {"test_masking": "train and valid", "stopping_rule": "recbole"}
 
 
 class RunMixin:
@@ -34,7 +38,9 @@ class RunMixin:
     best checkpoint goes where RecBole puts it.
 
     Attributes: `history`, one dict per finished epoch: epoch, seconds, losses by name, valid;
-    `on_epoch`, a function called with the history after every epoch, its checkpoints written.
+    `on_epoch`, a function called with the history after every epoch, its checkpoints written;
+    `as_measured`, a function from the model with its best parameters to the one that
+    :meth:`evaluate` measures from then on.
     """
 
     def __init__(self, config, model):
@@ -47,6 +53,8 @@ class RunMixin:
         self.eval_collector = FullRankingCollector(config)
         self.history: list[dict] = []
         self.on_epoch: Callable[[list[dict]], None] | None = None
+        self.as_measured: Callable[[nn.Module], nn.Module] | None = None
+        self.stopping_rule = rule_of(config["stopping_rule"])
         self.stopped = False
         self._loss_names: tuple[str, ...] | None = None
         self._rng: dict | None = None
@@ -101,6 +109,7 @@ class RunMixin:
 
         The arguments are RecBole's. Without validation data the last epoch is the best one.
         """
+        self._tell_parity()
         train_data = balanced(train_data, self.config["sampling_power"])
         self.eval_collector.data_collect(train_data)
         if self.config["train_neg_sample_args"].get("dynamic", False):
@@ -131,6 +140,13 @@ class RunMixin:
         self._add_hparam_to_tensorboard(self.best_valid_score)
         return self.best_valid_score, self.best_valid_result
 
+    def _tell_parity(self) -> None:
+        changed = [f"{key}={self.config[key]}" for key, own in _PROTOCOL.items()
+                   if self.config[key] not in (None, own)]
+        if changed:
+            logger.warning("parity mode %s: results compare with those of the same mode alone",
+                           ", ".join(changed))
+
     def _run_epoch(self, train_data, valid_data, epoch, saved, show_progress) -> dict:
         """Train one epoch, evaluate when due, keep the best; return the epoch's record."""
         start = time.perf_counter()
@@ -146,7 +162,7 @@ class RunMixin:
             result = self.evaluate(valid_data, load_best_model=False)
             record |= {"eval_seconds": time.perf_counter() - start, "valid": dict(result)}
             score = calculate_valid_score(result, self.valid_metric)
-            self.best_valid_score, self.cur_step, self.stopped, improved = early_stopping(
+            self.best_valid_score, self.cur_step, self.stopped, improved = self.stopping_rule(
                 score, self.best_valid_score, self.cur_step, max_step=self.stopping_step,
                 bigger=self.valid_metric_bigger,
             )
@@ -165,7 +181,9 @@ class RunMixin:
         measured = [r for r in self.history if "valid" in r]
         best = [r["epoch"] for r in measured
                 if r["valid"][self.valid_metric] == self.best_valid_score]
-        return best[-1] if best else len(self.history) - 1
+        if not best:
+            return len(self.history) - 1
+        return best[0 if self.stopping_rule is strict_stopping else -1]
 
     def _named_means(self, total, steps: int) -> dict[str, float]:
         """Mean per step of every loss part, by the name the model gives it."""
@@ -221,6 +239,8 @@ class RunMixin:
             state = checkpoint.load(model_file or self.saved_model_file, map_location=self.device)
             self.model.load_state_dict(state["state_dict"])
             self.model.load_other_parameter(state.get("other_parameter"))
+            if self.as_measured:
+                self.model = self.as_measured(self.model)
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
 

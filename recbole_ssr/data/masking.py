@@ -1,0 +1,68 @@
+"""Which items an evaluation leaves out of a user's ranking, where RecBole's rule is not meant.
+
+RecBole leaves out, at validation, the items that the user has in training and, at test, those in
+training or validation; the items to be found never. Two settings change what it would do.
+
+`test_masking: train` leaves validation items in the ranking at test, as the protocol of MMRec does
+(https://github.com/enoche/MMRec). With a `train_share` below 1 the model has seen a part of the
+training interactions, but the ranking leaves out all of them, so that every share ranks the same
+candidates; as negatives, the interactions that the model has not seen may be drawn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from recbole.data.dataloader import FullSortEvalDataLoader
+
+from recbole_ssr.errors import UserError
+
+MASKING = ("train and valid", "train")
+
+
+def apply_masking(config, dataset, valid, test) -> None:
+    """Change what the loaders of a split leave out, as `test_masking` and `train_share` say.
+
+    `dataset` has been built. Raises UserError where a setting cannot be honoured.
+    """
+    share, validation_too = config["train_share"], config["test_masking"] in (None, MASKING[0])
+    if share in (None, 1) and validation_too:
+        return
+    if share not in (None, 1) and not hasattr(dataset, "full_train"):
+        raise UserError(f"train_share is {share}, but {config['model']} splits its data in its own "
+                        "way; set train_share to 1")
+    if not validation_too:
+        _check_ranking(config, test)
+    if config["repeatable"]:
+        return  # nothing is left out
+    train = _items_by_user(dataset.full_train, dataset)
+    _set_used(valid, train)
+    _set_used(test, train, anew=not validation_too)
+
+
+def _check_ranking(config, test) -> None:
+    mode = config["eval_args"]["mode"]["test"]
+    if not isinstance(test, FullSortEvalDataLoader) or test.is_sequential or config["repeatable"]:
+        raise UserError(
+            f"test_masking is {config['test_masking']!r}, which is for full ranking without "
+            f"repeated items only; {config['model']} has mode {mode!r}, repeatable "
+            f"{config['repeatable']}. Set test_masking to {MASKING[0]!r}."
+        )
+
+
+def _items_by_user(interactions, dataset) -> list[set[int]]:
+    found = [set() for _ in range(dataset.user_num)]
+    pairs = (interactions[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
+    for user, item in zip(*pairs):
+        found[user].add(item)
+    return found
+
+
+def _set_used(loader, train: list[set[int]], anew: bool = False) -> None:
+    """Add the items in training to those that a loader's sampler avoids, or put them in place."""
+    sampler, ranking = loader._sampler, isinstance(loader, FullSortEvalDataLoader)
+    sampler.used_ids = np.array([set(items) if anew else set(items) | used
+                                 for items, used in zip(train, sampler.used_ids)])
+    if ranking:
+        for user in loader.uid_list.tolist():
+            loader._set_user_property(user, sampler.used_ids[user],
+                                      set(loader.uid2positive_item[user].tolist()))
