@@ -29,7 +29,7 @@ def inference_model(experiment: Experiment, model: nn.Module, corruption: Corrup
     returned itself where nothing changes: without features, or with the same corruption.
     """
     config, train = experiment.config, experiment.train._dataset
-    same = corruption == Corruption.of(config, "training")
+    same = corruption == Corruption.of(config, stage="training")
     if same or not isinstance(train, MultimodalDataset):
         return model.eval()
     data = train.with_features_of(corruption)

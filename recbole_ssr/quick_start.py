@@ -190,7 +190,7 @@ def trainer_of(experiment: Experiment) -> RunMixin:
 def _as_measured(experiment: Experiment) -> Callable[[nn.Module], nn.Module]:
     """Return what turns a trained model into the one that is measured."""
     return partial(inference_model, experiment,
-                   corruption=Corruption.of(experiment.config, "inference"))
+                   corruption=Corruption.of(experiment.config, stage="inference"))
 
 
 def _announce(experiment: Experiment, folder: Path) -> None:

@@ -229,7 +229,7 @@ class MultimodalDataset(FixedSplitDataset):
             modalities=keys["modalities"],
             fill=keys["feature_fill"],
             scaling=keys["feature_scaling"],
-            corruption=Corruption.of(keys, "training"),
+            corruption=Corruption.of(keys, stage="training"),
         )
 
 
