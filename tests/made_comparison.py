@@ -26,7 +26,7 @@ PROTOCOL = {
     "split": "split by x_label", "split_fingerprint": "0123456789abcdef" * 4, "group_by": None,
     "order": None, "ranking": "full", "masked": "training and validation items",
     "metrics": ["Recall", "NDCG"], "topk": [10, 20], "valid_metric": "Recall@20", "users": 9308,
-    "items": 6710,
+    "items": 6710, "train_share": 1.0, "stopping_rule": "recbole", "corruption": None,
 }  # fmt: skip
 VERSIONS = {"python": "3.11.9", "recbole_ssr": "0.1.0", "recbole": "1.2.1", "torch": "2.6.0",
             "numpy": "1.26.4", "scipy": "1.13.0", "pandas": "2.2.0"}

@@ -13,7 +13,14 @@ _ITEMS = {
     "split": "split", "split_fingerprint": "split hash", "group_by": "split by",
     "order": "split order", "users": "users", "items": "items", "ranking": "ranking",
     "masked": "masked at test", "metrics": "metrics", "topk": "cut-offs",
-    "valid_metric": "selected on (valid)", "parity": "PARITY MODES",
+    "valid_metric": "selected on (valid)", "stopping_rule": "stopping rule",
+    "train_share": "share of train used", "corruption": "features changed",
+}  # fmt: skip
+# Entries of a protocol that follow another toolkit, and what that means.
+_PARITY = {
+    ("masked", "training items"): "MMRec's masking (validation items are ranked at test)",
+    ("stopping_rule", "strict"): "MMRec's patience (ties are no improvement)",
+    ("metric_decimal_place", 4): "MMRec's rounding (4 decimals)",
 }  # fmt: skip
 _SETTINGS = {
     "objective": "objective", "sampling_power": "sampling power", "negatives": "negatives",
@@ -27,9 +34,13 @@ def protocol_title(protocol: dict) -> str:
     """Return the protocol in one line; parity modes are named as such."""
     title = (f"{protocol.get('ranking', 'full')} ranking, {protocol.get('split', 'split')}, "
              f"selected on {protocol.get('valid_metric', NONE)} (valid)")
-    if protocol.get("parity"):
-        title += f"; PARITY MODE: {_said(protocol['parity'])}"
-    return title
+    modes = parity_modes(protocol)
+    return title + (f"; PARITY MODE: {_said(modes)}" if modes else "")
+
+
+def parity_modes(protocol: dict) -> list[str]:
+    """Return what in a protocol follows another toolkit: such results compare with no others."""
+    return [name for (key, value), name in _PARITY.items() if protocol.get(key) == value]
 
 
 def protocol_sheet(comparison: Comparison) -> Sheet:
@@ -39,6 +50,8 @@ def protocol_sheet(comparison: Comparison) -> Sheet:
              *(name for name in protocol if name not in _ITEMS)]
     told = [(_ITEMS.get(name, name.replace("_", " ")), _short(name, protocol[name]))
             for name in names if protocol[name] is not None]
+    modes = parity_modes(protocol)
+    told += [("PARITY MODES", _said(modes))] if modes else []
     results = [result for line in comparison.lines for result in line.results]
     shared, _ = _settings(comparison)
     told += [(_setting(name), value) for name, value in shared.items()]

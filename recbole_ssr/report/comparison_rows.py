@@ -56,7 +56,9 @@ def main_sheet(comparison: Comparison) -> Sheet:
     several = any(len(line.results) > 1 for line in comparison.lines)
     title = (f"{comparison.dataset}, test: {protocol_title(comparison.protocol)}; "
              f"{'mean±standard deviation over seeds' if several else 'one seed'}")
-    return Sheet("main", title, columns, tuple(rows), (*legend(comparison), *comparison.notes))
+    costs = "Best epochs count from 0; they, seconds, memory and parameters are means over seeds."
+    notes = (*legend(comparison), costs, *comparison.notes)
+    return Sheet("main", title, columns, tuple(rows), notes)
 
 
 def failure_sheet(comparison: Comparison) -> Sheet:

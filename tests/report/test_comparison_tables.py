@@ -204,13 +204,17 @@ def test_settings_of_their_own_are_told_by_line():
     assert hashes == ", ".join(r.config_hash for r in other.results)
 
 
-def test_parity_modes_are_labelled():
+@pytest.mark.parametrize("entry, said", [
+    ({"masked": "training items"}, "masking"), ({"stopping_rule": "strict"}, "patience"),
+    ({"metric_decimal_place": 4}, "rounding"),
+])
+def test_parity_modes_are_labelled(entry, said):
     comparison = made_comparison(3, 2)
-    protocol = comparison.protocol | {"parity": ["MMRec masking", "4 decimals"]}
-    comparison = replace(comparison, protocol=protocol)
-    assert "PARITY MODE: MMRec masking, 4 decimals" in main_sheet(comparison).title
-    assert ["PARITY MODES", "MMRec masking, 4 decimals"] in \
-        [[cell.text for cell in row] for row in sheet(comparison, "protocol").rows]
+    comparison = replace(comparison, protocol=comparison.protocol | entry)
+    assert f"PARITY MODE: MMRec's {said} (" in main_sheet(comparison).title
+    modes, = (row[1].text for row in sheet(comparison, "protocol").rows
+              if row[0].text == "PARITY MODES")
+    assert modes.startswith(f"MMRec's {said} (") and ", " not in modes.split(")")[1]
 
 
 def test_entries_of_a_protocol_that_are_new_are_shown():
