@@ -166,7 +166,10 @@ def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Spa
     Raises UserError for a key that the model does not have or that belongs to the protocol, a
     value that it refuses. A model with nothing to tune has a space of one point, its default.
     """
-    entries = {**_grid_of(model, settings), **(given or {})}
+    given = given or {}
+    grid = _grid_of(model, settings)
+    # A user's own entries come first, so that a mistake there is found before the rest is checked.
+    entries = {**given, **{key: entry for key, entry in grid.items() if key not in given}}
     dimensions, default = {}, {}
     for key, entry in entries.items():
         if entry is None:
@@ -287,7 +290,8 @@ def _range(model: str, settings: Mapping, key: str, entry: Mapping, default: obj
         raise UserError(f"{given}: log is true or false; with it low lies above 0, without step.")
     if step is not None and (type(step) not in (int, float) or not 0 < step <= high - low):
         raise UserError(f"{given}: step must be a number above 0, at most high - low.")
-    (low, first), (high, last) = _checked(model, settings, key, (low, high))
+    ends = (low, high, low + (step or 0))
+    (low, first), (high, last), _ = _checked(model, settings, key, ends)
     if first == last:
         raise _no_effect(model, key)
     # RecBole's yamls write 1 for some floats: a whole default does not forbid halves there.

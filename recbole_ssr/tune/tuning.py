@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from recbole_ssr import registry
-from recbole_ssr.compare.engine import Engine, Watch
+from recbole_ssr.compare.engine import Engine, Source, Watch
+from recbole_ssr.compare.plan import RUNS
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.config import PluginConfig, build_config
 from recbole_ssr.errors import UserError
@@ -22,8 +23,6 @@ from recbole_ssr.tune.trials import Method, Trial
 from recbole_ssr.tune.workers import Worker
 
 logger = logging.getLogger("recbole_ssr")
-
-RUNS = "runs"  # below the output folder, shared with the comparison: what is trained is there
 
 
 class Selected(NamedTuple):
@@ -75,6 +74,7 @@ def tune(
     seed: int = 2020,
     jobs: int = 1,
     watch: Watch | None = None,
+    follow: Callable[[Source], Source] | None = None,
     poll: float = 5.0,
 ) -> dict[str, Selected]:
     """Search the settings of every line and return what is best on validation.
@@ -89,6 +89,7 @@ def tune(
         space_files, space: what to search, above the models' own grids, see `spaces_of`.
         seed: of the runs of all trials.
         watch: called with what runs.
+        follow: what the engine is given instead of the source of trials, for a live table.
         poll: seconds between looks at trials that other machines still run.
 
     Raises UserError for mistakes in settings, spaces, method or storage, before anything is
@@ -110,7 +111,7 @@ def tune(
         metrics = {label: _metric(config) for label, config in configs.items()}
         source = TuneSource(searches, make, metrics)
         try:
-            _run(source, engine, jobs, watch or _unwatched, poll)
+            _run(source, engine, jobs, watch or _unwatched, follow or _itself, poll)
         except BaseException:
             source.release()
             raise
@@ -128,12 +129,13 @@ def _search(space: Space, config: PluginConfig, storage: str | None, out: str | 
     return Search(study, space, method, worker)
 
 
-def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch, poll: float) -> None:
+def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch,
+         follow: Callable[[Source], Source], poll: float) -> None:
     """Run until the budget of all lines is used up, also by what others still run."""
     told = False
     while True:
         others = _others(source)
-        engine.run(source, jobs, watch)
+        engine.run(follow(source), jobs, watch)
         if not others and not _others(source):
             return
         if not told:
@@ -148,6 +150,10 @@ def _others(source: TuneSource) -> bool:
 
 def _unwatched(_running: list) -> None:
     """Do nothing with what runs."""
+
+
+def _itself(source: Source) -> Source:
+    return source
 
 
 def _metric(config: PluginConfig) -> str:
