@@ -26,6 +26,7 @@ from recbole_ssr.compare.worker import BUSY
 from recbole_ssr.errors import UserError
 
 LOG = "worker.log"
+COMMAND = (sys.executable, "-m", "recbole_ssr.compare.worker")
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 10
 _TAIL_LINES = 40
@@ -116,8 +117,7 @@ def start(task: Task, threads: int, environment: dict[str, str] | None = None) -
     write_task(task)
     forget_failure(task.folder)
     write_progress(task.folder, Progress("preparing"))
-    command = [sys.executable, "-m", "recbole_ssr.compare.worker", str(task.folder),
-               str(os.getpid())]
+    command = [*COMMAND, str(task.folder), str(os.getpid())]
     with open(task.folder / LOG, "ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT,
