@@ -54,7 +54,7 @@ def protocol_sheet(comparison: Comparison) -> Sheet:
     told += [("PARITY MODES", _said(modes))] if modes else []
     results = [result for line in comparison.lines for result in line.results]
     shared, _ = _settings(comparison)
-    told += [(_setting(name), value) for name, value in shared.items()]
+    told += [(_setting(name), value) for name, value in shared.items() if value != NONE]
     told.append(("tuning", _tuning(comparison.lines)))
     if results:
         told += [("seeds", _said(sorted({result.seed for result in results}))),
@@ -106,12 +106,16 @@ def _settings(comparison: Comparison) -> tuple[dict[str, str], dict[str, dict[st
 
 
 def _tuning(lines: Iterable[Line]) -> str:
-    budgets = list(dict.fromkeys(line.trials for line in lines))
-    if budgets in ([], [None]):
-        return "none here: every line with the settings that it was given"
+    budgets: dict[int | None, list[str]] = {}
+    for line in lines:
+        budgets.setdefault(line.trials, []).append(line.label)
+    if not set(budgets) - {None}:
+        return "none here: every line has the settings that it was given"
     if len(budgets) == 1:
-        return f"{budgets[0]:,} settings per line, selected on validation"
-    return "not the same for every line; see tuned over"
+        return f"{next(iter(budgets)):,} settings per line, selected on validation"
+    told = [f"{'no' if trials is None else f'{trials:,}'} settings tried for {', '.join(labels)}"
+            for trials, labels in budgets.items()]
+    return f"not the same for every line: {'; '.join(told)}"
 
 
 def _kind(values: Iterable[str]) -> str:

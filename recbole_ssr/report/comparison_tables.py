@@ -19,7 +19,7 @@ from recbole_ssr.report.comparison_cells import BEST, NUMBER, PROSE, SECOND, She
 from recbole_ssr.report.comparison_rows import sheets
 
 WIDTH = 100
-BRIEF = ("main", "failures", "protocol", "published")
+BRIEF = ("main", "failures", "protocol", "settings", "published")
 _BETWEEN = 3  # columns from one column's text to the next one's
 _STYLES = {BEST: "bold", SECOND: "underline", "": ""}
 # Widths at which text goes on in the next line: first as asked, then where a table is too wide.
@@ -37,7 +37,7 @@ class _Plan(NamedTuple):
 def tables(comparison: Comparison, width: int = WIDTH, brief: bool = False) -> list[Group]:
     """Return what rich prints for every sheet: its tables with notes below, `width` at most.
 
-    `brief` leaves out what only the files need: settings by line, pairs, groups and curves.
+    `brief` leaves out what only the files need: hashes, pairs, groups and curves.
     """
     found = [sheet for sheet in sheets(comparison) if not brief or sheet.name in BRIEF]
     return [rendered(_without_notes_of(sheet, after), width)

@@ -183,7 +183,20 @@ def test_the_protocol_is_in_the_open():
     assert found["negatives"] == "distribution uniform, sample_num 1"
     assert found["seeds"] == "2020, 2021, 2022" and found["device"] == "cpu"
     assert "torch 2.6.0" in found["versions"]
-    assert "PARITY" not in " ".join(found)
+    assert "PARITY" not in " ".join(found) and "split seed" not in found
+
+
+def test_tuning_budgets_are_told():
+    def told(*trials):
+        comparison = made_comparison(3, 2, failures=False)
+        lines = tuple(replace(line, trials=n) for line, n in zip(comparison.lines, trials))
+        return {row[0].text: row[1].text for row in
+                sheet(replace(comparison, lines=lines), "protocol").rows}["tuning"]
+
+    assert told(None, None, None).startswith("none here")
+    assert told(20, 20, 20) == "20 settings per line, selected on validation"
+    assert told(20, None, 20) == ("not the same for every line: 20 settings tried for SSR, SMORE; "
+                                  "no settings tried for FREEDOM")
 
 
 def test_settings_of_their_own_are_told_by_line():
