@@ -20,10 +20,12 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of the values; nan of none."""
+        """Return the spread of the values; nan of none, and where one is nan."""
         values = [float(value) for value in values]
-        mean = statistics.fmean(values) if values else math.nan
-        return cls(mean, statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
+        if not values or any(map(math.isnan, values)):
+            return cls(math.nan, math.nan, len(values))
+        std = statistics.stdev(values) if len(values) > 1 else math.nan
+        return cls(statistics.fmean(values), std, len(values))
 
 
 class Failure(NamedTuple):

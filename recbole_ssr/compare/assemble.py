@@ -12,17 +12,15 @@ from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import PLAIN, SPARSITY, Condition, Contestant, Plan, conditions_of
 from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.compare.published import published_for
-from recbole_ssr.compare.significance import differences_of
+from recbole_ssr.compare.significance import significance_of
 from recbole_ssr.compare.store import failure_of, result_of, state_of
-from recbole_ssr.comparison import Comparison, Curve, Difference, Group, Line, Published, Spread
+from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interactions, read_rankings
 from recbole_ssr.result import RunResult
 
 RANKING_FILE = "ranking.npz"
 SPLITS = "splits"  # the folder of splits in that of the comparison
-# Metrics that single users have; the others, such as coverage, are of all users together.
-_OF_USERS = ("recall", "ndcg", "precision", "hit", "mrr", "map")
 
 
 def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
@@ -36,19 +34,22 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
         reasons = {failure.reason for line in lines for failure in line.failures}
         raise UserError("no run has finished, so that there is nothing to compare. "
                         + (" ".join(sorted(reasons)) or "Give the command without --no_run."))
-    notes = [*compare_protocols(results), *_gaps(lines, options)]
+    notes = [*compare_protocols(results, _features_vary(lines)), *_gaps(lines, options)]
     protocol = results[0].protocol
     rankings = {line.label: _rankings(line) for line in lines if line.results}
     interactions = _interactions(options.out, protocol, rankings)
     metrics = tuple(results[0].test)
-    differences, more = _differences(rankings, interactions, metrics, options)
-    notes += more
-    groups, more = _groups(lines, rankings, interactions, options, data)
+    tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
+    found = significance_of(lines, tests, interactions, metrics, options.reference)
+    cutoff = max(protocol["topk"])
+    grouped = groups_of(lines, tests, interactions, cutoff, options.user_groups,
+                        options.head_share, data.matrices())
     published, why = _published(options, protocol)
     return Comparison(
         dataset=str(options.settings["dataset"]), protocol=protocol, lines=lines,
-        differences=differences, groups=groups, curves=_curves(options, plan, protocol),
-        published=published, notes=tuple(dict.fromkeys([*notes, *more, *why])), metrics=metrics,
+        differences=found.differences, groups=grouped.groups, published=published,
+        curves=_curves(options, plan, protocol), metrics=metrics,
+        notes=tuple(dict.fromkeys([*notes, *found.notes, *grouped.notes, *why])),
     )
 
 
@@ -64,17 +65,20 @@ def _results(tasks: Iterable) -> tuple[RunResult, ...]:
 
 
 def _gaps(lines: Iterable[Line], options: Options) -> list[str]:
-    """Return notes on runs that have neither finished nor failed, and on single seeds."""
+    """Return notes on runs that have neither finished nor failed."""
     notes = []
     for line in lines:
         open_runs = len(options.seeds) - len(line.results) - len(line.failures)
         if open_runs:
             notes.append(f"{line.label}: {open_runs} of {len(options.seeds)} runs are still to be "
                          "done; the same command does them.")
-    if len(options.seeds) == 1:
-        notes.append("One seed: the tests say whether users differ, not whether another seed would "
-                     "agree. Take --seeds=5.")
     return notes
+
+
+def _features_vary(lines: Iterable[Line]) -> bool:
+    """Tell whether a line has settings of its own that change what it sees of the features."""
+    return any(key.startswith("feature_") or key in ("drop_modality", "corruption_at")
+               for line in lines for key in line.settings)
 
 
 def _rankings(line: Line) -> list[tuple[dict[str, Ranking], str]]:
@@ -92,26 +96,6 @@ def _interactions(out: Path, protocol: dict, rankings: dict) -> Interactions:
                                 "runs, so that single users cannot be compared. Give all models "
                                 "the same load_col and filters.")
     return interactions
-
-
-def _differences(
-    rankings: dict, interactions: Interactions, metrics: tuple[str, ...], options: Options
-) -> tuple[tuple[Difference, ...], list[str]]:
-    known = [metric for metric in metrics if metric.partition("@")[0] in _OF_USERS]
-    tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
-    if len(tests) < 2 or not known:
-        return (), []
-    return differences_of(tests, interactions.test, known, reference=options.reference)
-
-
-def _groups(
-    lines: tuple[Line, ...], rankings: dict, interactions: Interactions, options: Options,
-    data: Data,
-) -> tuple[tuple[Group, ...], list[str]]:
-    tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
-    cutoff = max(line.results[0].protocol["topk"][-1] for line in lines if line.results)
-    return groups_of(lines, tests, interactions, cutoff, options.user_groups, options.head_share,
-                     data.matrices())
 
 
 def _curves(options: Options, plan: Plan, protocol: dict) -> tuple[Curve, ...]:
