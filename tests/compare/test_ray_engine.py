@@ -336,8 +336,9 @@ def test_a_run_that_fails_or_is_killed_or_stopped_leaves_the_others(tiny, tmp_pa
     found = source.run()
     assert found["BPRseed1"] == found["BPRseed2"] == Outcome() and len(found) == 5
     assert [state_of(task) for task in good] == ["done", "done"]
-    assert "/nowhere" in found["BPRseed3"].error and failure_of(broken).reason == found["BPRseed3"].error
-    assert "SIGKILL" in found["BPRseed4"].error and failure_of(killed).reason == found["BPRseed4"].error
+    for task, word in ((broken, "/nowhere"), (killed, "SIGKILL")):
+        error = found[f"BPRseed{task.seed}"].error
+        assert word in error and failure_of(task).reason == error
     assert found["BPRseed5"] == Outcome(stopped=True) and len(source.heard["stopped"]) == 3
     assert state_of(stopped) == "started" and failure_of(stopped) is None
     assert source.most == 2
