@@ -106,18 +106,44 @@ def _drop_torn_line(path: Path, lock) -> None:
 
 
 def _database(optuna, address: str):
+    shown = _without_password(address)
+    sqlite = address.startswith("sqlite")
+    if sqlite and (":memory:" in address or address.rstrip("/") == "sqlite:"):
+        raise UserError(f"storage={shown!r} is gone when the process ends. Name a file, as in "
+                        "sqlite:///tune.db.")
     # Without a limit of time a second process would fail at once where sqlite is being written to.
-    options = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {}
+    options = {"connect_args": {"timeout": 60}} if sqlite else {}
     try:
-        return optuna.storages.RDBStorage(address, engine_kwargs=options)
+        storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
     except ImportError as error:
-        raise UserError(f"storage={_without_password(address)!r} needs a package that is not "
-                        f"installed: {error}") from None
-    except Exception as error:  # whatever the driver of the database raises
-        reason = str(error).splitlines()[0].replace(address, _without_password(address))
-        raise UserError(f"storage={_without_password(address)!r} cannot be used: {reason}. Write "
-                        "an address such as sqlite:///tune.db or postgresql://user@host/name."
+        raise UserError(f"storage={shown!r} needs a package that is not installed: {error}"
                         ) from None
+    except Exception as error:  # whatever the driver of the database raises
+        reason = str(error).splitlines()[0].replace(address, shown)
+        raise UserError(f"storage={shown!r} cannot be used: {reason} Write an address such as "
+                        "sqlite:///tune.db or postgresql://user@host/name.") from None
+    if sqlite:
+        _serialise(storage.engine)
+    return storage
+
+
+def _serialise(engine) -> None:
+    """Let every transaction take sqlite's write lock when it begins, not when it first writes.
+
+    Optuna reads a trial's state and then sets it; it locks the row for that, which sqlite cannot,
+    so that two processes would take the same trial from the queue.
+    """
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def no_implicit_begin(connection, _record):
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before are without these
 
 
 def _without_password(address: str) -> str:

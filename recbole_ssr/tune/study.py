@@ -38,7 +38,7 @@ logger = logging.getLogger("recbole_ssr")
 _LISTED = 100_000  # points of the largest grid that is listed
 _DUPLICATES = 10  # settings again that a sampler may propose before an untried point is drawn
 _PROPOSALS = 100  # settings again after which a space that cannot be listed counts as exhausted
-_NAMELESS = 60.0  # seconds that a trial may be without a worker's name, which is written at once
+_NAMELESS = 20.0  # seconds that a trial may be without its worker's name, which is written at once
 
 
 class Search:
@@ -188,15 +188,25 @@ class Search:
         settings = dict(self.space.default) if default else self._encoding.settings(params)
         trial.set_user_attr(SETTINGS, json.dumps(settings, default=str))
         trial.set_user_attr(WORKER, self.worker.id)
-        # Trials are numbered one after the other, so that of two processes with the same idea, or
-        # with the last place of the budget, exactly one finds the other before itself.
-        before = sum(counts(other) or other.state.name == "WAITING"
-                     for other in self._all()[:trial.number])
-        if before >= self.method.trials or key_of(settings) in self._tried(trial.number):
+        if self._is_too_many(trial.number, key_of(settings)):
             self._withdraw(trial.number)
             return None
         self._running[trial.number], self._reported[trial.number] = trial, 0
         return Asked(trial.number, settings)
+
+    def _is_too_many(self, number: int, settings: str) -> bool:
+        """Tell whether trials before this one have its settings, or use up the budget.
+
+        Trials are numbered one after the other, so that of two processes with the same idea, or
+        with the last place of the budget, exactly one finds the other before itself.
+        """
+        before = self._all()[:number]
+        deadline = time.monotonic() + _NAMELESS
+        while any(map(_is_nameless, before)) and time.monotonic() < deadline:
+            time.sleep(0.01)  # the other is about to write its settings down
+            before = self._all()[:number]
+        used = sum(counts(trial) or trial.state.name == "WAITING" for trial in before)
+        return used >= self.method.trials or settings in self._tried(number)
 
     def _requeue_of_the_dead(self) -> None:
         attributes, now = self.study.user_attrs, time.time()
@@ -204,9 +214,7 @@ class Search:
             if trial.state.name != "RUNNING" or trial.number in self._running:
                 continue
             worker = trial.user_attrs.get(WORKER)
-            begun = trial.datetime_start.timestamp() if trial.datetime_start else -math.inf
-            nameless = worker is None and now - begun < _NAMELESS
-            if not nameless and not is_alive(worker, attributes, now):
+            if not _is_nameless(trial) and not is_alive(worker, attributes, now):
                 logger.info("Trial %d of %s was left by a process that is gone; it goes on.",
                             trial.number, self.study.study_name)
                 self.release(trial.number)
@@ -253,3 +261,10 @@ class Search:
             return self._optuna.pruners.NopPruner()
         return self._optuna.pruners.MedianPruner(self.method.n_startup_trials,
                                                  self.method.n_warmup_steps)
+
+
+def _is_nameless(trial) -> bool:
+    """Tell whether an Optuna trial has just begun and does not say yet by whom."""
+    if trial.state.name != "RUNNING" or WORKER in trial.user_attrs or not trial.datetime_start:
+        return False
+    return time.time() - trial.datetime_start.timestamp() < _NAMELESS

@@ -78,8 +78,8 @@ def test_values_are_what_a_run_takes(shop):
 
 
 def test_lists_dicts_and_null_are_values(shop):
-    space = spaces_of({"SSR": ("SSR", shop)}, given=WITHOUT_GRID | {
-        "gate_gains": [[1], [0.5, 1, 2]], "knn_weights": [None, {"text": 0.9, "image": 0.1}]})["SSR"]
+    space = space_of("SSR", shop, WITHOUT_GRID | {
+        "gate_gains": [[1], [0.5, 1, 2]], "knn_weights": [None, {"text": 0.9, "image": 0.1}]})
     encoding = Encoding(space)
     chosen = {**space.default, "gate_gains": [0.5, 1, 2],
               "knn_weights": {"text": 0.9, "image": 0.1}}
