@@ -4,9 +4,9 @@
     python benchmarks/compare_resume.py --out=/tmp/quick --models=BPR,SSR --seeds=2 --kill=1,2 \\
         --epochs=20                                            the same within minutes
 
-`run_recbole_ssr.py --models=...` runs once in OUT/unbroken. Another time, in OUT/broken, its process
-gets SIGKILL in the middle of a training as soon as so many runs are finished as --kill says, and is
-started again. Everything in comparison.json must then be equal, bit for bit, except
+`run_recbole_ssr.py --models=...` runs once in OUT/unbroken. Another time, in OUT/broken, its
+process gets SIGKILL in the middle of a training as soon as so many runs are finished as --kill
+says, and is started again. Everything in comparison.json must then be equal, bit for bit, except
 what is measured of a process and not computed by it: times and peak memory.
 """
 
