@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from recbole_ssr.comparison import Comparison, Group, Published, Spread
 from recbole_ssr.report.comparison_cells import counted
+from recbole_ssr.report.comparison_cells import figure as number
 from recbole_ssr.report.comparison_styles import (
     FAINT,
     FEW,
@@ -37,6 +38,7 @@ _HATCHES = ("////", "....", "xxxx", "----", "oo")  # side by side, to tell publi
 _WHISKER = {"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}
 _ROW = 0.21  # inches of a row of horizontal bars
 _GROUPS = 5  # groups of bars side by side
+_LETTERS = 80  # of all names of groups side by side
 _APART = 50  # metrics whose means differ more than so many times get axes of their own
 KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
          "popularity": "items by popularity"}
@@ -133,7 +135,7 @@ def _rows(axis: Axes, spreads: Mapping[str, Spread], looks: Mapping[str, Style],
     if bars:
         axis.barh(at, means, 0.72, color=colours, xerr=deviations, error_kw=_WHISKER)
         for row, spread in enumerate(values):
-            _beside(axis, row, spread.mean, spread.std, f"{spread.mean:.4f}")
+            _beside(axis, row, spread.mean, spread.std, number(spread.mean, 4))
     else:
         axis.errorbar(means, at, xerr=deviations, fmt="none", **_WHISKER)
         for row, (label, spread) in enumerate(spreads.items()):
@@ -160,7 +162,7 @@ def _published_rows(axis: Axes, first: int, values: Sequence[float | None]) -> N
     for row, value in enumerate(values, first + 1):
         if value is not None:
             axis.barh(row, value, 0.72, **_HATCHED, hatch=_hatch(0))
-            _beside(axis, row, value, math.nan, f"{value:.4f}")
+            _beside(axis, row, value, math.nan, number(value, 4))
 
 
 def draw_groups(comparison: Comparison) -> Figure:
@@ -177,11 +179,12 @@ def draw_groups(comparison: Comparison) -> Figure:
     figure = figure_of(1.4 + 2.7 * len(rows), title, comparison)
     for part, row in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows):
         sizes = [len(members) for members in row.values()]
+        width = max(_LETTERS // sum(sizes), 8)
         axes = part.subplots(1, len(row), squeeze=False, width_ratios=sizes)[0]
         for axis, (kind, members) in zip(axes, row.items()):
             values = {label: [_value(g, label, comparison) for g in members] for label in labels}
-            _grouped(axis, [_group_name(g) for g in members], values, styles(comparison))
-            axis.set_title(KINDS[kind], fontsize=10)
+            _grouped(axis, [_group_name(g, width) for g in members], values, styles(comparison))
+            axis.set_title(fill(KINDS[kind], (width + 2) * len(members)), fontsize=10)
     looks = styles(comparison)
     legend_below(figure, [Patch(color=looks[label].color) for label in labels],
                  [plain(label) for label in labels])
@@ -236,7 +239,7 @@ def _value(group: Group, label: str, comparison: Comparison) -> Spread:
     return group.values.get(metric, {}).get(label, Spread.of([]))
 
 
-def _group_name(group: Group, width: int = 16) -> str:
+def _group_name(group: Group, width: int) -> str:
     return f"{fill(plain(group.name, 60), width)}\n({counted(group.size, 'user')})"
 
 

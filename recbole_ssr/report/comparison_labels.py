@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from recbole_ssr.report.comparison_styles import FAINT
@@ -18,8 +19,10 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
 
 def place_labels(axis: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str],
-                 size: float = 9) -> list:
+                 reaches: Sequence[float], size: float = 9) -> list:
     """Write a text beside every point, each in the nearest free place; return the annotations.
+
+    `reaches` are the halves of the points' vertical error bars, which no text may cover.
 
     Places are tried in a fixed order, so that the same points give the same picture. The layout of
     the figure is fixed from here on.
@@ -31,6 +34,9 @@ def place_labels(axis: Axes, points: Sequence[tuple[float, float]], texts: Seque
     inside = axis.get_window_extent().extents
     centres = [tuple(axis.transData.transform(point)) for point in points]
     taken: list[Box] = [_around(x, y, _POINT * scale) for x, y in centres]
+    for (x, y), reach in zip(points, reaches):
+        low, high = axis.transData.transform([(x, y - reach), (x, y + reach)])
+        taken.append((low[0] - scale, low[1], high[0] + scale, high[1]))
     notes = []
     for (x, y), point, text in sorted(zip(centres, points, texts)):
         note = axis.annotate(text, point, (0, 0), textcoords="offset points", fontsize=size)
@@ -51,7 +57,7 @@ def place_labels(axis: Axes, points: Sequence[tuple[float, float]], texts: Seque
 
 def _best(x, y, width, height, scale, taken, inside):
     """Return offset, box and leader of the first free place, else of the least covered one."""
-    least = None
+    least, taken = None, np.array(taken)
     for distance in _DISTANCES:
         for angle in _ANGLES:
             dx, dy = distance * scale * math.cos(angle), distance * scale * math.sin(angle)
@@ -59,9 +65,8 @@ def _best(x, y, width, height, scale, taken, inside):
             bottom = y + dy - height * (1 - math.sin(angle)) / 2
             box = (left, bottom, left + width, bottom + height)
             leader = _leader(x, y, dx, dy, scale)
-            covered = sum(_overlap(box, other) for other in taken)
-            covered += sum(_overlap(step, other) for step in leader for other in taken)
-            covered += width * height - _overlap(box, tuple(inside))
+            covered = _shared(np.array([box, *leader]), taken)
+            covered += width * height - _shared(np.array([box]), np.array([inside]))
             if least is None or covered < least[0]:
                 least = covered, (dx, dy), box, leader
             if covered <= 1e-6:
@@ -84,8 +89,8 @@ def _around(x: float, y: float, reach: float) -> Box:
     return x - reach, y - reach, x + reach, y + reach
 
 
-def _overlap(a: Box, b: Box) -> float:
-    """Return the area that two boxes share."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0) * max(height, 0)
+def _shared(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the area that boxes (n, 4) share with boxes (m, 4), summed over all pairs."""
+    sides = (np.minimum(a[:, None, 2:], b[None, :, 2:])
+             - np.maximum(a[:, None, :2], b[None, :, :2]))
+    return float(np.maximum(sides, 0).prod(2).sum())

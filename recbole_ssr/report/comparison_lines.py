@@ -39,7 +39,8 @@ _WIDE = 12  # times that the longest run has more epochs than the shortest: a sc
 class Learned(NamedTuple):
     """Validation by epoch: mean and deviation where all seeds still train, then each seed's own.
 
-    `chosen` holds epoch and value of the selected epoch of every seed.
+    `chosen` holds epoch and value of the selected epoch of every seed; `without`, the values of
+    models that are fitted without epochs.
     """
 
     epochs: list[int]
@@ -47,6 +48,7 @@ class Learned(NamedTuple):
     std: list[float]
     tails: list[tuple[list[int], list[float]]]
     chosen: list[tuple[int, float]]
+    without: list[float]
 
 
 def learned(line: Line) -> Learned:
@@ -65,14 +67,16 @@ def learned(line: Line) -> Learned:
     return Learned(shared, [statistics.fmean(v) for v in values],
                    [statistics.stdev(v) if len(v) > 1 else math.nan for v in values], tails,
                    [(r.best_epoch, one[r.best_epoch]) for r, one in zip(line.results, series)
-                    if r.best_epoch in one])
+                    if r.best_epoch in one],
+                   [r.valid[metric] for r, one in zip(line.results, series) if not one])
 
 
 def draw_learning(comparison: Comparison) -> Figure:
     """Validation by epoch: mean over seeds, band of one deviation, selected epochs marked.
 
     Where the first seed has stopped, every other goes on as a thin line of its own: a mean over
-    fewer seeds would jump. More than a few lines get panels of their own.
+    fewer seeds would jump. A model without epochs is a dotted line across. More than a few lines
+    get panels of their own.
     """
     lines = ranked(comparison)
     metric = title_of(str(lines[0].results[0].protocol["valid_metric"]).lower())
@@ -113,6 +117,8 @@ def _draw_learned(axis: Axes, found: Learned, style: Style) -> None:
                           linewidth=0)
     for epochs, values in found.tails:
         axis.plot(epochs, values, color=style.color, linewidth=0.7, alpha=0.6)
+    for value in found.without:
+        axis.axhline(value, color=style.color, linestyle=":", linewidth=1.2)
     if found.chosen:
         axis.plot(*zip(*found.chosen), linestyle="none", marker=style.marker, markersize=6,
                   color=style.color, markeredgecolor="white", markeredgewidth=0.7)
@@ -121,7 +127,6 @@ def _draw_learned(axis: Axes, found: Learned, style: Style) -> None:
 def draw_curve(comparison: Comparison, curve: Curve) -> Figure:
     """A metric over levels of a disturbance or of training data, with deviations over seeds."""
     labels = [line.label for line in ranked(comparison) if line.label in curve.values]
-    labels += [label for label in curve.values if label not in labels]
 
     def draw(axis: Axes, label: str, style: Style) -> None:
         spreads = curve.values[label]
@@ -192,11 +197,12 @@ def draw_seconds(comparison: Comparison) -> Figure:
     figure = figure_of(4.2 if len(lines) <= FEW else 5.6,
                        f"{title_of(metric)} on test against seconds of training", comparison)
     axis = figure.subplots()
-    points = []
+    points, reaches = [], []
     for line in lines:
         value, style = line.spread(metric), looks[line.label]
         points.append((line.cost("seconds").mean, value.mean))
-        axis.errorbar(*points[-1], value.std if math.isfinite(value.std) else None,
+        reaches.append(value.std if math.isfinite(value.std) else 0.0)
+        axis.errorbar(*points[-1], reaches[-1] or None,
                       color=style.color, marker=style.marker, markersize=7, capsize=2.5,
                       linestyle="none")
     axis.set(xscale="log", ylabel=f"{title_of(metric)}, test",
@@ -204,7 +210,7 @@ def draw_seconds(comparison: Comparison) -> Figure:
     _widen(axis, [x for x, _ in points])
     axis.margins(y=0.12)
     tidy(axis, "both")
-    place_labels(axis, points, [plain(line.label) for line in lines])
+    place_labels(axis, points, [plain(line.label) for line in lines], reaches)
     return figure
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,13 +64,14 @@ def write_html(comparison: Comparison, path: str | Path) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}. Free space there, or name "
                         "another folder with --out=FOLDER") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -100,9 +102,16 @@ def sections(tables: Sequence[Sheet], drawn: Sequence[Picture]) -> list[Section]
         left = [sheet for sheet in left if sheet not in own]
         undrawn = [p for p in undrawn if p not in seen]
         if own or seen:
-            found.append(Section(anchor, title, own, [Shown(p.caption, svg(p.figure, p.name))
-                                                      for p in seen]))
+            found.append(Section(anchor, title, _each_note_once(own),
+                                 [Shown(p.caption, svg(p.figure, p.name)) for p in seen]))
     return found
+
+
+def _each_note_once(tables: Sequence[Sheet]) -> list[Sheet]:
+    """Leave out the notes that the next table says again."""
+    following = [sheet.notes for sheet in tables[1:]] + [()]
+    return [replace(sheet, notes=tuple(note for note in sheet.notes if note not in after))
+            for sheet, after in zip(tables, following)]
 
 
 def svg(figure: Figure, name: str) -> str:
@@ -119,7 +128,7 @@ def svg(figure: Figure, name: str) -> str:
     head, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head).group()
     used = set(re.findall(r"[\"(]#([\w-]+)", rest))
-    rest = re.sub(r' id="([\w-]+)"', lambda m: m.group() if m[1] in used else "", rest)
+    rest = re.sub(r' id="([^"]+)"', lambda m: m.group() if m[1] in used else "", rest)
     rest = re.sub(r"\n\s*", "\n", rest)
     rest = rest.replace(_INK, "currentColor").replace(_PAPER, "var(--paper)")
     return f'<svg {box} role="img">{rest.strip()}'
