@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
+from recbole_ssr.compare.options import is_comparison, options_of
 from recbole_ssr.errors import MissingDataset, UserError, nearest
 from recbole_ssr.flags import parse_flags, read_config_file
 from recbole_ssr.runs import log_to_terminal
 
 if TYPE_CHECKING:
-    from recbole_ssr.result import RunResult
+    from pathlib import Path
+
+    from recbole_ssr.compare.command import Compared
+    from recbole_ssr.tune.tuning import Selected
+
+T = TypeVar("T")
 
 USAGE = """\
 usage: recbole-ssr [--model=NAME] [--dataset=NAME] [--config_files FILE ...] [--KEY=VALUE ...]
+       recbole-ssr --models=NAME,NAME,... [--seeds=N] [--tune=N] [--jobs=N] [--KEY=VALUE ...]
+       recbole-ssr tune --model=NAME [--trials=20] [--KEY=VALUE ...]
        recbole-ssr prepare NAME | --from=LAYOUT PATH --name=NAME | --interactions=FILE --name=NAME
        recbole-ssr data [NAME] [--out=FOLDER]
        recbole-ssr diagnose RUN_FOLDER [--part=valid] [--out=FOLDER] [--device=auto]
@@ -34,6 +42,27 @@ embedded ml-100k.
   --device=auto           auto, cpu, cuda or cuda:N
   --KEY=VALUE             any setting, parsed as YAML: --epochs=50 --topk="[5, 20]" --n_bands 4
   --help                  this text, and the models and settings of the package
+
+Several models are compared under one protocol, a process per run; the same command goes on where
+it was stopped, and does only what is missing. Tables, plots and comparison.html are left in --out.
+
+  --models=SSR,LightGCN   what to compare; in a file also {label: {model: SSR, n_layers: 2}}
+  --seeds=5               so many, counted from --seed, or a list; the split is the same for all
+  --jobs=2                runs at a time on this machine, --threads each
+  --engine=ray            runs on a Ray cluster: --address, --cpus and --gpus per run
+  --out=comparisons/NAME  folder of runs, tables and the report
+  --tune=20               settings tried per model before, see tune
+  --preset=FILES          settings that an earlier search selected
+  --reference=LightGCN    line that all others are tested against as well
+  --noise=image:0.3       a curve of results with noisy features; --missing=text:0.5 without some,
+                          --drop-modality=image without all; --corrupt_at=both, training, inference
+  --interactions=0.2,0.5  a curve of results with so much of the training interactions
+  --published             figures that others report on the same split, set apart
+  --no_run                report on what is there
+
+`tune` searches a model's settings on validation: --sampler=tpe, random or grid, --pruner=median or
+none, --space=FILE (keys with lists or ranges; else the model's grid), --storage=FILE or database.
+What it selects is left as a preset.
 
 `prepare` makes a dataset: amazon-<Category> from the public files, a folder that others published,
 or your own tables, texts, pictures and vectors. `recbole-ssr prepare --help` lists its options.
@@ -78,12 +107,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str], console: Console) -> int:
+    from recbole_ssr.quick_start import run
     from recbole_ssr.report.tables import result_table
     from recbole_ssr.result import earlier_results
 
     flags = parse_flags(argv)
     files = flags.pop("config_files", [])
-    result = _run_or_prepare(files, flags)
+    if is_comparison(files, flags):
+        return _compare(files, flags, console)
+    result = _run_or_prepare(files, flags, lambda: run(config_files=files, flags=flags))
     earlier = earlier_results(os.path.dirname(result.run), result)
     console.print(result_table([result, *earlier]))
     if earlier:
@@ -93,11 +125,59 @@ def _run(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
-def _run_or_prepare(files: Sequence[str], flags: dict) -> RunResult:
-    """Train; where the dataset is missing and there is a recipe for it, prepare it first."""
+def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
+    from recbole_ssr.compare.command import compare
+    from recbole_ssr.report.comparison_tables import tables
+
+    def work() -> Compared:
+        with log_to_terminal():
+            return compare(options_of(files, flags), console)
+
+    found = _run_or_prepare(files, flags, work)
+    for table in tables(found.comparison, min(console.width, 100), brief=True):
+        console.print(table)
+        console.print()
+    for reason in found.missing:
+        console.print(f"Not written: {reason}", soft_wrap=True, markup=False)
+    names = ", ".join(file.name for file in found.files)
+    console.print(f"Files: {found.files[0].parent} ({names})", soft_wrap=True, markup=False)
+    return 1 if any(line.failures for line in found.comparison.lines) else 0
+
+
+def _tune(argv: Sequence[str], console: Console) -> int:
+    from recbole_ssr.compare.command import search
+    from recbole_ssr.tune.table import selected_table, trials_table
+
+    flags = parse_flags(argv)
+    files = flags.pop("config_files", [])
+    for name, as_of in (("model", "models"), ("trials", "tune")):
+        if name in flags:
+            flags[as_of] = flags.pop(name)
+    flags.setdefault("tune", TRIALS)
+    if not is_comparison(files, flags):
+        flags["models"] = DEFAULT_MODEL
+
+    def work() -> tuple[dict[str, Selected], list[Path]]:
+        with log_to_terminal():
+            return search(options_of(files, flags), console)
+
+    selected, presets = _run_or_prepare(files, flags, work)
+    for line in selected.values():
+        console.print(trials_table(line))
+        console.print()
+    console.print(selected_table(selected))
+    console.print(f"Presets: {', '.join(map(str, presets))}; train with --preset=FILE or "
+                  "--config_files FILE.", soft_wrap=True, markup=False)
+    return 0
+
+
+def _run_or_prepare(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T:
+    """Do the work; where the dataset is missing and there is a recipe for it, prepare it first.
+
+    Flags of the preparation are taken out of `flags` before.
+    """
     from recbole_ssr.dataset_prep import on_demand
     from recbole_ssr.dataset_prep.options import DATA_PATH
-    from recbole_ssr.quick_start import run
     from recbole_ssr.registry import DEMO_DATASET
 
     given = on_demand.take_flags(flags)
@@ -110,12 +190,12 @@ def _run_or_prepare(files: Sequence[str], flags: dict) -> RunResult:
         on_demand.check_flags(shaping, str(settings.get("dataset") or DEMO_DATASET),
                               settings.get("data_path") or DATA_PATH)
     try:
-        return run(config_files=files, flags=flags)
+        return work()
     except MissingDataset as missing:
         with log_to_terminal():
             if not on_demand.prepare_missing(missing, given, settings):
                 raise
-    return run(config_files=files, flags=flags)
+    return work()
 
 
 def _prepare(argv: Sequence[str], console: Console) -> int:
@@ -183,7 +263,8 @@ def _diagnose(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
-COMMANDS = {"diagnose": _diagnose, "prepare": _prepare, "data": _data}
+COMMANDS = {"tune": _tune, "diagnose": _diagnose, "prepare": _prepare, "data": _data}
+TRIALS, DEFAULT_MODEL = 20, "SSR"
 _DIAGNOSE_FLAGS = ("part", "out", "device")
 
 

@@ -11,7 +11,7 @@ from recbole_ssr.compare.groups import groups_of
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import PLAIN, SPARSITY, Condition, Contestant, Plan, conditions_of
 from recbole_ssr.compare.protocol import compare_protocols
-from recbole_ssr.compare.published import published_for
+from recbole_ssr.compare.published import published_for, published_notes
 from recbole_ssr.compare.significance import significance_of
 from recbole_ssr.compare.store import failure_of, result_of, state_of
 from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
@@ -44,7 +44,7 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     cutoff = max(protocol["topk"])
     grouped = groups_of(lines, tests, interactions, cutoff, options.user_groups,
                         options.head_share, data.matrices())
-    published, why = _published(options, protocol)
+    published, why = _published(options, protocol, interactions)
     return Comparison(
         dataset=str(options.settings["dataset"]), protocol=protocol, lines=lines,
         differences=found.differences, groups=grouped.groups, published=published,
@@ -124,7 +124,11 @@ def _point(plan: Plan, label: str, condition: Condition, metric: str) -> Spread:
     return Spread.of([result.test[metric] for result in _results(plan.of(label, condition))])
 
 
-def _published(options: Options, protocol: dict) -> tuple[tuple[Published, ...], list[str]]:
+def _published(
+    options: Options, protocol: dict, interactions: Interactions
+) -> tuple[tuple[Published, ...], tuple[str, ...]]:
     if not options.published:
-        return (), []
-    return published_for(str(options.settings["dataset"]), protocol)
+        return (), ()
+    name = str(options.settings["dataset"])
+    parts = tuple(x.shape[1] for x in (interactions.train, interactions.valid, interactions.test))
+    return published_for(name, protocol, parts), published_notes(name, protocol, parts)

@@ -14,6 +14,7 @@ from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.errors import UserError
+from recbole_ssr.runs import quiet_host
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -38,13 +39,14 @@ def load_data(settings: Mapping) -> Data:
     # RecBole's LightGCN has no setting that changes the data.
     config = build_config("LightGCN", config_dict={**settings, "show_progress": False})
     init_seed(config["seed"], config["reproducibility"])
-    try:
-        dataset = MultimodalDataset(config)
-    except UserError as error:
-        # Models on ids alone need none; a model that does will say what is missing.
-        logger.debug("no features: %s", error)
-        dataset = FixedSplitDataset(config)
-    dataset.build()
+    with quiet_host():
+        try:
+            dataset = MultimodalDataset(config)
+        except UserError as error:
+            # Models on ids alone need none; a model that does will say what is missing.
+            logger.debug("no features: %s", error)
+            dataset = FixedSplitDataset(config)
+        dataset.build()
     return Data(dataset.split_fingerprint, getattr(dataset, "item_features", None))
 
 

@@ -1,0 +1,160 @@
+"""`recbole-ssr --models=...`: tune, run, measure, and report, doing only what is missing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from recbole_ssr.compare import measured
+from recbole_ssr.compare.assemble import assemble
+from recbole_ssr.compare.data import check_split, load_data
+from recbole_ssr.compare.engine import Engine, FixedSource
+from recbole_ssr.compare.live import Board
+from recbole_ssr.compare.local import LocalEngine
+from recbole_ssr.compare.options import Options
+from recbole_ssr.compare.plan import Contestant, Plan, contestants_of, plan_of
+from recbole_ssr.compare.store import Task, is_complete, state_of
+from recbole_ssr.comparison import Comparison
+from recbole_ssr.errors import UserError
+from recbole_ssr.report.comparison_files import write_files
+from recbole_ssr.tune.presets import read_presets, write_preset
+from recbole_ssr.tune.trials import Method
+from recbole_ssr.tune.tuning import Selected, tune
+
+logger = logging.getLogger("recbole_ssr")
+
+REPORT = "comparison.html"
+
+
+class Compared(NamedTuple):
+    """A comparison, the files that it left, and what could not be written, in words."""
+
+    comparison: Comparison
+    files: list[Path]
+    missing: list[str]
+
+
+def compare(options: Options, console: Console) -> Compared:
+    """Do what is missing of a comparison, report on all of it, and leave the report in `out`.
+
+    Raises UserError for a mistake in any setting before anything runs, and where no run finished;
+    KeyboardInterrupt leaves everything so that the same call goes on.
+    """
+    engine = _engine(options)
+    tuned = presets_of(options)
+    if options.tune and not options.no_run:
+        selected, _ = tune_lines(options, tuned, engine, console)
+        tuned |= tuned_lines(tuned, selected)
+    plan = plan_of(options, contestants_of(options, tuned))
+    data = load_data(options.settings)
+    check_split(plan.tasks.values(), data)
+    if not options.no_run:
+        _run(plan.in_order(), engine, options.jobs, console)
+        _measure(plan)
+    return report(assemble(options, plan, data), options.out)
+
+
+def report(comparison: Comparison, out: Path) -> Compared:
+    """Write everything that a comparison leaves: tables in files, pictures, the HTML report."""
+    from recbole_ssr.report.comparison_plots import write_plots  # matplotlib is slow to import
+    from recbole_ssr.report.html import write_html
+
+    files, missing = write_files(comparison, out), []
+    files += write_plots(comparison, out)
+    try:
+        files.append(write_html(comparison, out / REPORT))
+    except UserError as error:
+        missing.append(str(error))
+    return Compared(comparison, files, missing)
+
+
+def search(options: Options, console: Console) -> tuple[dict[str, Selected], list[Path]]:
+    """Tune every line of a comparison; return what was selected and the presets written."""
+    presets = presets_of(options)
+    return tune_lines(options, presets, _engine(options), console)
+
+
+def presets_of(options: Options) -> dict[str, Contestant]:
+    """Return the lines that have a preset among those given, with its settings."""
+    if not options.preset:
+        return {}
+    presets = read_presets(options.preset)
+    found = {label: Contestant(label, model, presets[model].settings, presets[model].trials)
+             for label, (model, _) in options.models.items() if model in presets}
+    for model, preset in presets.items():
+        if model not in (line.model for line in found.values()):
+            logger.warning("%s is a preset of %s, which is not among the models.", preset.file,
+                           model)
+    return found
+
+
+def tune_lines(options: Options, presets: Mapping[str, Contestant], engine: Engine,
+               console: Console) -> tuple[dict[str, Selected], list[Path]]:
+    """Search the settings of every line with the same budget, and leave a preset of each."""
+    lines = {line.label: line for line in contestants_of(options, presets)}
+    models = {label: (line.model, {**options.settings, **line.settings})
+              for label, line in lines.items()}
+    method = Method(options.tune, options.sampler, options.pruner)
+    with Board(console, (), options.jobs, total=options.tune * len(models)) as board:
+        selected = tune(models, engine, options.out, method, options.storage, options.space,
+                        seed=options.seeds[0], jobs=options.jobs, watch=board.watch,
+                        follow=board.follow)
+    files = [write_preset(options.out, line, lines[label].settings)
+             for label, line in selected.items()]
+    return selected, files
+
+
+def tuned_lines(presets: Mapping[str, Contestant],
+                selected: Mapping[str, Selected]) -> dict[str, Contestant]:
+    """Return the lines with what tuning selected, above their presets."""
+    return {
+        label: Contestant(label, line.model,
+                          {**(presets[label].settings if label in presets else {}),
+                           **line.settings}, line.complete + line.pruned)
+        for label, line in selected.items()
+    }
+
+
+def _engine(options: Options) -> Engine:
+    if options.engine == "ray":
+        from recbole_ssr.compare.ray_engine import RayEngine
+
+        return RayEngine(options.address, options.cpus, options.gpus)
+    for name in ("address", "cpus", "gpus"):
+        if getattr(options, name):
+            raise UserError(f"--{name} is for --engine=ray; runs on this machine take --threads "
+                            "and --device.")
+    return LocalEngine(options.threads)
+
+
+def _run(tasks: Sequence[Task], engine: Engine, jobs: int, console: Console) -> None:
+    """Run what is not complete; what failed before is tried again."""
+    missing = [task for task in tasks if not is_complete(task)]
+    if not missing:
+        return
+    with Board(console, tasks, jobs) as board:
+        engine.run(board.follow(FixedSource(missing)), jobs, board.watch)
+
+
+def _measure(plan: Plan) -> None:
+    """Measure finished runs once more with features disturbed, each in a process of its own."""
+    for condition in plan.conditions:
+        if not condition.measured:
+            continue
+        for task in (task for line in plan.contestants for task in plan.of(line.label)):
+            if state_of(task) != "done" or measured.read(task.folder, condition.settings):
+                continue
+            command = [sys.executable, "-m", "recbole_ssr.compare.measure", str(task.folder),
+                       json.dumps(condition.settings)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+                logger.warning("%s, seed %d, %s %g: not measured: %s", task.label, task.seed,
+                               condition.curve, condition.level, reason)
