@@ -387,10 +387,10 @@ def test_a_request_that_no_machine_can_serve_is_refused_at_once(tiny, tmp_path):
 
 @pytest.fixture
 def second(cluster):
-    """Add a machine of 4 CPUs to the cluster for one test; it may be gone before the end."""
+    """Add a machine of 4 CPUs and, it says, 2 GPUs for one test; it may be gone before the end."""
     import ray
 
-    machine = cluster.add_node(num_cpus=4, num_gpus=0)
+    machine = cluster.add_node(num_cpus=4, num_gpus=2)
     end = time.monotonic() + 30
     while len([node for node in ray.nodes() if node["Alive"]]) < 2:
         assert time.monotonic() < end
@@ -428,6 +428,34 @@ def test_a_machine_that_dies_fails_its_runs_only(cluster, second, tiny, tmp_path
                if task not in failed)
     time.sleep(2)
     assert not any(map(alive, pids))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("second")
+def test_a_run_sees_only_the_gpus_that_it_asked_for(tiny, tmp_path):
+    long = tiny | {"epochs": LONG, "stopping_step": LONG}
+    tasks = [task_of("long", "BPR", long, seed, tmp_path / "runs") for seed in (1, 2, 3)]
+    seen = []
+
+    class Reading(Watched):
+        def watch(self, running):
+            super().watch(running)
+            begun = [task for task, progress in running if progress.epoch > 1]
+            if len(begun) == len(running) and not seen:
+                for pid in map(pid_of, begun):
+                    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+                    seen.append(dict(pair.partition("=")[::2] for pair in pairs))
+
+        def progressed(self, *_):
+            return not seen
+
+    for gpus, most, visible in ((1, 2, {"0", "1"}), (0.5, 3, {"0", "1"}), (0, 3, {""})):
+        seen.clear()
+        source = Reading(tasks[:most])
+        assert set(source.run(engine=RayEngine(gpus=gpus)).values()) == {Outcome(stopped=True)}
+        assert source.most == most == len(seen)
+        assert {environ["CUDA_VISIBLE_DEVICES"] for environ in seen} == visible
+        assert {environ["OMP_NUM_THREADS"] for environ in seen} == {"1"}
 
 
 @pytest.mark.slow
