@@ -15,14 +15,17 @@ from recbole.utils import FeatureSource, FeatureType, init_seed
 from recbole_ssr import runs
 from recbole_ssr.config import PluginConfig, build_config
 from recbole_ssr.data import statistics
+from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
 from recbole_ssr.quick_start import _dataset_class
 from recbole_ssr.report.dataset_checks import degree_checks, feature_checks, split_checks
-from recbole_ssr.report.dataset_record import DatasetReport, Degrees, Modality, Part
+from recbole_ssr.report.dataset_record import Check, DatasetReport, Degrees, Modality, Part
 
 logger = logging.getLogger("recbole_ssr")
 
+_WHERE = {"both": "training and inference", "training": "training alone, which this report shows",
+          "inference": "inference alone, which this report does not show"}
 _MULTIMODAL, _IDS_ONLY = "SSR", "BPR"
 _ROW = "row of the inter_feat"  # has blanks, as no column of an atomic file
 
@@ -91,7 +94,7 @@ def _measured(config: PluginConfig) -> DatasetReport:
     modalities, idle_featured = _modalities(dataset, of_items)
     fill, scaling = (config[key] if modalities else None
                      for key in ("feature_fill", "feature_scaling"))
-    checks = [*split_checks(records, overlaps, bool(config["repeatable"])),
+    checks = [*_changes(dataset), *split_checks(records, overlaps, bool(config["repeatable"])),
               *degree_checks(user_degrees, item_degrees),
               *feature_checks(modalities, scaling, fill, n_items, idle_featured)]
     total = int(of_items.sum())
@@ -158,6 +161,24 @@ def _part(name: str, rows: _Rows, codes: np.ndarray, train: _Rows) -> Part:
                 older=older)
 
 
+def _changes(dataset: Dataset) -> list[Check]:
+    """Tell what settings take away from the data, or do to the features on purpose."""
+    found, config = [], dataset.config
+    share, corruption = config["train_share"], Corruption.of(config)
+    if share != 1:
+        found.append(Check("training share", "note", f"train_share {share:g} draws this training "
+                           f"part from {len(dataset.full_train):,} interactions."))
+    if not hasattr(dataset, "item_features"):
+        return found
+    for name in corruption.modalities:
+        noise = corruption.noise.get(name, 0)
+        lost = 1 if name in corruption.dropped else corruption.missing.get(name, 0)
+        found.append(Check(f"corrupted {name}", "note", f"On purpose, {100 * lost:g}% of the items "
+                           f"lose their {name} features and {noise:g} of a row's norm is added as "
+                           f"noise, at {_WHERE[config['corruption_at']]}."))
+    return found
+
+
 def _modalities(dataset: Dataset, of_items: np.ndarray) -> tuple[list[Modality], int]:
     """Return the modalities, and the number of items with features but without interactions."""
     features = getattr(dataset, "item_features", None)
@@ -174,7 +195,7 @@ def _modalities(dataset: Dataset, of_items: np.ndarray) -> tuple[list[Modality],
             ("minimum", np.min), ("median", np.median), ("mean", np.mean), ("maximum", np.max))}
         found.append(Modality(
             name=name, dim=stored.shape[1], dtype=str(stored.dtype), rows=len(stored),
-            unused_rows=len(stored) - int(has.sum()), items=int(has.sum()),
+            unused_rows=len(stored) - features.stored_rows(name), items=int(has.sum()),
             coverage=float(has.mean()),
             coverage_by_interactions=float(of_items[has].sum() / of_items.sum()), norms=norms,
             zero_rows=facts.zero, repeated_rows=facts.repeated))

@@ -170,6 +170,10 @@ class ItemFeatures:
         self._source(modality)
         return float(self._here[modality][1:].mean())
 
+    def stored_rows(self, modality: str) -> int:
+        """Return how many rows of a modality's file belong to items of the dataset."""
+        return int((self._source(modality).rows >= 0).sum())
+
     def matrix(self, modality: str) -> torch.Tensor:
         """Build the float32 matrix (n_items, dim), scaled and filled; row 0 is zero.
 
