@@ -41,7 +41,9 @@ PROTOCOL = frozenset((
     "model", "dataset", "data_path", "seed", "split_seed", "split_column", "split_name",
     "benchmark_filename", "load_col", "val_interval", "user_inter_num_interval",
     "item_inter_num_interval", "eval_args", "repeatable", "metrics", "topk", "valid_metric",
-    "metric_decimal_place", "epochs", "stopping_step", "eval_step",
+    "metric_decimal_place", "epochs", "stopping_step", "eval_step", "stopping_rule",
+    "test_masking", "train_share", "feature_noise", "feature_missing", "drop_modality",
+    "corruption_seed", "corruption_at",
 ))
 _RANGE = ("low", "high", "log", "step")
 
@@ -175,8 +177,9 @@ def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Spa
         if entry is None:
             continue
         if key in settings and key not in PROTOCOL:
-            logger.info("%s=%r is given, so the search over %s leaves it alone.", key,
-                        settings[key], model)
+            level = logging.WARNING if key in given else logging.INFO
+            logger.log(level, "%s=%r is given, so the search over %s leaves it alone.", key,
+                       settings[key], model)
             continue
         _check_key(model, settings, key)
         default[key] = _config(model, settings)[key]

@@ -90,19 +90,16 @@ def smooth(settings):
     return -(math.log10(settings["learning_rate"]) + 3) ** 2 - (settings["dropout"] - 0.2) ** 2 * 9
 
 
-def test_tpe_finds_more_than_random_of_a_smooth_function(tmp_path):
+def test_tpe_concentrates_where_validation_is_good(tmp_path):
     of = space(learning_rate=Range(1e-6, 1.0, log=True), dropout=Range(0.0, 1.0))
-    reached = {"tpe": [], "random": []}
-    for sampler, seed in itertools.product(reached, range(2)):
-        one = search(tmp_path, of, sampler=sampler, seed=seed, trials=30, name=f"{sampler}{seed}")
-        drive(one, smooth)
-        reached[sampler].append(one.best().value)
-    assert statistics.mean(reached["tpe"]) > statistics.mean(reached["random"])
-    late = [trial.settings for trial in one.trials()]
-    tpe = search(tmp_path, of, sampler="tpe", seed=0, trials=30, name="tpe0").trials()[-10:]
-    # The optimum lies at 1e-3 and 0.2: the last trials are nearer to it than uniform ones.
-    assert statistics.mean(smooth(t.settings) for t in tpe) \
-        > statistics.mean(smooth(s) for s in late[-10:])
+    mean = {}
+    for sampler in ("tpe", "random"):
+        one = search(tmp_path, of, sampler=sampler, seed=1, trials=30, name=sampler)
+        tried = drive(one, smooth)
+        # Optuna's TPE draws ten trials at random first.
+        mean[sampler] = statistics.mean(map(smooth, tried[15:]))
+        assert one.best().value == max(map(smooth, tried))
+    assert mean["tpe"] > 0.75 * mean["random"]  # the optimum is zero; five seeds give 0.5 to 0.65
 
 
 def test_smaller_may_be_better(tmp_path):

@@ -1,0 +1,89 @@
+"""Presets: written by tuning, read back, and ordinary config files."""
+
+import re
+
+import pytest
+import yaml
+from made_trials import write_shop
+
+from recbole_ssr.config import build_config
+from recbole_ssr.errors import UserError
+from recbole_ssr.tune.presets import read_presets, write_preset
+from recbole_ssr.tune.trials import Method
+from recbole_ssr.tune.tuning import Selected
+
+SETTINGS = {"learning_rate": 1e-05, "gate_gains": [0.5, 2], "knn_weights": {"text": 0.9},
+            "mask_rate": 0.2, "n_bands": 4}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return write_shop(tmp_path_factory.mktemp("data"))
+
+
+def selected(label="SSR", settings=SETTINGS, **changes):
+    line = Selected(label, "SSR", "shop", settings, "recall@20", 0.123456, 0.1, 12, 8, 1, (), None,
+                    Method(20), "SSR-shop-0123456789", "f" * 64)
+    return line._replace(**changes)
+
+
+def test_a_preset_is_a_config_file_of_what_was_selected(tmp_path, shop):
+    given = {**shop, "projection": "mlp", "epochs": 3, "device": "cpu"}
+    path = write_preset(tmp_path, selected(), given)
+    assert path == tmp_path / "presets" / "SSR.yaml"
+    # The model's own settings belong to it; protocol, dataset and machine do not.
+    assert yaml.safe_load(path.read_text()) == {"model": "SSR", "projection": "mlp", **SETTINGS}
+    config = build_config(config_files=[path], config_dict=shop)
+    assert config["model"] == "SSR"
+    assert {key: config[key] for key in SETTINGS} == SETTINGS
+    preset = read_presets(path)["SSR"]
+    assert preset.settings == {"projection": "mlp", **SETTINGS}
+    assert build_config(preset.model, config_dict={**shop, **preset.settings})["n_bands"] == 4
+
+
+def test_a_preset_says_how_it_was_found(tmp_path):
+    path = write_preset(tmp_path, selected())
+    notes = read_presets(path)["SSR"].notes
+    assert notes["dataset"] == "shop" and notes["split"] == "f" * 64
+    assert notes["metric"] == "recall@20 on validation"
+    assert notes["reached"] == "0.123456, default settings 0.1"
+    assert notes["trials"] == "20 (12 complete, 8 pruned), 1 failed, budget 20"
+    assert notes["sampler"] == "tpe, seed 2020, pruner median"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", notes["date"]) and "recbole_ssr" in notes["versions"]
+    assert read_presets(path)["SSR"].trials == 20
+    assert not any("on test" in note or str(tmp_path) in note for note in notes.values())
+
+
+def test_lines_of_one_model_have_a_file_each(tmp_path):
+    paths = [write_preset(tmp_path, selected(label)) for label in ("SSR", "no mask / 2")]
+    assert [path.name for path in paths] == ["SSR.yaml", "no_mask_2.yaml"]
+
+
+def test_files_folders_and_lists_are_read(tmp_path):
+    write_preset(tmp_path, selected())
+    other = tmp_path / "own.yaml"
+    other.write_text("model: lightgcn\nn_layers: 3\n")
+    found = read_presets(f"{tmp_path / 'presets'}, {other}")
+    assert {name: preset.model for name, preset in found.items()} == {
+        "SSR": "SSR", "LightGCN": "LightGCN"}
+    assert found["LightGCN"].settings == {"n_layers": 3} and found["LightGCN"].trials is None
+    assert read_presets([tmp_path / "presets", other]) == found
+
+
+@pytest.mark.parametrize("given, message", [
+    ("presets/SRS.yaml", r"no preset 'presets/SRS.yaml'. Did you mean 'SSR.yaml'"),
+    ("empty", r"'empty' holds no preset"),
+    ("nameless.yaml", r"nameless.yaml is no preset: it does not say its model"),
+    ("unknown.yaml", r"no model named 'SRS'"),
+    ("presets,again.yaml", r"Both presets/SSR.yaml and again.yaml are presets of SSR"),
+    ("broken.yaml", r"broken.yaml, line 1"),
+])
+def test_mistakes_are_named(tmp_path, monkeypatch, given, message):
+    monkeypatch.chdir(tmp_path)
+    write_preset("", selected())
+    (tmp_path / "empty").mkdir()
+    for name, text in (("nameless", "n_layers: 2"), ("unknown", "model: SRS"),
+                       ("again", "model: SSR\nn_layers: 1"), ("broken", "- a")):
+        (tmp_path / f"{name}.yaml").write_text(text + "\n")
+    with pytest.raises(UserError, match=message):
+        read_presets(given)
