@@ -91,7 +91,9 @@ def draw_learning(comparison: Comparison) -> Figure:
     figure = figure_of(_height(lines), f"{metric} on validation by epoch; marks: selected epochs",
                        comparison)
     axes = _side_by_side(figure, comparison, [line.label for line in lines], draw, pale)
-    _scale_epochs(axes, [max(result.epochs, 1) for line in lines for result in line.results])
+    # Closed forms are fitted at once: no reason to squeeze what the others learn.
+    epochs = [result.epochs for line in lines for result in line.results]
+    _scale_epochs(axes, [n for n in epochs if n > 1] or [1])
     _name_axes(figure, axes, "epoch", f"{metric}, validation")
     return figure
 
@@ -124,6 +126,12 @@ def _draw_learned(axis: Axes, found: Learned, style: Style) -> None:
                   color=style.color, markeredgecolor="white", markeredgewidth=0.7)
 
 
+def disturbance(curve: Curve) -> str:
+    """Say what the levels are of, and where they hold."""
+    place = f"in {curve.where}"
+    return curve.name if curve.name.endswith(place) else f"{curve.name}, {place}"
+
+
 def draw_curve(comparison: Comparison, curve: Curve) -> Figure:
     """A metric over levels of a disturbance or of training data, with deviations over seeds."""
     labels = [line.label for line in ranked(comparison) if line.label in curve.values]
@@ -139,14 +147,13 @@ def draw_curve(comparison: Comparison, curve: Curve) -> Figure:
     def pale(axis: Axes, label: str) -> None:
         axis.plot(curve.levels, [s.mean for s in curve.values[label]], **_OTHERS)
 
-    where = "" if curve.name.endswith(f"in {curve.where}") else f", in {curve.where}"
-    title = f"{title_of(curve.metric)} on test by {plain(f'{curve.name}{where}', 80)}"
+    title = f"{title_of(curve.metric)} on test by {plain(disturbance(curve), 80)}"
     figure = figure_of(_height(labels), title, comparison)
     axes = _side_by_side(figure, comparison, labels, draw, pale)
     for axis in axes:
         axis.set_xticks(curve.levels, [f"{level:g}" for level in curve.levels])
         axis.margins(y=0.08)
-    _name_axes(figure, axes, plain(f"{curve.name}{where}", 80),
+    _name_axes(figure, axes, plain(disturbance(curve), 80),
                f"{title_of(curve.metric)}, test")
     return figure
 
@@ -175,7 +182,7 @@ def _side_by_side(figure: Figure, comparison: Comparison, labels: Sequence[str],
             if other != label:
                 pale(axis, other)
         draw(axis, label, looks[label])
-        axis.set_title(plain(label), fontsize=9, color=looks[label].color, weight="bold")
+        axis.set_title(plain(label), fontsize=9, weight="bold")
         tidy(axis)
     return axes
 

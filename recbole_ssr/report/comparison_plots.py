@@ -11,7 +11,12 @@ from matplotlib.figure import Figure
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.comparison_bars import KINDS, draw_beyond, draw_groups, draw_metrics
-from recbole_ssr.report.comparison_lines import draw_curve, draw_learning, draw_seconds
+from recbole_ssr.report.comparison_lines import (
+    disturbance,
+    draw_curve,
+    draw_learning,
+    draw_seconds,
+)
 from recbole_ssr.report.comparison_styles import main_metric, title_of
 
 _DPI = 144
@@ -48,7 +53,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
     for k, curve in enumerate(comparison.curves, 1):
         slug = re.sub(r"\W+", "-", f"{curve.name} {curve.where}").strip("-").lower()
         found.append(Picture(f"curve-{k}-{slug}", f"{title_of(curve.metric)} on test by "
-                             f"{curve.name}, in {curve.where}.", draw_curve(comparison, curve)))
+                             f"{disturbance(curve)}.", draw_curve(comparison, curve)))
     return found
 
 

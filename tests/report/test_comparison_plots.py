@@ -72,7 +72,7 @@ def assert_legible(figure):
 
 @pytest.mark.parametrize("options", [
     {"n_lines": 3, "n_seeds": 1}, {"n_lines": 5, "n_seeds": 3, "long_labels": True},
-    {"n_lines": 8, "n_seeds": 2, "epochs": 1},
+    pytest.param({"n_lines": 8, "n_seeds": 2, "epochs": 1}, marks=pytest.mark.slow),
     pytest.param({"n_lines": 22, "n_seeds": 5, "epochs": 40}, marks=pytest.mark.slow)], ids=str)
 def test_every_picture_is_legible(options):
     found = pictures(made_comparison(**options))
@@ -130,7 +130,9 @@ def test_published_figures_of_other_metrics_are_left_out():
 
 def test_many_lines_are_rows_with_the_best_on_top():
     comparison = made_comparison(9, 2)
-    axes = drawn_axes(draw_metrics(comparison))
+    figure = draw_metrics(comparison)
+    assert_legible(figure)
+    axes = drawn_axes(figure)
     assert len(axes) == len(comparison.metrics)
     names = [label.get_text() for label in axes[0].get_yticklabels()]
     order = [line.label for line in comparison.ranked("recall@20")]
@@ -209,6 +211,13 @@ def test_epochs_of_another_order_are_shown_by_powers():
     assert axis.get_xscale() == "symlog" and axis.get_xlim()[1] > 399
 
 
+def test_a_closed_form_beside_a_long_training_leaves_epochs_evenly_spaced():
+    lines = tuple(Line(name, name, {}, (result_with(np.linspace(0.1, 0.3, n), n - 1, 1),))
+                  for name, n in (("FeatureEASE", 1), ("B", 400)))
+    axis, = drawn_axes(draw_learning(Comparison("d", {"valid_metric": "Recall@20"}, lines)))
+    assert axis.get_xscale() == "linear"
+
+
 def test_seconds_are_those_of_a_whole_training_on_a_scale_by_powers():
     comparison = made_comparison(5, 3)
     axis, = drawn_axes(draw_seconds(comparison))
@@ -239,7 +248,9 @@ def test_labels_of_a_crowd_neither_overlap_nor_leave_the_axes():
 def test_curves_go_through_the_means(n_lines):
     comparison = made_comparison(n_lines, 3)
     curve = comparison.curves[2]
-    axes = drawn_axes(draw_curve(comparison, curve))
+    figure = draw_curve(comparison, curve)
+    assert_legible(figure)
+    axes = drawn_axes(figure)
     assert len(axes) == (1 if n_lines <= FEW else n_lines)
     drawn = [tuple(c.lines[0].get_ydata()) for axis in axes for c in axis.containers]
     assert sorted(drawn) == sorted(tuple(s.mean for s in v) for v in curve.values.values())
