@@ -14,7 +14,7 @@ from rich.console import Console
 
 from recbole_ssr.compare import measured
 from recbole_ssr.compare.assemble import assemble
-from recbole_ssr.compare.data import check_split, load_data
+from recbole_ssr.compare.data import check_modalities, check_split, load_data
 from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
 from recbole_ssr.compare.local import LocalEngine
@@ -49,11 +49,12 @@ def compare(options: Options, console: Console) -> Compared:
     """
     engine = _engine(options)
     tuned = presets_of(options)
-    if options.tune and not options.no_run:
-        selected, _ = tune_lines(options, tuned, engine, console)
-        tuned |= tuned_lines(tuned, selected)
     plan = plan_of(options, contestants_of(options, tuned))
     data = load_data(options.settings)
+    check_modalities(options, data)
+    if options.tune and not options.no_run:
+        selected, _ = tune_lines(options, tuned, engine, console)
+        plan = plan_of(options, contestants_of(options, tuned_lines(tuned, selected)))
     check_split(plan.tasks.values(), data)
     if not options.no_run:
         _run(plan.in_order(), engine, options.jobs, console)

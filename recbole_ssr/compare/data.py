@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from recbole.utils import init_seed
 
+from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.store import Task, result_of, state_of
 from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.runs import quiet_host
 
 logger = logging.getLogger("recbole_ssr")
@@ -48,6 +49,18 @@ def load_data(settings: Mapping) -> Data:
             dataset = FixedSplitDataset(config)
         dataset.build()
     return Data(dataset.split_fingerprint, getattr(dataset, "item_features", None))
+
+
+def check_modalities(options: Options, data: Data) -> None:
+    """Raise UserError where a modality that should be disturbed is not among the features."""
+    known = () if data.features is None else data.features.modalities
+    for name, given in (("noise", options.noise), ("missing", options.missing),
+                        ("drop_modality", options.dropped)):
+        for modality in given:
+            if modality not in known:
+                raise UserError(f"--{name} names the modality {modality!r}; "
+                                f"{options.settings['dataset']} has {', '.join(known) or 'none'}."
+                                f"{nearest(modality, known)}")
 
 
 def check_split(tasks: Iterable[Task], data: Data) -> None:

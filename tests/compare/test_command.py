@@ -1,0 +1,239 @@
+"""The command from flags to files: what it runs, what it leaves, what it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import SETTINGS, write_tiny
+
+import recbole_ssr
+from recbole_ssr.cli import main
+from recbole_ssr.compare import command, measure
+from recbole_ssr.compare.engine import Outcome
+from recbole_ssr.compare.store import failure_of, is_complete, progress_of, write_task
+from recbole_ssr.compare.worker import perform
+from recbole_ssr.config import build_config
+from recbole_ssr.report.comparison_files import read_json
+from recbole_ssr.result import RunResult
+
+OUT = Path("comparisons/tiny")
+
+
+class InProcess:
+    """An engine that runs one task after the other in this process; `ran` lists them."""
+
+    def __init__(self):
+        self.ran = []
+
+    def run(self, source, _jobs, _watch):
+        while (task := source.take()) is not None:
+            if not is_complete(task):
+                self.ran.append((task.label, task.seed, task.stage))
+                write_task(task)
+                perform(task.folder)
+            heard = progress_of(task).valid
+            stopped = not all(source.progressed(task, heard[:k + 1]) for k in range(len(heard)))
+            failure = failure_of(task)
+            source.finished(task, Outcome(failure.reason if failure else None, stopped))
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The words that begin every command here, with `engine` doing its runs."""
+    settings = SETTINGS | write_tiny(tmp_path / "data") | {"dataset": "tiny"}
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    Path("tiny.yaml").write_text(yaml.safe_dump(settings))
+    return ["--config_files", "tiny.yaml"]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    engine = InProcess()
+    monkeypatch.setattr(command, "_engine", lambda _: engine)
+
+    class Same:
+        returncode, stderr = 0, ""
+
+    def in_process(words, **_):
+        assert words[1:3] == ["-m", "recbole_ssr.compare.measure"]
+        assert measure.main(*words[3:]) == 0
+        return Same()
+
+    monkeypatch.setattr(command.subprocess, "run", in_process)
+    return engine
+
+
+def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engine, capsys):
+    assert main([*tiny, "--models=FastLightGCN,BPR", "--seeds=2"]) == 0
+    shown = capsys.readouterr().out
+    assert "FastLightGCN" in shown and "Recall@5" in shown and "comparison.html" in shown
+    tables = shown[shown.index("tiny, test:"):shown.index("Files:")]
+    assert max(map(len, tables.splitlines())) <= 100
+    names = {path.name for path in OUT.iterdir()}
+    assert {"comparison.json", "comparison.csv", "comparison.md", "comparison.tex",
+            "comparison.html", "metrics.png", "learning.png", "runs", "splits"} <= names
+    assert engine.ran == [("FastLightGCN", 2020, "test"), ("BPR", 2020, "test"),
+                          ("FastLightGCN", 2021, "test"), ("BPR", 2021, "test")]
+
+    assert main([*tiny, "--models=FastLightGCN,BPR,FeatureItemKNN", "--seeds=3"]) == 0
+    assert engine.ran[4:] == [("FeatureItemKNN", 2020, "test"), ("FeatureItemKNN", 2021, "test"),
+                              ("FastLightGCN", 2022, "test"), ("BPR", 2022, "test"),
+                              ("FeatureItemKNN", 2022, "test")]
+    comparison = read_json(OUT / "comparison.json")
+    assert [line.label for line in comparison.lines] == ["FastLightGCN", "BPR", "FeatureItemKNN"]
+    assert [len(line.results) for line in comparison.lines] == [3, 3, 3]
+    assert {group.kind for group in comparison.groups} >= {"users", "popularity", "beyond"}
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_line_is_what_single_runs_of_its_settings_measure(tiny):
+    main([*tiny, "--models={narrow: {model: FastLightGCN, embedding_size: 4}}", "--seeds=2"])
+    line = read_json(OUT / "comparison.json").line("narrow")
+    for result in line.results:
+        alone = recbole_ssr.run("FastLightGCN", config_files=["tiny.yaml"],
+                                config_dict={"embedding_size": 4, "seed": result.seed})
+        assert (result.test, result.valid) == (alone.test, alone.valid)
+        assert result.config_hash == alone.config_hash
+
+
+def test_a_run_that_fails_leaves_a_complete_table_for_the_others(tiny, engine, capsys):
+    words = [*tiny, "--models={BPR: {}, broken: {model: FastLightGCN, learning_rate: 1.0e+30}}"]
+    assert main(words) == 1
+    comparison = read_json(OUT / "comparison.json")
+    assert len(comparison.line("BPR").results) == 1
+    failure, = comparison.line("broken").failures
+    assert "learning_rate" in failure.reason
+    shown = capsys.readouterr().out
+    assert re.sub(r"\s+", " ", failure.reason)[:40] in re.sub(r"\s+", " ", shown)
+    # The same command tries it again, and nothing else.
+    assert main(words) == 1 and [label for label, *_ in engine.ran] == ["BPR", "broken", "broken"]
+
+
+def test_nothing_to_show_is_said_with_the_reason(tiny, engine, capsys):
+    assert main([*tiny, "--models=FastLightGCN", "--learning_rate=1e30"]) == 2
+    assert "no run has finished" in capsys.readouterr().err
+    assert main([*tiny, "--models=BPR", "--no_run"]) == 2 and len(engine.ran) == 1
+
+
+@pytest.mark.usefixtures("engine")
+def test_runs_on_other_data_are_refused(tiny, capsys):
+    assert main([*tiny, "--models=BPR"]) == 0
+    settings = yaml.safe_load(Path("tiny.yaml").read_text())
+    file = Path(settings["data_path"], "tiny", "tiny.inter")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-3], lines[-1]]) + "\n")
+    assert main([*tiny, "--models=BPR"]) == 2
+    said = capsys.readouterr().err
+    assert "another split" in said and "--out" in said
+    assert main([*tiny, "--models=BPR", "--out=comparisons/new"]) == 0
+
+
+def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
+    words = [*tiny, "--models=FeatureLightGCN,BPR", "--interactions=0.5",
+             "--valid_metric=Recall@2"]
+    assert main([*words, "--noise=image:0.5,2.0", "--corrupt_at=inference"]) == 0
+    # Two lines, plain and with half of the interactions; noise at inference trains nothing.
+    assert len(engine.ran) == 4
+    curves = {curve.name: curve for curve in read_json(OUT / "comparison.json").curves}
+    noise, sparsity = curves["noise on image"], curves["interactions used in training"]
+    assert (noise.levels, noise.where) == ((0.0, 0.5, 2.0), "inference")
+    assert (sparsity.levels, sparsity.where) == ((0.5, 1.0), "training")
+    comparison = read_json(OUT / "comparison.json")
+    for curve, plain in ((noise, 0), (sparsity, -1)):
+        for label in ("FeatureLightGCN", "BPR"):
+            assert curve.values[label][plain] == comparison.line(label).spread(curve.metric)
+    assert len({spread.mean for spread in noise.values["BPR"]}) == 1  # it sees no features
+    assert len({spread.mean for spread in noise.values["FeatureLightGCN"]}) > 1
+    assert len(list(OUT.glob("runs/*/measured/*.json"))) == 4
+
+    assert main([*words, "--drop-modality=image"]) == 0
+    assert [label for label, *_ in engine.ran[4:]] == ["FeatureLightGCN", "BPR"]
+    dropped = {curve.name: curve for curve in read_json(OUT / "comparison.json").curves}
+    assert dropped["without image"].where == "training and inference"
+
+
+def test_tuning_before_a_comparison(tiny, engine):
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("learning_rate: [0.01, 0.1]\n")
+    words = [*tiny, "--models=FastLightGCN,BPR", "--seeds=2", "--space=space.yaml"]
+    settings = yaml.safe_load(Path("space.yaml").read_text())
+    files = yaml.safe_load(Path("tiny.yaml").read_text())
+    files.pop("learning_rate")
+    Path("tiny.yaml").write_text(yaml.safe_dump(files))
+    assert main([*words, "--tune=2", "--sampler=grid"]) == 0
+    trials = [entry for entry in engine.ran if entry[2] == "valid"]
+    assert len(trials) == 4 and all(seed == 2020 for _, seed, _ in trials)
+    comparison = read_json(OUT / "comparison.json")
+    assert [line.trials for line in comparison.lines] == [2, 2]
+    for line in comparison.lines:
+        assert line.settings["learning_rate"] in settings["learning_rate"]
+        # The selected trial went on to its test; the other one was never tested.
+        preset = yaml.safe_load(Path(OUT, "presets", f"{line.label}.yaml").read_text())
+        assert preset["learning_rate"] == line.settings["learning_rate"]
+    tested = {Path(path).parent.name for path in OUT.glob("runs/*/metrics.json")}
+    validated = {Path(path).parent.name for path in OUT.glob("runs/*/valid.json")}
+    assert len(tested) == 4 and len(tested | validated) > 4 or len(trials) == len(validated)
+
+    # The preset alone gives the same lines, and runs nothing.
+    count = len(engine.ran)
+    assert main([*words[:-1], f"--preset={OUT}/presets"]) == 0 and len(engine.ran) == count
+    again = read_json(OUT / "comparison.json")
+    assert [line.settings for line in again.lines] == [line.settings for line in comparison.lines]
+
+
+def test_the_command_tune_searches_and_leaves_a_preset(tiny, engine, capsys):
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("n_layers: [1, 2, 3]\n")
+    assert main(["tune", *tiny, "--model=FastLightGCN", "--trials=2", "--sampler=random",
+                 "--space=space.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "Selected on validation" in shown and "presets/FastLightGCN.yaml" in shown
+    assert [stage for *_, stage in engine.ran] == ["valid", "valid"]
+    assert not list(OUT.glob("runs/*/metrics.json"))
+    preset = OUT / "presets" / "FastLightGCN.yaml"
+    config = build_config(config_files=["tiny.yaml", preset])
+    assert config["model"] == "FastLightGCN" and config["n_layers"] in (1, 2, 3)
+
+
+@pytest.mark.usefixtures("engine")
+def test_published_figures_that_do_not_apply_are_said_and_not_shown(tiny):
+    assert main([*tiny, "--models=BPR", "--published"]) == 0
+    comparison = read_json(OUT / "comparison.json")
+    assert comparison.published == () and any("published" in note for note in comparison.notes)
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--models=FastLightGCN,BPRR"], "BPR"),
+    (["--models=FastLightGCN", "--n_layer=2"], "n_layers"),
+    (["--models=FastLightGCN", "--reference=BPR"], "not among the models"),
+    (["--models=FastLightGCN", "--noise=sound:0.3"], "sound"),
+    (["--models=FastLightGCN", "--preset=nowhere.yaml"], "nowhere.yaml"),
+    (["--models=FastLightGCN", "--address=auto"], "--engine=ray"),
+    (["tune", "--model=FastLightGCN", "--trials=0"], "0"),
+    (["tune", "--model=FastLightGCN", "--sampler=greedy"], "random"),
+])
+def test_mistakes_are_one_line_before_anything_runs(tiny, words, says, capsys):
+    words = [*words[:1], *tiny, *words[1:]]
+    assert main(words) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ") and says in said
+    assert not list(OUT.glob("runs/*"))
+
+
+@pytest.mark.slow
+def test_processes_of_their_own_measure_the_same(tiny, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_engine", lambda _: InProcess())
+        main([*tiny, "--models=FastLightGCN,BPR", "--out=one"])
+    assert main([*tiny, "--models=FastLightGCN,BPR", "--out=two", "--jobs=2"]) == 0
+    results = [{line.label: line.results[0].test for line in read_json(Path(out)).lines}
+               for out in ("one/comparison.json", "two/comparison.json")]
+    assert results[0] == results[1]
+    folders = [sorted(path.name for path in Path(out, "runs").iterdir()) for out in ("one", "two")]
+    assert folders[0] == folders[1]
+    assert RunResult.read(Path("two/runs", folders[1][0])).test
+    assert json.loads(Path("two/comparison.json").read_text())["dataset"] == "tiny"
