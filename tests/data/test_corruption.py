@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ssr import config, registry
 from recbole_ssr.config import build_config, config_hash
+from recbole_ssr.data import corruption
 from recbole_ssr.data.corruption import CLEAN, Corruption, check_setting
 from recbole_ssr.data.features import load_item_features, write_features
 from recbole_ssr.errors import UserError
+from recbole_ssr.flags import read_config_file
 
 N, DIM = 40, 6
 TOKENS = [f"t{k}" for k in range(N)]
@@ -26,8 +29,8 @@ def folder(tmp_path):
 
 def load(folder, order=None, fill="zero", scaling="l2", **settings):
     items = ["[PAD]", *(order or [*TOKENS, *WITHOUT])]
-    corruption = Corruption.of(settings)
-    return load_item_features(folder, items, None, fill, scaling, corruption), items
+    done = Corruption.of(settings)
+    return load_item_features(folder, items, None, fill, scaling, done), items
 
 
 def rows_of(features, items, modality="image"):
@@ -142,9 +145,8 @@ def test_seed_and_modality_decide():
     rows = np.ones((N, 4), dtype=np.float32)
 
     def draws(seed, modality):
-        corruption = Corruption({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.5}, seed=seed)
-        return (corruption.disturbed(modality, TOKENS, rows),
-                corruption.removed(modality, TOKENS))
+        done = Corruption({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.5}, seed=seed)
+        return done.disturbed(modality, TOKENS, rows), done.removed(modality, TOKENS)
 
     first, others = draws(1, "a"), [draws(2, "a"), draws(1, "b")]
     assert all(np.array_equal(x, y) for x, y in zip(first, draws(1, "a")))
@@ -209,6 +211,13 @@ def test_unknown_modalities_and_a_fill_that_cannot_be(folder):
         load(folder)[0].corrupted(Corruption(dropped=("audio",)))
     with pytest.raises(UserError, match="feature_fill is 'error', but 20 items"):
         load(folder, order=TOKENS, fill="error", feature_missing={"image": 0.5})
+
+
+def test_defaults_are_those_of_the_yaml():
+    """The package's copies: for stock Configs, and of what stays out of the hash."""
+    yaml = read_config_file(registry.properties_folder() / "overall.yaml")
+    for copy in (corruption.DEFAULTS, config._AS_BEFORE):
+        assert copy == {key: yaml[key] for key in copy}
 
 
 def test_the_hash_of_settings_as_they_were_before_stays():

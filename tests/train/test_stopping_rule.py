@@ -9,6 +9,8 @@ from recbole.utils import early_stopping
 from tiny import SETTINGS, write_tiny
 
 import recbole_ssr
+from recbole_ssr import registry
+from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.stopping import RULES, rule_of, strict_stopping
@@ -101,3 +103,11 @@ def test_a_parity_mode_says_so_in_one_line(tiny, caplog):
         train(tiny, epochs=1, stopping_rule="strict", test_masking="train")
     (line,) = [m for m in caplog.messages if "parity" in m]
     assert "test_masking=train" in line and "stopping_rule=strict" in line
+
+
+def test_the_file_of_mmrecs_protocol_is_a_config_file():
+    file = registry.properties_folder() / "protocol" / "mmrec.yaml"
+    config = build_config("LightGCN", config_files=[file])
+    assert (config["test_masking"], config["stopping_rule"]) == ("train", "strict")
+    assert (config["metric_decimal_place"], config["stopping_step"]) == (4, 20)
+    assert config["train_neg_sample_args"]["sample_num"] == 1
