@@ -23,9 +23,10 @@ from typing import NamedTuple
 from recbole.utils import ModelType
 
 from recbole_ssr import registry
-from recbole_ssr.config import build_config, config_hash
+from recbole_ssr.config import PluginConfig, build_config, config_hash
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
+from recbole_ssr.registry import KEYS_WITHOUT_YAML
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -53,7 +54,9 @@ class Choice(NamedTuple):
 
     values: tuple
 
-    def __len__(self) -> int:
+    @property
+    def n_values(self) -> int:
+        """How many values there are."""
         return len(self.values)
 
     def at(self, index: int) -> object:
@@ -74,10 +77,11 @@ class Range(NamedTuple):
     step: float | None = None
     whole: bool = False
 
-    def __len__(self) -> int:
-        """Return how many values there are. Raises ValueError where they are without number."""
+    @property
+    def n_values(self) -> int | None:
+        """How many values there are, None where they are without number."""
         if self.step is None and not self.whole:
-            raise ValueError("a range without step has no grid")
+            return None
         return _steps(self.low, self.high, self.step or 1) + 1
 
     def at(self, index: int) -> float:
@@ -108,22 +112,20 @@ class Space:
     @property
     def size(self) -> int | None:
         """How many settings there are, None where a range is continuous."""
-        try:
-            return math.prod(len(dimension) for dimension in self.dimensions.values())
-        except ValueError:
-            return None
+        sizes = [dimension.n_values for dimension in self.dimensions.values()]
+        return None if None in sizes else math.prod(sizes)
 
     def point(self, index: int) -> dict[str, object]:
         """Return the settings of an index below `size`; the last key changes first."""
         found = {}
         for key, dimension in reversed(self.dimensions.items()):
-            index, here = divmod(index, len(dimension))
+            index, here = divmod(index, dimension.n_values)
             found[key] = dimension.at(here)
         return {key: found[key] for key in self.dimensions}
 
     def points(self) -> Iterator[dict[str, object]]:
         """Yield all settings of a finite space."""
-        axes = [[d.at(k) for k in range(len(d))] for d in self.dimensions.values()]
+        axes = [[d.at(k) for k in range(d.n_values)] for d in self.dimensions.values()]
         for values in itertools.product(*axes):
             yield dict(zip(self.dimensions, values))
 
@@ -151,14 +153,13 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]], files: Iterable[str | P
                             f"{nearest(name, names)}")
     spaces, used = {}, set()
     for label, (model, settings) in models.items():
-        model = registry.canonical(model)
+        model, base = registry.canonical(model), _config(model, settings)
         for_all = {key: entry for key, entry in shared.items()
-                   if len(models) == 1 or _has(model, settings, key)}
+                   if len(models) == 1 or key in {*base.final_config_dict, *KEYS_WITHOUT_YAML}}
         spaces[label] = space_of(model, settings, {**for_all, **own.get(model, {})})
         used |= for_all.keys()
     for key in shared.keys() - used:  # no model has it: the message of any will do
-        model, settings = next(iter(models.values()))
-        _check_key(model, settings, key)
+        _check_key(model, base, key)
     return spaces
 
 
@@ -168,8 +169,8 @@ def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Spa
     Raises UserError for a key that the model does not have or that belongs to the protocol, a
     value that it refuses. A model with nothing to tune has a space of one point, its default.
     """
-    given = given or {}
-    grid = _grid_of(model, settings)
+    given, base = given or {}, _config(model, settings)
+    grid = _grid_of(model, base)
     # A user's own entries come first, so that a mistake there is found before the rest is checked.
     entries = {**given, **{key: entry for key, entry in grid.items() if key not in given}}
     dimensions, default = {}, {}
@@ -181,8 +182,8 @@ def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Spa
             logger.log(level, "%s=%r is given, so the search over %s leaves it alone.", key,
                        settings[key], model)
             continue
-        _check_key(model, settings, key)
-        default[key] = _config(model, settings)[key]
+        _check_key(model, base, key)
+        default[key] = base[key]
         if isinstance(entry, Mapping):
             dimensions[key] = _range(model, settings, key, entry, default[key])
         else:
@@ -217,21 +218,20 @@ def key_of(settings: Mapping) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
 
 
-def _grid_of(model: str, settings: Mapping) -> dict:
+def _grid_of(model: str, base: PluginConfig) -> dict:
     """Return the grid of the plugin, or what RecBole proposes for a model of its own."""
     file = registry.properties_folder() / "grid" / f"{model}.yaml"
     if file.is_file():
         return read_config_file(file)
-    config = _config(model, settings)
     yaml_of_model = registry.RECBOLE_PROPERTIES / "model" / f"{model}.yaml"
     own = read_config_file(yaml_of_model) if yaml_of_model.is_file() else {}
-    if config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+    if base["MODEL_TYPE"] == ModelType.TRADITIONAL:
         return {key: values for key, values in RECBOLE_CLOSED_FORM_GRID.items() if key in own}
     return {key: values for key, values in RECBOLE_GRID.items()
             if key == "learning_rate" or type(own.get(key)) is type(values[0])}
 
 
-def _config(model: str, settings: Mapping, **changes):
+def _config(model: str, settings: Mapping, **changes) -> PluginConfig:
     try:
         return build_config(model, config_dict={**settings, **changes})
     except UserError as error:
@@ -240,18 +240,12 @@ def _config(model: str, settings: Mapping, **changes):
         raise UserError(f"The search space of {model}: {error}") from None
 
 
-def _has(model: str, settings: Mapping, key: str) -> bool:
-    """Tell whether a key has a default in a yaml of this model."""
-    return key in _config(model, settings).final_config_dict
-
-
-def _check_key(model: str, settings: Mapping, key: str) -> None:
+def _check_key(model: str, base: PluginConfig, key: str) -> None:
     if key in PROTOCOL:
         raise UserError(f"The search space of {model} names {key}, which belongs to the protocol "
                         "that all models share. Give it as a setting of the whole comparison.")
-    config = _config(model, settings)
-    known = config.final_config_dict
-    if key in known or key in registry.KEYS_WITHOUT_YAML:
+    known = base.final_config_dict
+    if key in known or key in KEYS_WITHOUT_YAML:
         return
     if key in registry.keys_of_any_model():
         raise UserError(f"The search space names {key}, which has no effect on {model}."
