@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from recbole_ssr.cli import main
+from recbole_ssr.compare import options
+from recbole_ssr.compare.command import presets_of
+from recbole_ssr.compare.data import check_modalities, load_data
+from recbole_ssr.compare.plan import contestants_of, plan_of
 from recbole_ssr.config import build_config
 from recbole_ssr.dataset_prep.command import options_from
 from recbole_ssr.dataset_prep.options import recipe_of
@@ -43,15 +47,24 @@ def command_lines():
 
 
 def test_every_command_line_is_accepted(tmp_path, monkeypatch):
-    (tmp_path / "my.yaml").write_text(blocks("yaml")[0])
+    for name, block in zip(("my.yaml", "compare.yaml"), blocks("yaml")):
+        assert block.startswith(f"# {name}\n")
+        (tmp_path / name).write_text(block)
+    presets = tmp_path / "comparisons/ml-100k/presets"
+    presets.mkdir(parents=True)
+    (presets / "FREEDOM.yaml").write_text("model: FREEDOM\nfeature_weight: 0.001\n")
     monkeypatch.chdir(tmp_path)
-    checked = dict.fromkeys(("run", "prepare", "on demand"), 0)
+    checked = dict.fromkeys(("run", "prepare", "on demand", "comparison"), 0)
     for words in command_lines():
         if words[0] in ("diagnose", "data"):  # run in test_diagnose.py and below
             continue
+        if words[0] == "tune" or is_comparison(words):
+            check_comparison(words)
+            checked["comparison"] += 1
+            continue
         if words[0] == "prepare":
-            options = options_from(words[1:])
-            assert options.name in ("amazon-Office_Products", "tiktok", "shop")
+            prepared = options_from(words[1:])
+            assert prepared.name in ("amazon-Office_Products", "tiktok", "shop")
             checked["prepare"] += 1
             continue
         flags = parse_flags(words)
@@ -63,7 +76,25 @@ def test_every_command_line_is_accepted(tmp_path, monkeypatch):
         files = flags.pop("config_files", [])
         build_config(config_files=files, flags=flags)
         checked["run"] += 1
-    assert checked == {"run": 9, "prepare": 3, "on demand": 2}
+    assert checked == {"run": 10, "prepare": 3, "on demand": 2, "comparison": 7}
+
+
+def is_comparison(words):
+    flags = parse_flags(words) if words[0].startswith("--") else {}
+    return options.is_comparison(flags.pop("config_files", []), flags)
+
+
+def check_comparison(words):
+    """All that a comparison does before anything runs."""
+    tune = words[0] == "tune"
+    flags = parse_flags(words[tune:])
+    if tune:
+        flags |= {"models": flags.pop("model"), "tune": flags.pop("trials")}
+    asked = options.options_of(flags.pop("config_files", []), flags)
+    lines = contestants_of(asked, presets_of(asked))
+    plan = plan_of(asked, lines)
+    assert plan.tasks and (len(lines) > 1 or asked.tune)
+    check_modalities(asked, load_data(asked.settings))
 
 
 def test_the_guide_to_your_own_data_runs(tmp_path, monkeypatch, capsys):

@@ -57,7 +57,7 @@ def compare(options: Options, console: Console) -> Compared:
         plan = plan_of(options, contestants_of(options, tuned_lines(tuned, selected)))
     check_split(plan.tasks.values(), data)
     if not options.no_run:
-        _run(plan.in_order(), engine, options.jobs, console)
+        _run(plan.in_order(), engine, _jobs(options), console)
         _measure(plan)
     return report(assemble(options, plan, data), options.out)
 
@@ -103,9 +103,10 @@ def tune_lines(options: Options, presets: Mapping[str, Contestant], engine: Engi
     models = {label: (line.model, {**options.settings, **line.settings})
               for label, line in lines.items()}
     method = Method(options.tune, options.sampler, options.pruner)
-    with Board(console, (), options.jobs, total=options.tune * len(models)) as board:
+    jobs = _jobs(options)
+    with Board(console, (), max(jobs, 1), total=options.tune * len(models)) as board:
         selected = tune(models, engine, options.out, method, options.storage, options.space,
-                        seed=options.seeds[0], jobs=options.jobs, watch=board.watch,
+                        seed=options.seeds[0], jobs=jobs, watch=board.watch,
                         follow=board.follow)
     files = [write_preset(options.out, line, lines[label].settings)
              for label, line in selected.items()]
@@ -127,6 +128,9 @@ def _engine(options: Options) -> Engine:
     if options.engine == "ray":
         from recbole_ssr.compare.ray_engine import RayEngine
 
+        if options.threads:
+            raise UserError("--threads is for runs on this machine; Ray's have as many threads as "
+                            "--cpus.")
         return RayEngine(options.address, options.cpus, options.gpus)
     for name in ("address", "cpus", "gpus"):
         if getattr(options, name):
@@ -135,12 +139,17 @@ def _engine(options: Options) -> Engine:
     return LocalEngine(options.threads)
 
 
+def _jobs(options: Options) -> int:
+    """Return how many runs at a time; 0 is as many as a cluster holds."""
+    return options.jobs or (0 if options.engine == "ray" else 1)
+
+
 def _run(tasks: Sequence[Task], engine: Engine, jobs: int, console: Console) -> None:
     """Run what is not complete; what failed before is tried again."""
     missing = [task for task in tasks if not is_complete(task)]
     if not missing:
         return
-    with Board(console, tasks, jobs) as board:
+    with Board(console, tasks, max(jobs, 1)) as board:
         engine.run(board.follow(FixedSource(missing)), jobs, board.watch)
 
 

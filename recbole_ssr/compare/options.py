@@ -26,7 +26,8 @@ class Options(NamedTuple):
         seeds: seeds of the runs.
         settings: settings of all models: from files, then flags.
         out: folder of runs and reports.
-        engine, address, jobs, threads, cpus, gpus: where runs happen and how many at a time.
+        engine, address, jobs, threads, cpus, gpus: where runs happen and how many at a time; jobs
+            None is one on this machine, and what fits on a cluster.
         tune, sampler, pruner, storage, space: settings tried per model before the comparison.
         preset: files or folders of tuned settings.
         noise, missing: modality -> levels; dropped: modalities; corrupt_at: see WHERE.
@@ -43,7 +44,7 @@ class Options(NamedTuple):
     out: Path
     engine: str = "local"
     address: str | None = None
-    jobs: int = 1
+    jobs: int | None = None
     threads: int | None = None
     cpus: float | None = None
     gpus: float = 0.0
