@@ -30,7 +30,7 @@ from recbole_ssr.registry import KEYS_WITHOUT_YAML
 
 logger = logging.getLogger("recbole_ssr")
 
-# What RecBole's documentation proposes to search for its graph models and, second, its models in
+# What is searched for RecBole's own models: usual values for graph models and, second, models in
 # closed form. They have no grid of the plugin, and search those keys that their own yaml has.
 RECBOLE_GRID = {"learning_rate": [0.0005, 0.001, 0.002], "n_layers": [1, 2, 3, 4],
                 "reg_weight": [0.00001, 0.0001, 0.001, 0.01]}
