@@ -1,6 +1,8 @@
 """Tasks of runs on the tiny dataset, and what two runs must agree in."""
 
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 from tiny import SETTINGS, write_tiny
@@ -55,7 +57,17 @@ def ndcg(ranking, pairs, k):
     return np.mean(values)
 
 
-def until(condition, seconds=120):
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A killed process stays until its parent has asked for it.
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def until(condition, seconds=300):
     """Wait until a condition holds; fail where it never does."""
     end = time.monotonic() + seconds
     while not condition():
