@@ -12,6 +12,7 @@ from torch import nn
 
 from recbole_ssr.config import PluginConfig, resolved
 from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.evaluation.rankings import Interactions
 
@@ -94,8 +95,9 @@ def _objective(experiment: Experiment) -> str:
     return f"{name} ({own})" if name == "paper" and own else name
 
 
-def _features(experiment: Experiment):
-    return getattr(experiment.dataset, "item_features", None)
+def _features(experiment: Experiment) -> ItemFeatures | None:
+    """Return the features that the model has read; a dataset may read them on demand alone."""
+    return vars(experiment.train._dataset).get("item_features")
 
 
 def interactions_of(experiment: Experiment) -> Interactions:

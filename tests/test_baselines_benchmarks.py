@@ -229,7 +229,7 @@ def test_every_model_is_compared_within_the_budget(scripts):
     models = {group.model for group in settings.TIKTOK.groups}
     assert models == {*registry.MODELS, "BPR", "LightGCN"}
     for group in settings.TIKTOK.groups:
-        most = 2 if group.objective == settings.COMMON else 3
+        most = 1 if group.objective == settings.COMMON else 3
         assert len(group.settings) == (1 if group.model == "SSR" else most), group.title
         assert len(set(map(str, group.settings))) == len(group.settings)
     assert settings.TIKTOK.published.keys() <= models
