@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +44,7 @@ _LOCAL = "--engine=local does without"
 _LOOK_SECONDS = 0.2
 _ANSWER_SECONDS = 5  # for the head of a cluster
 _TOKEN_SECONDS = 60  # for every machine to look for the comparison's folder
+_JOIN_SECONDS = 5  # until all machines know of one that has just joined
 _ARRIVE_SECONDS = 90  # for files of another machine to be seen here; NFS remembers their absence
 _STOP_SECONDS = 10
 _STORE_BYTES = 100 * 2**20  # of Ray's object store, unused here; Ray's least is 75 MiB
@@ -184,31 +185,54 @@ class _Runs:
                and self._request.fits(machine["Resources"])}
         new.pop(self._ray.get_runtime_context().get_node_id(), None)
         for identity, obstacle in self._obstacles(folder.resolve(), list(new)):
-            if obstacle:
+            if obstacle is None:
+                del new[identity]
+            elif obstacle:
                 raise UserError(f"machine {new[identity]} {obstacle}. All machines of the cluster "
                                 "need the working folder, the comparison's (--out) and the data "
                                 "under the same paths, on shared storage, and recbole_ssr")
         self._seeing |= set(new)
 
-    def _obstacles(self, folder: Path, machines: Sequence[str]) -> list[tuple[str, str]]:
+    def _obstacles(self, folder: Path, machines: Sequence[str]) -> list[tuple[str, str | None]]:
+        """Return what keeps each machine from runs: empty for nothing, None where it is gone."""
         if not machines:
             return []
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         token, content = folder / f".{uuid.uuid4().hex}", uuid.uuid4().hex
         look = self._ray.remote(remote.cannot_run)
+
+        def ask(machine: str):
+            only = NodeAffinitySchedulingStrategy(machine, soft=False)
+            return look.options(num_cpus=0, max_retries=0, scheduling_strategy=only).remote(
+                str(token), content, os.getcwd())
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             token.write_text(content)
-            asked = [look.options(
-                num_cpus=0, max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(machine, soft=False),
-            ).remote(str(token), content, os.getcwd()) for machine in machines]
-            return list(zip(machines, self._ray.get(asked, timeout=_TOKEN_SECONDS)))
+            asked = {machine: ask(machine) for machine in machines}
+            return [(machine, self._answer(reference, lambda machine=machine: ask(machine)))
+                    for machine, reference in asked.items()]
         except OSError as error:
             raise UserError(f"cannot write {token}: {error.strerror}") from None
         finally:
             token.unlink(missing_ok=True)
+
+    def _answer(self, reference, again: Callable[[], object]) -> str | None:
+        """Return what a machine answers, None where it does not exist any more.
+
+        Machines hear of each other with a delay, until which Ray calls a new one unknown; one that
+        has died stands in Ray's list for a while, though no run can reach it.
+        """
+        end = time.monotonic() + _JOIN_SECONDS
+        while True:
+            try:
+                return self._ray.get(reference, timeout=_TOKEN_SECONDS)
+            except self._ray.exceptions.TaskUnschedulableError:
+                if time.monotonic() > end:
+                    return None
+                time.sleep(_LOOK_SECONDS)
+                reference = again()
 
 
 def failed(task: Task, error: Exception) -> Outcome:

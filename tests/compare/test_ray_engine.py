@@ -31,6 +31,8 @@ from recbole_ssr.compare.store import failure_of, result_of, state_of, task_of
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import read_rankings
 
+# One Ray at a time: several that start at once on few cores take each other for dead.
+pytestmark = pytest.mark.xdist_group("ray")
 LONG = 100_000  # epochs that no test waits for
 
 
