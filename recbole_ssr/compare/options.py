@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,8 @@ NAMES = ("models", "seeds", "out", "engine", "address", "jobs", "threads", "cpus
          "sampler", "pruner", "storage", "space", "preset", "noise", "missing", "drop_modality",
          "corrupt_at", "interactions", "user_groups", "head_share", "reference", "published",
          "no_run")
+_OF_TUNE = ("trials",)  # the command's own name for `tune`
+_ALIKE = 0.75  # of two spellings, by difflib
 _DEFAULTS = Options._field_defaults
 _DEFAULT_SEED = 2020  # as in overall.yaml, the first of several
 
@@ -90,6 +93,7 @@ def options_of(files: Sequence[str], flags: Mapping) -> Options:
         given |= read_config_file(file)
     given |= flags
     asked = {name: given.pop(name) for name in NAMES if name in given}
+    _check_spelling(given)
     for name, instead in (("model", "models"), ("resume", "the same command again")):
         if name in given:
             raise UserError(f"{name}={given[name]!r} belongs to a single run; a comparison takes "
@@ -128,6 +132,16 @@ def options_of(files: Sequence[str], flags: Mapping) -> Options:
                         f"{nearest(options.reference, options.models)} Compared are "
                         f"{', '.join(options.models)}.")
     return options
+
+
+def _check_spelling(settings: Mapping) -> None:
+    """Raise UserError for what is no setting and nearly one of NAMES; the runs check the rest."""
+    for key in settings:
+        known = key in registry.keys_of_any_model() or key in registry.KEYS_WITHOUT_YAML
+        near = get_close_matches(key, (*NAMES, *_OF_TUNE), n=1, cutoff=_ALIKE)
+        if near and not known:
+            raise UserError(f"Unknown key {key!r}. Did you mean {near[0]!r}? recbole-ssr --help "
+                            "lists what a comparison takes beside settings.")
 
 
 def _models(given: object) -> dict[str, tuple[str, dict]]:

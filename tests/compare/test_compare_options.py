@@ -73,6 +73,8 @@ def test_dropped_modalities_are_a_condition_and_no_setting():
     (["--models={SSR: {seed: 3}}"], "beside models"),
     (["--models=SSR", "--model=BPR"], "single run"),
     (["--models=SSR", "--resume=runs/x"], "same command again"),
+    (["--models=SSR", "--seedz=3"], "'seeds'"),
+    (["--models=SSR", "--trails=3"], "'trials'"),
     (["--models=SSR", "--seeds=0"], "seeds=0"),
     (["--models=SSR", "--seeds=a,b"], "list of whole numbers"),
     (["--models=SSR", "--seed=x", "--seeds=2"], "seed='x'"),
