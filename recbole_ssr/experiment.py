@@ -49,6 +49,7 @@ def protocol_of(experiment: Experiment) -> dict:
         "items": dataset.item_num - 1,
         "train_share": config["train_share"],
         "stopping_rule": config["stopping_rule"],
+        "metric_decimal_place": config["metric_decimal_place"],
         "corruption": _corruption(config),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_ssr.compare import measured
@@ -13,14 +14,12 @@ from recbole_ssr.compare.plan import PLAIN, SPARSITY, Condition, Contestant, Pla
 from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.compare.published import published_for, published_notes
 from recbole_ssr.compare.significance import significance_of
-from recbole_ssr.compare.store import failure_of, result_of, state_of
+from recbole_ssr.compare.store import failure_of, result_of, split_path, state_of
 from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interactions, read_rankings
+from recbole_ssr.quick_start import RANKING
 from recbole_ssr.result import RunResult
-
-RANKING_FILE = "ranking.npz"
-SPLITS = "splits"  # the folder of splits in that of the comparison
 
 
 def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
@@ -37,7 +36,7 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     notes = [*compare_protocols(results, _features_vary(lines)), *_gaps(lines, options)]
     protocol = results[0].protocol
     rankings = {line.label: _rankings(line) for line in lines if line.results}
-    interactions = _interactions(options.out, protocol, rankings)
+    interactions = _interactions(results[0], rankings)
     metrics = tuple(results[0].test)
     tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
     found = significance_of(lines, tests, interactions, metrics, options.reference)
@@ -61,7 +60,9 @@ def _line(contestant: Contestant, plan: Plan) -> Line:
 
 
 def _results(tasks: Iterable) -> tuple[RunResult, ...]:
-    return tuple(result_of(task) for task in tasks if state_of(task) == "done")
+    # Where a folder lies now, wherever it lay when the run was done.
+    return tuple(replace(result_of(task), run=str(task.folder)) for task in tasks
+                 if state_of(task) == "done")
 
 
 def _gaps(lines: Iterable[Line], options: Options) -> list[str]:
@@ -82,13 +83,13 @@ def _features_vary(lines: Iterable[Line]) -> bool:
 
 
 def _rankings(line: Line) -> list[tuple[dict[str, Ranking], str]]:
-    return [read_rankings(Path(result.run) / RANKING_FILE) for result in line.results]
+    return [read_rankings(Path(result.run) / RANKING) for result in line.results]
 
 
-def _interactions(out: Path, protocol: dict, rankings: dict) -> Interactions:
+def _interactions(result: RunResult, rankings: dict) -> Interactions:
     """Return the split of the runs, whose ids must be those of every ranking."""
-    fingerprint = str(protocol["split_fingerprint"])
-    interactions = read_interactions(out / SPLITS / f"{fingerprint[:12]}.npz")
+    fingerprint = str(result.protocol["split_fingerprint"])
+    interactions = read_interactions(split_path(Path(result.run), fingerprint))
     for label, runs in rankings.items():
         for _, ids in runs:
             if ids != interactions.ids:

@@ -17,7 +17,7 @@ from recbole_ssr.compare.assemble import assemble
 from recbole_ssr.compare.data import check_modalities, check_split, load_data
 from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
-from recbole_ssr.compare.local import LocalEngine
+from recbole_ssr.compare.local import LocalEngine, environment_of, usable_cores
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import Contestant, Plan, contestants_of, plan_of
 from recbole_ssr.compare.store import Task, is_complete, state_of
@@ -163,7 +163,8 @@ def _measure(plan: Plan) -> None:
                 continue
             command = [sys.executable, "-m", "recbole_ssr.compare.measure", str(task.folder),
                        json.dumps(condition.settings)]
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, text=True,
+                                  env=environment_of(usable_cores()))
             if done.returncode:
                 reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
                 logger.warning("%s, seed %d, %s %g: not measured: %s", task.label, task.seed,

@@ -121,7 +121,7 @@ def start(task: Task, threads: int, environment: dict[str, str] | None = None) -
     with open(task.folder / LOG, "ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT,
-                                env={**_environment(threads), **(environment or {})})
+                                env={**environment_of(threads), **(environment or {})})
 
 
 def outcome_of(task: Task, code: int) -> Outcome:
@@ -159,7 +159,8 @@ def usable_cores() -> int:
     return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment_of(threads: int) -> dict[str, str]:
+    """Return this process's environment for one of its own, on so many threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     own = dict.fromkeys(names, str(threads)) | {
         # Idle threads of OpenMP would spin on cores that the other runs could use.

@@ -156,6 +156,15 @@ def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
     assert dropped["without image"].where == "training and inference"
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_folder_that_was_moved_is_reported_on_where_it_lies(tiny):
+    assert main([*tiny, "--models=BPR"]) == 0
+    OUT.rename("moved")
+    assert main([*tiny, "--models=BPR", "--out=moved", "--no_run"]) == 0
+    (result,) = read_json("moved/comparison.json").line("BPR").results
+    assert result.run.startswith("moved/") and result.protocol["metric_decimal_place"] == 6
+
+
 def test_tuning_before_a_comparison(tiny, engine):
     pytest.importorskip("optuna")
     Path("space.yaml").write_text("learning_rate: [0.01, 0.1]\n")
