@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "nn": LEAVES | {"nn"},
     "data": LEAVES | {"data", "graph.cache"},
     "model": LEAVES | {"model", "graph", "spectral", "nn", "data.features"},
-    "evaluation": LEAVES | {"evaluation", "compat"},
+    "evaluation": LEAVES | {"evaluation", "compat", "comparison"},
     "train": LEAVES | {"train", "evaluation", "compat"},
     "report": LEAVES | {"report", "result", "comparison"},
 }

@@ -77,7 +77,7 @@ def significance_of(
     notes = [*_notes(of_line, family, draws, alternative), *notes]
     if has_holm():
         tests = holm_corrected(tests, family)
-    return Significance(tuple(Difference(**test._asdict()) for test in tests), tuple(notes))
+    return Significance(tuple(tests), tuple(notes))
 
 
 class _NotByUser(Exception):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from recbole_ssr.comparison import Difference
 from recbole_ssr.errors import UserError, nearest
 
 ALTERNATIVES = ("two-sided", "greater")
@@ -26,24 +27,6 @@ _DECIMALS = 12
 _BLOCK_BYTES = 32 * 2**20
 
 
-class PairedTest(NamedTuple):
-    """Two models compared by user; the fields are those of `recbole_ssr.comparison.Difference`.
-
-    `p` has the tests randomisation, t and wilcoxon; `p_holm` is None until `holm_corrected`.
-    """
-
-    metric: str
-    better: str
-    worse: str
-    mean: float
-    low: float
-    high: float
-    effect: float
-    n_users: int
-    p: dict[str, float]
-    p_holm: float | None = None
-
-
 def compare_users(
     values: Mapping[str, tuple[np.ndarray, np.ndarray]],
     metric: str,
@@ -51,7 +34,7 @@ def compare_users(
     draws: int = DRAWS,
     seed: int = 2020,
     alternative: str = "two-sided",
-) -> list[PairedTest]:
+) -> list[Difference]:
     """Test the best model against every other, and the second best against all below it.
 
     These pairs are what marks of best and second best need. Note that p-values here are not
@@ -86,7 +69,7 @@ def compare_users(
     low, high = bootstrap_interval(differences, draws, seed)
     effects = effect_size(differences)
     return [
-        PairedTest(metric, better, worse, float(differences[:, i].mean()), float(low[i]),
+        Difference(metric, better, worse, float(differences[:, i].mean()), float(low[i]),
                    float(high[i]), float(effects[i]), len(differences),
                    {name: float(p[i]) for name, p in columns.items()})
         for i, (better, worse) in enumerate(pairs)
@@ -275,10 +258,10 @@ def family_of(n_lines: int, n_metrics: int, alternative: str = "two-sided") -> i
     return n_metrics * math.comb(n_lines, 2) * (1 if alternative == "two-sided" else 2)
 
 
-def holm_corrected(tests: Sequence[PairedTest], family: int | None = None) -> list[PairedTest]:
+def holm_corrected(tests: Sequence[Difference], family: int | None = None) -> list[Difference]:
     """Return the tests with `p_holm`: the randomisation test's p, corrected over all of them.
 
     `family` is as in `holm`. Raises UserError without statsmodels.
     """
     corrected = holm([test.p["randomisation"] for test in tests], family)
-    return [test._replace(p_holm=float(p)) for test, p in zip(tests, corrected)]
+    return [replace(test, p_holm=float(p)) for test, p in zip(tests, corrected)]

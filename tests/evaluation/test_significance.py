@@ -2,15 +2,16 @@
 
 import itertools
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from recbole_ssr.comparison import Difference
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation import significance
 from recbole_ssr.evaluation.significance import (
-    PairedTest,
     bootstrap_interval,
     compare_users,
     effect_size,
@@ -256,7 +257,7 @@ def test_a_comparison_by_hand():
     [found] = compare_users(values, "recall@20")
     # Differences 1, 0, .5, .5: mean .5, s = sqrt(1/6); of 16 signs only those that leave the three
     # positive ones, or turn them all, reach it.
-    assert found[:4] == ("recall@20", "strong", "weak", 0.5)
+    assert astuple(found)[:4] == ("recall@20", "strong", "weak", 0.5)
     assert found.effect == pytest.approx(0.5 * math.sqrt(6))
     assert found.n_users == 4 and found.p_holm is None
     assert found.p["randomisation"] == 0.25
@@ -275,8 +276,8 @@ def test_the_order_of_lines_and_of_users_changes_nothing():
     first, second = (compare_users(v, "ndcg@10", reference="M0") for v in (values, turned))
     assert len(first) == 4 + 3 + 2
     for a, b in zip(first, second):
-        assert a[:3] == b[:3] and a.p == b.p
-        assert a[3:7] == pytest.approx(b[3:7], abs=1e-14)
+        assert astuple(a)[:3] == astuple(b)[:3] and a.p == b.p
+        assert astuple(a)[3:7] == pytest.approx(astuple(b)[3:7], abs=1e-14)
 
 
 def test_what_is_equal_but_for_rounding_is_equal():
@@ -307,7 +308,7 @@ def test_mistakes_are_explained(values, settings, message):
 
 def test_holm_over_a_table():
     pytest.importorskip("statsmodels")
-    tests = [PairedTest("recall@10", "A", label, 0.1, 0, 0.2, 0.3, 9,
+    tests = [Difference("recall@10", "A", label, 0.1, 0, 0.2, 0.3, 9,
                         {"randomisation": p, "t": 0.5, "wilcoxon": 0.5})
              for label, p in (("B", 0.02), ("C", 0.01))]
     assert [t.p_holm for t in holm_corrected(tests)] == pytest.approx([0.02, 0.02])
