@@ -133,7 +133,7 @@ def test_interactions_alone_are_recboles_item_knn(tiny):
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def closed_forms():
     """benchmarks/closed_forms.py and what it imports, not importable for longer."""
     names, patch = ("datasets", "protocol", "closed_forms"), pytest.MonkeyPatch()
     patch.syspath_prepend(str(BENCHMARKS))
@@ -154,12 +154,12 @@ def benchmark():
      {"kind": "ease", "ridge": 7.0, "beta": 3.0, "modes": 4, "alpha": 1.5}),
     ("ClosedFormSum", {}, "EASE+features+low, std."),
 ])
-def test_models_score_as_the_benchmark_does(benchmark, tiny, model, own, kind):
-    options = benchmark.SETTINGS[kind] if isinstance(kind, str) else kind
+def test_models_score_as_the_benchmark_does(closed_forms, tiny, model, own, kind):
+    options = closed_forms.SETTINGS[kind] if isinstance(kind, str) else kind
     keys = ("data_path", "split_column", "load_col")
     data = {key: tiny[key] for key in keys}
-    split = benchmark.load_split(benchmark.data_config("tiny", data))
-    scores_of = benchmark.fit(split, **options)
+    split = closed_forms.load_split(closed_forms.data_config("tiny", data))
+    scores_of = closed_forms.fit(split, **options)
     experiment = prepare(build_config(model, "tiny", config_dict={**data, **own}))
     users = torch.arange(1, split.n_users)
     found = experiment.model.full_sort_predict({"user_id": users}).view(len(users), -1)

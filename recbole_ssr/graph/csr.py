@@ -15,12 +15,14 @@ def csr_tensor(rows: Tensor, cols: Tensor, values: Tensor, shape: tuple[int, int
     converting, and half the index memory.
     """
     place = torch.stack([rows, cols]).long()
-    coo = torch.sparse_coo_tensor(place, values, shape, check_invariants=True).coalesce()
-    row, col = coo.indices()
-    crow = torch.zeros(shape[0] + 1, dtype=torch.int32, device=values.device)
-    crow[1:] = torch.bincount(row, minlength=shape[0]).cumsum(0)
     with warnings.catch_warnings():
+        # Neither says anything about these tensors; PyTorch 2.11 gives the second one on a GPU.
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+        warnings.filterwarnings("ignore", message="Sparse invariant checks")
+        coo = torch.sparse_coo_tensor(place, values, shape, check_invariants=True).coalesce()
+        row, col = coo.indices()
+        crow = torch.zeros(shape[0] + 1, dtype=torch.int32, device=values.device)
+        crow[1:] = torch.bincount(row, minlength=shape[0]).cumsum(0)
         return torch.sparse_csr_tensor(
             crow, col.int(), coo.values(), shape, check_invariants=False
         )
