@@ -165,4 +165,5 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
+    found["torch"] = str(torch.__version__)  # with its build: 2.13.0+cpu
     return found

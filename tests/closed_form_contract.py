@@ -118,7 +118,8 @@ class ClosedFormContract(BaselineContract):
             model.predict({"user_id": u[:3], "item_id": i[:3]})
         assert largest.numel <= self.largest * n_items, (largest.shape, largest.by)
 
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="pytest -m gpu, with a CUDA device")
     def test_a_gpu_computes_the_same(self):
         model = self.build()
         scores = self.all_scores(model)

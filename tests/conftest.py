@@ -13,6 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_configure(config):
+    """Hide GPUs from all but the tests of GPUs: runs are compared bit for bit, as CPUs promise."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real datasets beside the checkout."""

@@ -18,7 +18,7 @@ from tiny import SETTINGS, write_tiny
 import recbole_ssr
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
-from recbole_ssr.quick_start import prepare
+from recbole_ssr.quick_start import load_run, prepare, trainer_of
 from recbole_ssr.result import RunResult
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import RunMixin
@@ -179,6 +179,19 @@ def test_no_validation_or_test_edge_reaches_the_graph(tiny):
                                 (torch.zeros(dataset.user_num, dataset.item_num), signal))[0]
     edges = {tuple(edge) for edge in reached.nonzero().tolist()}
     assert edges == {edge for edge, part in ids.items() if part == 0}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pytest -m gpu, with a CUDA device")
+@pytest.mark.parametrize("model", ["SSR", "FREEDOM", "LightGCN"])
+def test_a_run_on_a_gpu_is_read_and_measured_on_the_cpu(tiny, model):
+    result = train(tiny, model, device="cuda", epochs=20)
+    assert result.device.startswith("cuda") and result.test["recall@5"] > 0.4
+    experiment = load_run(result.run, device="cpu")
+    trainer = trainer_of(experiment)
+    trainer.eval_collector.data_collect(experiment.train)
+    again = trainer.evaluate(experiment.test, load_best_model=False)
+    assert dict(again) == pytest.approx(result.test, abs=0.03)  # two near scores may change places
 
 
 # Resuming

@@ -5,9 +5,8 @@ r"""One inner product per edge of a sparse pattern.
     \frac{\partial}{\partial x} = S(g)\, y,\quad
     \frac{\partial}{\partial y} = S(g)^\top x
 
-S(g) is the sparse matrix of the edges' gradients. Where no edge occurs twice, no row is ever
-gathered for an edge, neither forward nor backward: that would be E x D numbers, of which a CPU's
-caches hold few.
+S(g) is the sparse matrix of the edges' gradients. No row is ever gathered for an edge, neither
+forward nor backward: that would be E x D numbers, of which a CPU's caches hold few.
 
 Shapes: E edges, (n, m) the pattern, D width.
 """
@@ -24,8 +23,6 @@ from torch.autograd.function import once_differentiable
 if TYPE_CHECKING:
     from recbole_ssr.nn.edges import EdgePattern
 
-_EDGES_AT_ONCE = 65536  # rows are gathered for so many edges at a time
-
 
 def edge_dot(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
     """Return the inner product of both ends of every edge, differentiable in both.
@@ -37,19 +34,10 @@ def edge_dot(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
 
 def sampled_product(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
     """The values of x y' at the edges, without a gradient. Shapes: as :func:`edge_dot`."""
-    if not pattern.distinct:  # which the sparse kernel refuses
-        return _gathered(pattern, x, y)
     at_edges = pattern.matrix(x.new_zeros(len(pattern["rows"])))
     # beta = 0: the zeros are where to compute, not what to add to.
     products = torch.sparse.sampled_addmm(at_edges, x, y.T, beta=0.0).values()
-    return torch.empty_like(products).index_copy_(0, pattern["order"], products)
-
-
-def _gathered(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
-    ends = zip(pattern["rows"].split(_EDGES_AT_ONCE), pattern["cols"].split(_EDGES_AT_ONCE))
-    return torch.cat([
-        torch.linalg.vecdot(x.index_select(0, r), y.index_select(0, c)) for r, c in ends
-    ])
+    return products.index_select(0, pattern["entry"])
 
 
 class _EdgeDot(Function):

@@ -24,32 +24,50 @@ from recbole_ssr.nn.edge_dot import sampled_product
 class EdgePattern(Constants):
     """Where a sparse (n, m) matrix has values; `values` are given in the order of these edges.
 
-    An edge may occur several times, its values then add up; `distinct` tells that none does.
+    An edge may occur several times, its values then add up in one entry of the matrix: cuSPARSE
+    refuses a matrix of more entries than it has places.
 
-    Shapes: rows, cols (E,) integer.
+    Shapes: rows, cols (E,) integer; entry (E,) the entry of every edge, `order` the other way round
+    where no edge occurs twice.
     """
 
     def __init__(self, rows: Tensor, cols: Tensor, shape: tuple[int, int]):
         (n, m), rows, cols = shape, rows.long(), cols.long()
         place = rows * m + cols
-        order, order_t = torch.argsort(place), torch.argsort(cols * n + rows)
+        order = torch.argsort(place)
+        first = torch.ones_like(place, dtype=torch.bool)
+        first[1:] = place[order].diff() > 0
+        entry = torch.empty_like(order)
+        entry[order] = first.cumsum(0) - 1
+        self.distinct = bool(first.all())
+        row, col = rows[order][first], cols[order][first]
+        order_t = torch.argsort(col * n + row)
         super().__init__(
-            rows=rows, cols=cols, order=order, order_t=order_t,
-            crow=_pointers(rows, n), col=cols[order].int(),
-            crow_t=_pointers(cols, m), col_t=rows[order_t].int(),
+            rows=rows, cols=cols, order=order, entry=entry, order_t=order_t,
+            crow=_pointers(row, n), col=col.int(),
+            crow_t=_pointers(col, m), col_t=row[order_t].int(),
         )
         self.shape = shape
-        self.distinct = bool((place[order].diff() > 0).all())
 
     def matrix(self, values: Tensor) -> Tensor:
         """Return the CSR matrix of these values. Shapes: values (E,); result (n, m)."""
-        return torch.sparse_csr_tensor(self["crow"], self["col"], values[self["order"]],
-                                       self.shape, check_invariants=False)
+        return torch.sparse_csr_tensor(self["crow"], self["col"], self.entries(values), self.shape,
+                                       check_invariants=False)
 
     def transpose(self, values: Tensor) -> Tensor:
         """Return the transpose in CSR. Shapes: values (E,); result (m, n)."""
-        return torch.sparse_csr_tensor(self["crow_t"], self["col_t"], values[self["order_t"]],
-                                       self.shape[::-1], check_invariants=False)
+        return torch.sparse_csr_tensor(self["crow_t"], self["col_t"],
+                                       self.entries(values)[self["order_t"]], self.shape[::-1],
+                                       check_invariants=False)
+
+    def entries(self, values: Tensor) -> Tensor:
+        """Return what is at every place of the matrix that has an edge, row by row.
+
+        Shapes: values (E,); result (number of such places,).
+        """
+        if self.distinct:
+            return values[self["order"]]
+        return values.new_zeros(len(self["col"])).index_add_(0, self["entry"], values)
 
 
 def edge_product(pattern: EdgePattern, values: Tensor, x: Tensor) -> Tensor:

@@ -77,6 +77,15 @@ def test_repeated_edges_add_up_and_each_gets_a_gradient():
     assert values.grad.tolist() == [10.0, 10.0, 1.0]
 
 
+def test_a_matrix_has_one_entry_per_place_however_often_its_edges_occur():
+    """cuSPARSE refuses a matrix of more entries than places."""
+    often = pattern(ROWS.repeat(4), COLS.repeat(4))
+    values = torch.arange(28.0)
+    assert len(often.matrix(values).values()) == len(often.transpose(values).values()) == 6
+    torch.testing.assert_close(often.matrix(values).to_dense(), dense(values, ROWS.repeat(4),
+                                                                      COLS.repeat(4)))
+
+
 def test_a_matrix_without_edges_is_zero_and_has_gradients():
     none = torch.zeros(0, dtype=torch.long)
     values, x = values_and_rows(n_edges=0)

@@ -259,7 +259,8 @@ def test_mistakes_are_named():
         objective("softmax")(user[batch.users], item[batch.items], batch, DEGREE)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pytest -m gpu, with a CUDA device")
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_gpu_computes_the_same(name):
     user, item = embeddings()
