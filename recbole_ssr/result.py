@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 
 FILE = "metrics.json"
 VALID_FILE = "valid.json"  # of a run that has been trained and validated, and not been tested
@@ -46,9 +46,8 @@ class RunResult:
     def write(self, file: str = FILE) -> Path:
         """Write the result into the run folder, replacing an older one in one step."""
         path = Path(self.run) / file
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        os.replace(temporary, path)
+        with in_one_step(path) as draft:
+            draft.write_text(json.dumps(asdict(self), indent=2) + "\n")
         return path
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import re
 import shutil
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from recbole_ssr import __version__
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -66,14 +66,8 @@ def existing(folder: str | Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file of a run folder in one step; a clear error for a full or read-only disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with in_one_step(path) as draft:
+        draft.write_text(text)
 
 
 class _TerminalHandler(logging.Handler):

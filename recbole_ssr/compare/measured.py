@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
+
+from recbole_ssr.files import in_one_step
 
 FOLDER = "measured"  # in the run's folder
 
@@ -28,8 +29,6 @@ def read(run: Path, settings: dict) -> dict | None:
 def write(run: Path, settings: dict, valid: dict[str, float], test: dict[str, float]) -> Path:
     """Keep what was measured, in one step."""
     path = path_of(run, settings)
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({"settings": settings, "valid": valid, "test": test}) + "\n")
-    os.replace(temporary, path)
+    with in_one_step(path) as draft:
+        draft.write_text(json.dumps({"settings": settings, "valid": valid, "test": test}) + "\n")
     return path

@@ -7,7 +7,6 @@ is finished is never done again, and what was interrupted goes on.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -17,6 +16,7 @@ from recbole_ssr.compare.engine import Progress
 from recbole_ssr.comparison import Failure
 from recbole_ssr.config import build_config, config_hash
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.train.trainer import LAST
 
@@ -151,11 +151,5 @@ def _read(path: Path) -> dict:
 
 def _write(path: Path, content: dict) -> None:
     """Write a json file in one step, so that whoever reads it meanwhile finds it whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with in_one_step(path) as draft:
+        draft.write_text(json.dumps(content, indent=1) + "\n")

@@ -6,7 +6,6 @@ new training. Ids are RecBole's, 0 being padding.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 
 PARTS = ("valid", "test")
 
@@ -75,15 +75,8 @@ def read_interactions(path: Path) -> Interactions:
 
 
 def _write(path: Path, **arrays: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with in_one_step(path) as draft:
+        np.savez_compressed(draft, **arrays)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from io import BytesIO
@@ -23,6 +22,7 @@ from recbole_ssr.comparison import (
     Spread,
 )
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 from recbole_ssr.report.comparison_text import latex, markdown
 from recbole_ssr.result import RunResult
 
@@ -187,22 +187,6 @@ def _number(value: float | None) -> float:
 
 def _write(path: Path, content: bytes) -> Path:
     """Write a file in one step; an older one stays as it is where that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}. Free space there, or name another "
-                        "folder with --out=FOLDER") from None
-    finally:
-        _remove(temporary)
+    with in_one_step(path, "Free space there, or name another folder with --out=FOLDER") as draft:
+        draft.write_bytes(content)
     return path
-
-
-def _remove(path: Path) -> None:
-    """Remove a temporary file if it is there; a folder that cannot be changed has none."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 
 FILE = "dataset.json"
 
@@ -122,15 +122,9 @@ class DatasetReport:
         Raises UserError where the folder cannot be written.
         """
         path = Path(folder) / FILE
-        temporary = path.with_suffix(".tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(_plain(asdict(self)), indent=1, ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}. Name another folder with "
-                            "--out=FOLDER") from None
+        text = json.dumps(_plain(asdict(self)), indent=1, ensure_ascii=False)
+        with in_one_step(path, "Name another folder with --out=FOLDER") as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
         return path
 
     @classmethod

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 
 FILE = "diagnosis.json"
 
@@ -143,14 +142,8 @@ class Diagnosis:
     def write(self, folder: Path) -> Path:
         """Write `diagnosis.json`, replacing an older one in one step; nan becomes null."""
         path = folder / FILE
-        temporary = path.with_suffix(".tmp")
-        try:
-            temporary.write_text(json.dumps(_plain(asdict(self)), indent=1) + "\n")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}: {error.strerror}. Name another folder with --out=FOLDER"
-            ) from None
+        with in_one_step(path, "Name another folder with --out=FOLDER") as draft:
+            draft.write_text(json.dumps(_plain(asdict(self)), indent=1) + "\n")
         return path
 
 

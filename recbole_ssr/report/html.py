@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
 from recbole_ssr.report.comparison_cells import Sheet, counted
 from recbole_ssr.report.comparison_plots import Picture, pictures
 from recbole_ssr.report.comparison_protocol import protocol_title
@@ -61,17 +61,8 @@ def write_html(comparison: Comparison, path: str | Path) -> Path:
     """
     path = Path(path)
     text = render(comparison)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}. Free space there, or name "
-                        "another folder with --out=FOLDER") from None
+    with in_one_step(path, "Free space there, or name another folder with --out=FOLDER") as draft:
+        draft.write_text(text, encoding="utf-8")
     return path
 
 

@@ -1,0 +1,34 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from recbole_ssr.errors import UserError
+
+
+@contextmanager
+def in_one_step(path: Path, remedy: str = "") -> Iterator[Path]:
+    """Yield a path to write to; what is written there takes the place of `path` at the end.
+
+    Whoever reads `path` meanwhile finds the older file whole, and it stays where anything fails.
+    The folder is made where it is missing. The path that is yielded has the suffix of `path`, as
+    writers want that add their own.
+
+    Raises UserError, which ends with `remedy`, where folder or file cannot be written.
+    """
+    # In the same folder, because a file can only be moved in one step within one file system.
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        end = f". {remedy}" if remedy else ""
+        raise UserError(f"cannot write {path}: {error.strerror}{end}") from None
+    finally:
+        with suppress(OSError):  # a folder that cannot be written holds no temporary file either
+            temporary.unlink()

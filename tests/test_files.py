@@ -1,0 +1,51 @@
+"""Files that are written whole or not at all."""
+
+import os
+
+import pytest
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step
+
+
+def test_what_is_written_takes_the_place_of_the_file_at_the_end(tmp_path):
+    path = tmp_path / "made" / "a.npz"
+    with in_one_step(path) as draft:
+        assert draft.suffix == ".npz" and draft.parent == path.parent
+        draft.write_text("one")
+        assert not path.exists()
+    with in_one_step(path) as draft:
+        draft.write_text("two")
+        assert path.read_text() == "one"
+    assert path.read_text() == "two" and os.listdir(path.parent) == ["a.npz"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no number"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.json"
+    path.write_text("older")
+    with pytest.raises(type(error)), in_one_step(path) as draft:
+        draft.write_text("half")
+        raise error
+    assert path.read_text() == "older" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_cannot_be_written_is_said_with_its_remedy(tmp_path):
+    path = tmp_path / "a.json"
+    words = r"cannot write .*a\.json: No space left on device\. Free some$"
+    with pytest.raises(UserError, match=words), in_one_step(path, "Free some") as draft:
+        draft.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "file").write_text("")
+    words = r"cannot write .*b\.json: (File exists|Not a directory)$"
+    with pytest.raises(UserError, match=words), in_one_step(tmp_path / "file" / "b.json"):
+        pass
+
+
+def test_writers_that_never_wrote_leave_the_older_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("older")
+    with pytest.raises(UserError, match="cannot write .*No such file"), in_one_step(path):
+        pass
+    assert path.read_text() == "older"
