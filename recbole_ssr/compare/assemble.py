@@ -67,13 +67,14 @@ def _results(tasks: Iterable) -> tuple[RunResult, ...]:
 
 def _gaps(lines: Iterable[Line], options: Options) -> list[str]:
     """Return notes on runs that have neither finished nor failed."""
-    notes = []
+    labels: dict[int, list[str]] = {}
     for line in lines:
         open_runs = len(options.seeds) - len(line.results) - len(line.failures)
         if open_runs:
-            notes.append(f"{line.label}: {open_runs} of {len(options.seeds)} runs are still to be "
-                         "done; the same command does them.")
-    return notes
+            labels.setdefault(open_runs, []).append(line.label)
+    return [f"Still to be done, by the same command: {count} of {len(options.seeds)} runs "
+            f"{'each ' * (len(names) > 1)}of {', '.join(names)}."
+            for count, names in labels.items()]
 
 
 def _features_vary(lines: Iterable[Line]) -> bool:

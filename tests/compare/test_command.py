@@ -79,7 +79,12 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
     assert engine.ran == [("FastLightGCN", 2020, "test"), ("BPR", 2020, "test"),
                           ("FastLightGCN", 2021, "test"), ("BPR", 2021, "test")]
 
-    assert main([*tiny, "--models=FastLightGCN,BPR,FeatureItemKNN", "--seeds=3"]) == 0
+    more = [*tiny, "--models=FastLightGCN,BPR,FeatureItemKNN", "--seeds=3"]
+    assert main([*more, "--no_run"]) == 0 and len(engine.ran) == 4
+    shown = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "same command: 1 of 3 runs each of FastLightGCN, BPR." in shown
+    assert "same command: 3 of 3 runs of FeatureItemKNN." in shown
+    assert main(more) == 0
     assert engine.ran[4:] == [("FeatureItemKNN", 2020, "test"), ("FeatureItemKNN", 2021, "test"),
                               ("FastLightGCN", 2022, "test"), ("BPR", 2022, "test"),
                               ("FeatureItemKNN", 2022, "test")]
