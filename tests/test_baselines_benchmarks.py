@@ -11,6 +11,7 @@ from benchmark_scripts import BENCHMARKS, scripts_of
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr import registry
+from recbole_ssr.compare.options import options_of
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import prepare
@@ -222,6 +223,18 @@ def test_every_setting_is_one_of_its_model_and_trains(scripts, tiny, caplog):
             experiment = prepare(config)
             loss = experiment.model.calculate_loss(next(iter(experiment.train)))
             assert torch.isfinite(sum(loss) if isinstance(loss, tuple) else loss), name
+
+
+def test_the_comparison_on_tiktok_has_every_model_with_a_setting_of_the_budget(scripts):
+    asked = options_of([BENCHMARKS / "compare_tiktok.yaml"], {})
+    tried = scripts["baselines_settings"].OWN | scripts["baselines_settings"].CLOSED_FORMS
+    models = {model for model, _ in asked.models.values()}
+    assert models == {*registry.MODELS, "BPR", "LightGCN"}
+    for label, (model, own) in asked.models.items():
+        own = {key: value for key, value in own.items() if key != "profile"}
+        assert not own or own in tried[model], label
+    base = scripts["baselines_settings"].BASE["paper"]
+    assert {key: asked.settings[key] for key in base} == base
 
 
 def test_every_model_is_compared_within_the_budget(scripts):

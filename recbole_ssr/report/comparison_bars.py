@@ -33,6 +33,7 @@ from recbole_ssr.report.comparison_styles import (
 )
 
 PUBLISHED = "as published, not measured here"
+_SOURCES_WIDTH = 110  # letters below a figure
 _HATCHED = {"facecolor": "none", "edgecolor": FAINT, "linewidth": 1}
 _HATCHES = ("////", "....", "xxxx", "----", "oo")  # side by side, to tell published models apart
 _WHISKER = {"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}
@@ -109,11 +110,14 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
         axis.set_title(title_of(metric), fontsize=10)
         axis.set_xlim(0, 1.42 * _furthest(axis))
     below = [len(lines) + 1 + k for k in range(len(published))]
-    names = [line.label for line in lines] + [p.model for p in published]
+    sources = list(dict.fromkeys(p.source for p in published))
+    names = [line.label for line in lines]
+    names += [f"{p.model} [{sources.index(p.source) + 1}]" for p in published]
     axes[0].set_yticks([*range(len(lines)), *below], [plain(name) for name in names])
     axes[0].set_ylim((below or [len(lines) - 1])[-1] + 0.6, -0.6)
     if published:
-        figure.supxlabel(f"hatched rows: {PUBLISHED}", fontsize=9)
+        listed = "; ".join(f"[{k}] {plain(source)}" for k, source in enumerate(sources, start=1))
+        figure.supxlabel(f"hatched rows: {PUBLISHED}\n{fill(listed, _SOURCES_WIDTH)}", fontsize=9)
     return figure
 
 
