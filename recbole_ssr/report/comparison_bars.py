@@ -116,7 +116,8 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
     axes[0].set_yticks([*range(len(lines)), *below], [plain(name) for name in names])
     axes[0].set_ylim((below or [len(lines) - 1])[-1] + 0.6, -0.6)
     if published:
-        listed = "; ".join(f"[{k}] {plain(source)}" for k, source in enumerate(sources, start=1))
+        listed = "; ".join(f"[{k}] {source}".replace(" ", "\N{NO-BREAK SPACE}")
+                           for k, source in enumerate(sources, start=1)).replace("$", r"\$")
         figure.supxlabel(f"hatched rows: {PUBLISHED}\n{fill(listed, _SOURCES_WIDTH)}", fontsize=9)
     return figure
 

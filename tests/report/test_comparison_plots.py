@@ -139,7 +139,7 @@ def test_many_lines_are_rows_with_the_best_on_top():
     assert names[:-2] == order
     # By the number of its source, of which one may report a model that another reports, too.
     assert [name.partition(" [")[0] for name in names[-2:]] == ["SSR", "MMSSL_x"]
-    below = figure.get_supxlabel()
+    below = figure.get_supxlabel().replace("\N{NO-BREAK SPACE}", " ")
     for name, given in zip(names[-2:], comparison.published):
         assert f"[{name[-2]}] {given.source}" in below
     assert axes[0].get_ylim()[0] > axes[0].get_ylim()[1]  # the first row is the uppermost
