@@ -211,8 +211,10 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     tell = callback or (lambda *_: None)
     trainer.on_epoch = lambda history: tell("training", experiment, history)
     # What an interrupted run had done counts, what it had to do again does not.
-    start = time.perf_counter() - sum(r["seconds"] + r.get("eval_seconds", 0)
-                                      for r in trainer.history)
+    done = sum(r["seconds"] + r.get("eval_seconds", 0) for r in trainer.history)
+    if not trainer.history:  # closed forms were fitted when they were built
+        done = getattr(experiment.model, "fit_seconds", 0.0)
+    start = time.perf_counter() - done
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
     tell("training", experiment, trainer.history)
