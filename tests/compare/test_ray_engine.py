@@ -388,7 +388,7 @@ def test_a_request_that_no_machine_can_serve_is_refused_at_once(tiny, tmp_path):
 
 
 @pytest.fixture
-def second(cluster):
+def second(cluster, monkeypatch):
     """Add a machine of 4 CPUs and, it says, 2 GPUs for one test; it may be gone before the end."""
     import ray
 
@@ -398,7 +398,10 @@ def second(cluster):
             assert time.monotonic() < end
             time.sleep(0.1)
 
-    machine = cluster.add_node(num_cpus=4, num_gpus=2)
+    with monkeypatch.context() as patch:
+        # Tests see no GPU, and Ray believes that of a machine's number, too.
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        machine = cluster.add_node(num_cpus=4, num_gpus=2)
     wait_for(2)
     yield machine
     if machine in cluster.list_all_nodes():
