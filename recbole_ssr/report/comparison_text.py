@@ -23,9 +23,15 @@ _PROSE = 0.7  # of the page's width, for all columns of prose together
 # A sign of a number, not the hyphen of a word.
 _MINUS = re.compile(r"(?<![\w.\]])-(?=[.\d])")
 _HEAD = r"""% Needs \usepackage{booktabs} and \usepackage{graphicx}.
-% Tables that are wider than the page are scaled down to it.
+% Tables that are wider or higher than the page are scaled down to it.
 \providecommand{\comparisontable}[1]{%
-  \sbox0{#1}\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi}
+  \sbox0{#1}%
+  \ifdim\wd0>\textwidth\sbox0{\resizebox{\textwidth}{!}{\usebox0}}\fi
+  \ifdim\dimexpr\ht0+\dp0\relax>0.8\textheight
+    \sbox0{\resizebox*{!}{0.8\textheight}{\usebox0}}\fi
+  \usebox0}
+% Words of a narrow column, which would be torn apart if they had to fill its lines.
+\providecommand{\comparisonprose}{\raggedright\let\\\tabularnewline}
 """
 
 
@@ -72,7 +78,8 @@ def _latex_sheet(sheet: Sheet, protocol: str) -> str:
     proses = sum(column.kind == PROSE for column in sheet.columns)
     forms = {NUMBER: "r", PROSE: rf"p{{{_PROSE / max(proses, 1):.2f}\textwidth}}"}
     letters = "".join(forms.get(column.kind, "l") for column in sheet.columns)
-    rows = [" & ".join(_marked(cell, _LATEX, latex_text) for cell in row) + r" \\"
+    rows = [" & ".join(_latex_cell(cell, column.kind == PROSE)
+                       for cell, column in zip(row, sheet.columns, strict=True)) + r" \\"
             for row in sheet.rows]
     head = " & ".join(latex_text(column.name) for column in sheet.columns) + r" \\"
     if not any(column.name for column in sheet.columns):
@@ -89,6 +96,12 @@ def _latex_sheet(sheet: Sheet, protocol: str) -> str:
         rf"\comparisontable{{\begin{{tabular}}{{{letters}}}", *body, r"\end{tabular}}",
         r"\end{table*}", "",
     ])
+
+
+def _latex_cell(cell: Cell, prose: bool) -> str:
+    text = _marked(cell, _LATEX, latex_text)
+    # A path has no place else where a line may end.
+    return r"\comparisonprose " + text.replace("/", r"/\allowbreak{}") if prose else text
 
 
 def _marked(cell: Cell, forms: dict[str, str], escaped: Callable[[str], str]) -> str:

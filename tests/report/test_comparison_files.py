@@ -4,6 +4,8 @@ import json
 import math
 import os
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from io import StringIO
 
@@ -271,6 +273,20 @@ def test_latex_is_well_formed(shape):
         for rule in ("toprule", "bottomrule"):
             assert table.count(f"\\{rule}") == 1
     assert len(set(re.findall(r"\\label{(.*?)}", latex(made)))) == len(sheets(made))
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+@pytest.mark.parametrize("shape", [(1, 1), (6, 3), (40, 2)])
+def test_latex_compiles_and_fits_on_its_pages(tmp_path, shape):
+    made = labelled(AWKWARD, "plain") if shape == (1, 1) else made_comparison(*shape)
+    (tmp_path / "tables.tex").write_text(latex(made))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\usepackage{graphicx}"
+        "\\begin{document}\\input{tables.tex}\\end{document}")
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+                          cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "too large for page" not in done.stdout and "Overfull \\hbox" not in done.stdout
 
 
 def test_latex_captions_state_protocol_and_marks():
