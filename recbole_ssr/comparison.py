@@ -170,13 +170,15 @@ class Comparison:
     def marks(self, metric: str) -> tuple[str | None, str | None]:
         """Return the labels to mark best and second best: only where the difference is significant.
 
-        The best must differ significantly from the second, the second from the third.
+        Each must differ significantly from every line below it: the next one by the mean need not
+        be the one that is hardest to tell from it.
         """
         order = [line.label for line in self.ranked(metric)]
         found = {(d.better, d.worse): d for d in self.differences if d.metric == metric}
 
         def leads(place: int) -> str | None:
-            pair = tuple(order[place:place + 2])
-            return pair[0] if pair in found and found[pair].significant() else None
+            pairs = [(order[place], other) for other in order[place + 1:]]
+            passed = all(pair in found and found[pair].significant() for pair in pairs)
+            return order[place] if pairs and passed else None
 
         return leads(0), leads(1)

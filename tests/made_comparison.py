@@ -106,13 +106,13 @@ def _failure(model, seed, reason):
 
 
 def _differences(lines, metrics, significant):
-    """Neighbours, and the best against all others: all of them `significant`, or none."""
+    """Neighbours, and the two best against all others: all of them `significant`, or none."""
     found = []
     for metric in metrics:
         order = sorted((line for line in lines if line.results),
                        key=lambda line: -line.spread(metric).mean)
         for a, better in enumerate(order):
-            for worse in order[1:] if a == 0 else order[a + 1:a + 2]:
+            for worse in order[a + 1:] if a < 2 else order[a + 1:a + 2]:
                 mean = better.spread(metric).mean - worse.spread(metric).mean
                 p = 0.0002 if significant else 0.31
                 found.append(Difference(

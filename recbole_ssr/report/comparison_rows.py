@@ -77,7 +77,7 @@ def legend(comparison: Comparison) -> tuple[str, ...]:
     told = []
     if len(without) < len(comparison.metrics):
         told.append("Bold: best; underlined: second best. A line is marked only where it differs "
-                    "from the next one: paired randomisation test over users, two-sided, "
+                    "from every line below it: paired randomisation test over users, two-sided, "
                     "Holm-corrected over the table, p < .05.")
     if without and told:
         told.append(f"No mark on {names}: {_why_unmarked(comparison, without)}.")
@@ -179,8 +179,8 @@ def _why_unmarked(comparison: Comparison, metrics: list[str]) -> str:
         return "no line was tested against another"
     if all(d.p_holm is None for d in tested):
         return _NO_HOLM
-    return ("neither the best nor the second best differs from the next one at p < .05 "
-            "(paired randomisation test over users, Holm-corrected over the table)")
+    return ("neither the best nor the second best differs from every line below it at "
+            "p < .05 (paired randomisation test over users, Holm-corrected over the table)")
 
 
 def _difference(d: Difference) -> tuple[Cell, ...]:

@@ -122,6 +122,15 @@ def test_a_second_that_ties_with_the_third_is_not_marked():
     assert set(marks(replace(comparison, differences=tied)).values()) == {"best"}
 
 
+def test_a_best_that_ties_with_any_line_below_is_not_marked():
+    """The third may be harder to tell from the best than the second, whose users agree more."""
+    comparison = made_comparison(4, 3)
+    third = comparison.ranked(METRICS[0])[2].label
+    tied = tuple(replace(d, p_holm=0.9) if (d.better, d.worse) == ("SSR", third) else d
+                 for d in comparison.differences)
+    assert set(marks(replace(comparison, differences=tied)).values()) == {"second"}
+
+
 def test_marks_are_bold_and_underlined_on_a_terminal():
     console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system="standard")
     text = printed(made_comparison(3, 3), console=console, brief=True)
