@@ -19,6 +19,7 @@ modality; d channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -62,14 +63,17 @@ class Spectrum(NamedTuple):
     facts: Tensor
     weights: Tensor | None
 
-    def tap(self, rows: Tensor) -> tuple[Spectrum, Spectrum]:
-        """Return itself, to be used from here on, and its part on some nodes.
+    def tap(self, *rows: Tensor) -> tuple[Spectrum, ...]:
+        """Return itself, to be used from here on, and its parts on some nodes.
 
-        Shapes: rows (B',).
+        Shapes: each of rows (B',).
         """
-        slots, part = tap(self.slots, rows)
-        weights = None if self.weights is None else self.weights.index_select(0, rows)
-        return self._replace(slots=slots), Spectrum(part, self.facts.index_select(0, rows), weights)
+        slots, *parts = tap(self.slots, *rows)
+        return self._replace(slots=slots), *(
+            Spectrum(part, self.facts.index_select(0, r),
+                     None if self.weights is None else self.weights.index_select(0, r))
+            for part, r in zip(parts, rows)
+        )
 
 
 class Pairs(NamedTuple):
@@ -246,14 +250,14 @@ class SSR(MultimodalRecommender):
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)
         user, item = self.spectra(batch.users, None if self.objective.all_items else batch.items)
-        alignment, user, item = self.alignment(batch, user, item)
-        pairs = Pairs.of(batch)
-        item, item_of_pairs = item.tap(pairs.items)
+        pairs, aligned = Pairs.of(batch), self._aligned_nodes(batch)
+        user, *aligned_users = user.tap(*aligned[:1])
+        item, item_of_pairs, *aligned_items = item.tap(pairs.items, *aligned[1:])
         embedded = self.fuse(user, item, self._dropped_modalities(user, item))
         return SSRLoss(
             self.ranking_loss(*embedded, batch),
             self.consistency_weight * self.consistency(pairs, user, item_of_pairs, embedded),
-            self.contrast_weight * alignment,
+            self.contrast_weight * self.alignment(aligned_users + aligned_items),
             self.l2_weight * self.l2(batch),
         )
 
@@ -298,23 +302,25 @@ class SSR(MultimodalRecommender):
 
     # Stage 4: align
 
-    def alignment(
-        self, batch: Batch, user: Spectrum, item: Spectrum
-    ) -> tuple[Tensor, Spectrum, Spectrum]:
-        """Q: InfoNCE between modalities, per band, over distinct users and positives of the batch.
-
-        At most `contrast_nodes` of each are drawn; averaged over the pairs of modalities. Returns
-        the spectra as well, to be used from here on.
+    def _aligned_nodes(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return places of users and of items among the batch's, drawn from its distinct users and
+        positives, at most `contrast_nodes` of each; nothing where no modalities are aligned.
         """
-        total, spectra = user.slots.new_zeros(()), [user, item]
-        if len(self.modalities) > (1 if self.contrast_ids else 2) and self.contrast_weight:
-            rows = torch.arange(len(batch.users), device=total.device), batch.positive.unique()
-            for k, candidates in enumerate(rows):
-                drawn = sample_rows(candidates, self.contrast_nodes, self.generator)
-                chosen = candidates if drawn is None else candidates[drawn]
-                spectra[k], part = spectra[k].tap(chosen)
-                total = total + self._infonce(part.slots)
-        return total, *spectra
+        if len(self.modalities) <= (1 if self.contrast_ids else 2) or not self.contrast_weight:
+            return ()
+        users = torch.arange(len(batch.users), device=batch.users.device)
+        drawn = []
+        for candidates in (users, batch.positive.unique()):
+            rows = sample_rows(candidates, self.contrast_nodes, self.generator)
+            drawn.append(candidates if rows is None else candidates[rows])
+        return tuple(drawn)
+
+    def alignment(self, parts: Sequence[Spectrum]) -> Tensor:
+        """Q: InfoNCE between modalities, per band, over the nodes of each part; their sum.
+
+        Averaged over the pairs of modalities; 0 without parts.
+        """
+        return sum((self._infonce(part.slots) for part in parts), self.E_user.new_zeros(()))
 
     def _infonce(self, slots: Tensor) -> Tensor:
         """Shapes: slots (M, C, B, d)."""

@@ -34,7 +34,6 @@ from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.spectral.operator import band_sums
-from recbole_ssr.spectral.slots import own
 
 _CP_STD = 0.5  # of the four small factors: the operator starts as the identity plus about 0.1
 _GATE_STD = 0.01  # the gate starts as its gains at every node, to about 1 %
@@ -110,8 +109,10 @@ def band_gains(gains: Sequence[float], n_bands: int) -> Tensor:
 
 
 class _SlotSums(Function):
-    """X and W'X: sums over slots with the same weights at every node. The gradient of what is
-    computed from X later is added to in place, because a pass over X is what all this costs.
+    """X and W'X: sums over slots with the same weights at every node.
+
+    X is returned so that the gradient of what is computed from it later comes here, where adding
+    the other one to it takes a pass over memory less than autograd's own sum would.
 
     Shapes: X (S, B, d); W (S, R); result (S, B, d), (R, B, d).
     """
@@ -126,6 +127,5 @@ class _SlotSums(Function):
     def backward(ctx, grad_X, grad_sums):
         X, W = ctx.saved_tensors
         flat = grad_sums.reshape(len(grad_sums), -1)
-        total = own(grad_X)
-        total.view(len(X), -1).addmm_(W, flat)
-        return total, X.reshape(len(X), -1) @ flat.T
+        total = torch.addmm(grad_X.reshape(len(X), -1), W, flat)
+        return total.view_as(X), X.reshape(len(X), -1) @ flat.T
