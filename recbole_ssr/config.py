@@ -18,20 +18,20 @@ from pathlib import Path, PurePath
 
 import torch
 from recbole.config import Config
-from recbole.evaluator.register import metric_information, metric_types, metrics_dict
 from recbole.utils import ModelType, get_model
 
 from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.flags import ConfigLoader, as_type_of, read_config_file
-from recbole_ssr.ranges import check_range
+from recbole_ssr.eval_settings import check_evaluation
+from recbole_ssr.flags import ConfigLoader, read_config_file
+from recbole_ssr.settings import NO_EFFECT, REFUSED, Setting, settings_of
 
 logger = logging.getLogger("recbole_ssr")
 
 # Derived from other keys, or settled by this single-process Config.
 _DERIVED = frozenset((
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "gpu_id", "use_gpu", "config_files",
-    "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset",
+    "single_spec", "local_rank", "checkpoint_dir",
 ))
 # Where a run happens and what it shows or stores, but not what comes out.
 _WITHOUT_EFFECT_ON_RESULTS = frozenset((
@@ -45,15 +45,8 @@ _WITHOUT_EFFECT_ON_RESULTS = frozenset((
 _AS_BEFORE = {"feature_noise": None, "feature_missing": None, "drop_modality": None,
               "corruption_seed": 0, "corruption_at": "both", "train_share": 1.0,
               "test_masking": "train and valid", "stopping_rule": "recbole"}
-_SUBKEYS = {
-    "eval_args": ("split", "group_by", "order", "mode"),
-    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
-}
-# Keys that take one value for all modalities or, as a dict, one for each.
-_BY_MODALITY = {"MGCN": ("knn_k",), "SMORE": ("knn_k",)}
-# RecBole's yamls give these a text, but it also takes a null, a number or a list.
-_UNTYPED = ("gpu_id", "additional_feat_suffix", "entity_kg_num_interval", "user_inter_num_interval",
-            "item_inter_num_interval", "relation_kg_num_interval")
+# Of these the layers merge entry by entry.
+_NESTED = ("eval_args", "train_neg_sample_args")
 # RecBole splits or labels the data of these types in its own way.
 _OWN_PROTOCOL = (ModelType.SEQUENTIAL, ModelType.CONTEXT, ModelType.DECISIONTREE)
 
@@ -90,8 +83,7 @@ class PluginConfig(Config):
     def __init__(self, model, dataset, config_files, config_dict, flags):
         self.sources: dict[str, str] = {}
         self._flags = flags
-        self._loose: set[str] = set()
-        self._nullable: set[str] = set()
+        self._files: dict[str, str] = {}  # of every key the last yaml that has it
         super().__init__(model, dataset, config_files, config_dict)
 
     def compatibility_settings(self):
@@ -137,6 +129,11 @@ class PluginConfig(Config):
                 self.external_config_dict[key] = default
         model = registry.canonical(self.external_config_dict["model"])
         self.external_config_dict["model"] = model
+        profile = self.external_config_dict.get("profile")
+        own = profile if registry.is_plugin_model(model) else None
+        self._settings = {setting.name: setting for setting in settings_of(model, own)}
+        if "data_path" in self.sources:  # read before all others are checked
+            self._checked("data_path", self.external_config_dict["data_path"])
         try:
             return model, get_model(model), str(self.external_config_dict["dataset"])
         except ImportError as error:
@@ -145,11 +142,8 @@ class PluginConfig(Config):
 
     def _update_internal_config_dict(self, file):
         loaded = super()._update_internal_config_dict(file)
-        path = Path(file).resolve()
-        self._nullable.update(key for key, value in (loaded or {}).items() if value is None)
-        if path.parent == registry.RECBOLE_PROPERTIES / "model":
-            self._loose.update(loaded or ())
-        if path == registry.RECBOLE_PROPERTIES / "overall.yaml":
+        self._files.update(dict.fromkeys(loaded or (), file))
+        if Path(file).resolve() == registry.RECBOLE_PROPERTIES / "overall.yaml":
             # Directly above RecBole's, so that its settings for some model types still win.
             self._update_internal_config_dict(registry.properties_folder() / "overall.yaml")
         return loaded
@@ -175,7 +169,7 @@ class PluginConfig(Config):
         final = {key: self._checked(key, value) for key, value in final.items()}
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
             self._split_by_sequence(final)
-        _check_metrics(final, self._given)
+        check_evaluation(final, self._given)
         return final
 
     def _split_by_sequence(self, final: dict) -> None:
@@ -191,39 +185,62 @@ class PluginConfig(Config):
             final["train_neg_sample_args"] = None  # RecBole refuses its own default here
 
     def _check_keys(self) -> None:
-        """Raise UserError for unknown keys; drop, with a warning, those of other models."""
+        """Raise UserError for keys that are unknown or refused; drop, with a warning, others
+        that have no effect here."""
         lists = (key for keys in self.parameters.values() for key in keys)
         known = {*self.internal_config_dict, *lists, *registry.KEYS_WITHOUT_YAML,
                  *registry.KEYS_MISSING_IN_YAML.get(self.model, ())} - {"config_file"}
-        for key in [key for key in self.external_config_dict if key not in known]:
-            if key not in registry.keys_of_any_model():
-                raise UserError(
-                    f"Unknown key {key!r} ({self.sources[key]}).{nearest(key, known)} The yamls "
-                    f"in properties/ and RecBole's own list the keys of {self.model}."
-                )
-            logger.warning("%s (%s) has no effect on %s.", key, self.sources[key], self.model)
+        known.update(key for key, setting in self._settings.items() if setting.status != REFUSED)
+        for key, value in list(self.external_config_dict.items()):
+            setting = self._settings.get(key)
+            if setting is not None:
+                self._check_effect(setting, value)
+            elif key not in known:
+                if key not in registry.keys_of_any_model():
+                    raise UserError(
+                        f"Unknown key {key!r} ({self.sources[key]}).{nearest(key, known)} The "
+                        "yamls in properties/ and RecBole's own list the keys of "
+                        f"{self.model}."
+                    )
+                self._drop(key, f"has no effect on {self.model}.")
+
+    def _check_effect(self, setting: Setting, value: object) -> None:
+        """Refuse or drop a setting that nothing reads, unless its value is the default's."""
+        key, given = setting.name, self._given(setting.name, value)
+        if setting.status == REFUSED:
+            if value not in (None, setting.default):
+                raise UserError(f"{given} cannot be honoured. {setting.doc}")
             del self.external_config_dict[key], self.sources[key]
-        for key, subkeys in _SUBKEYS.items():
-            value = self.external_config_dict.get(key)
-            for name in set(value if isinstance(value, dict) else ()).difference(subkeys):
-                raise UserError(f"Unknown entry {name!r} of {key} ({self.sources[key]})."
-                                f"{nearest(name, subkeys)} It has {', '.join(subkeys)}.")
+        elif value != setting.default and setting.status == NO_EFFECT:
+            self._drop(key, f"has no effect. {setting.doc}")
+        elif value != setting.default and setting.families \
+                and not self._families & set(setting.families):
+            self._drop(key, f"has no effect on {self.model}.")
+
+    def _drop(self, key: str, reason: str) -> None:
+        logger.warning("%s (%s) %s", key, self.sources[key], reason)
+        del self.external_config_dict[key], self.sources[key]
+
+    @property
+    def _families(self) -> set[str]:
+        """Names of what the model is, see Setting.families."""
+        own = set() if registry.is_plugin_model(self.model) else {"recbole"}
+        return {self.model_class.type.name.lower(), *own}
 
     def _given(self, key: str, value: object) -> str:
         """Return how a message names a setting: key, value and source."""
-        return f"{key}={value!r} ({self.sources.get(key, 'default')})"
+        file = self._files.get(key)
+        beside = file is not None and Path(file).parent.name == self.external_config_dict["dataset"]
+        return f"{key}={value!r} ({self.sources.get(key, file if beside else 'default')})"
 
     def _checked(self, key: str, value: object) -> object:
-        """Return `value` as its default's type; raise UserError if that is impossible."""
-        if key not in self.sources:
+        """Return `value` as runs take it; raise UserError for one that the setting cannot take."""
+        setting = self._settings.get(key)
+        if setting is None:
             return value
-        free = key in _UNTYPED or (value is None and key in self._nullable | self._loose)
-        free |= isinstance(value, dict) and key in _BY_MODALITY.get(self.model, ())
-        if key in self.internal_config_dict and not free:
-            default, loose = self.internal_config_dict[key], key in self._loose
-            value = as_type_of(default, value, self._given(key, value), loose)
-        check_range(self._given(key, value), key, value)
-        return value
+        checked = setting.check(value, self._given(key, value))
+        # Defaults stay as their yaml writes them, and with them the hashes of earlier runs.
+        return checked if key in self.sources else value
 
     def _set_default_parameters(self):
         super()._set_default_parameters()
@@ -247,39 +264,10 @@ class PluginConfig(Config):
 def _merge(weaker: Mapping, stronger: Mapping) -> dict:
     """Update key by key; the entries of nested protocol settings one by one."""
     merged = {**weaker, **stronger}
-    for key in _SUBKEYS:
+    for key in _NESTED:
         if isinstance(weaker.get(key), dict) and isinstance(stronger.get(key), dict):
             merged[key] = {**weaker[key], **stronger[key]}
     return merged
-
-
-def _check_metrics(final: dict, given) -> None:
-    """Normalise `metrics` and `topk` to lists; check them and that they hold `valid_metric`."""
-    names = [metrics_dict[known].__name__ for known in metric_types]
-    for key in ("metrics", "topk"):
-        final[key] = list(final[key]) if isinstance(final[key], (list, tuple)) else [final[key]]
-    metrics, topk = final["metrics"], final["topk"]
-    for metric in metrics:
-        if str(metric).lower() not in metric_types:
-            raise UserError(f"{given('metrics', metrics)}: there is no metric {metric!r}."
-                            f"{nearest(metric, names)} Known are {', '.join(names)}.")
-    if len({metric_types[metric.lower()] for metric in metrics}) != 1:
-        raise UserError(f"{given('metrics', metrics)} must name metrics of one kind: ranking "
-                        "metrics, or value metrics such as AUC and LogLoss.")
-    if not topk or any(type(k) is not int or k < 1 for k in topk):
-        raise UserError(f"{given('topk', topk)} must be positive whole numbers, as in [10, 20].")
-    chosen = given("valid_metric", final["valid_metric"])
-    name, _, cutoff = str(final["valid_metric"]).partition("@")
-    if name.lower() not in metric_types:
-        raise UserError(f"{chosen}: there is no metric {name!r}.{nearest(name, names)}")
-    if name.lower() not in [metric.lower() for metric in metrics]:
-        raise UserError(f"{chosen} is not computed. Add {name} to metrics, which is {metrics}.")
-    if {"rec.topk", "rec.items"}.isdisjoint(metric_information[name.lower()]):
-        if cutoff:
-            raise UserError(f"{chosen}: {name} has no cut-off. Write valid_metric={name}.")
-    elif cutoff not in map(str, topk):
-        remedy = f"Add {cutoff} to" if cutoff.isdigit() else f"Write {name}@k with a k from"
-        raise UserError(f"{chosen} is not computed. {remedy} topk, which is {topk}.")
 
 
 def resolve_device(text: str) -> torch.device:

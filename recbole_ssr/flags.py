@@ -65,23 +65,6 @@ def parse_flags(argv: Sequence[str]) -> dict[str, object]:
     return flags
 
 
-def as_type_of(default: object, value: object, given: str, loose: bool = False) -> object:
-    """Return `value` in the type of `default`; `loose` takes any number or bool for an int.
-
-    RecBole's model yamls write 0 or 1 for floats and bools. A default of no plain type takes any
-    value. Raises UserError, which names the setting as `given`, for a value of another type.
-    """
-    kind = type(default)
-    if kind not in (bool, int, float, str):
-        return value
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is float and number:
-        return float(value)
-    if type(value) is kind or (kind is int and loose and isinstance(value, (int, float))):
-        return value
-    raise UserError(f"{given} must be of type {kind.__name__}, for instance {default!r}.")
-
-
 def _split_flag(word: str) -> tuple[str, str | None]:
     """Return the key and the text behind "=", None without one."""
     name, equals, text = word[2:].partition("=")

@@ -93,7 +93,7 @@ def yaml_files():
 def test_every_default_has_a_comment_with_its_type(path):
     for line in path.read_text().splitlines():
         if re.match(r"\w", line):
-            assert re.search(r" # \([a-z ]+\) \w.{10,}\.$", line), f"{path.name}: {line}"
+            assert re.search(r" # \([a-z]\S*( .*)?\) \S.{10,}\.$", line), f"{path.name}: {line}"
 
 
 def keys_read(path):

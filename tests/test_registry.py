@@ -46,8 +46,8 @@ def toy(tmp_path, monkeypatch):
     folder = tmp_path / "properties"
     (folder / "model").mkdir(parents=True)
     (folder / "dataset").mkdir()
-    (folder / "overall.yaml").write_text(
-        (registry.properties_folder() / "overall.yaml").read_text())
+    for name in ("overall.yaml", "recbole.yaml"):
+        (folder / name).write_text((registry.properties_folder() / name).read_text())
     (folder / "model" / "Toy.yaml").write_text(TOY_YAML)
     (folder / "dataset" / "ml-100k.yaml").write_text("split_column: x_label\n")
     monkeypatch.setattr(registry, "properties_folder", lambda: folder)

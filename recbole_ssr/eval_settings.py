@@ -1,0 +1,125 @@
+"""Settings of data and evaluation that must fit each other: metrics, cut-offs, split and mode."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from recbole.evaluator.register import (
+    metric_information,
+    metric_types,
+    metrics_dict,
+    smaller_metrics,
+)
+
+from recbole_ssr.errors import UserError, nearest
+
+MOST_NEGATIVES = 10_000  # of uniN and popN, drawn for every interaction that is evaluated
+LEAVE_ONE_OUT = ("valid_and_test", "valid_only", "test_only")
+_MODE = re.compile(r"full|labeled|(?:uni|pop)([1-9]\d*)$")
+
+# How a message names a setting: key, value and where the value came from.
+Given = Callable[[str, object], str]
+
+
+def check_evaluation(final: dict, given: Given) -> None:
+    """Bring `metrics` and `topk` into lists; raise UserError for settings that cannot be honoured.
+
+    `final` are all settings, each of its own right type, before RecBole has read them.
+    """
+    check_metrics(final, given)
+    _check_direction(final, given)
+    check_split(final["eval_args"].get("split"), given)
+    modes = modes_of(final["eval_args"].get("mode"), given)
+    check_threshold(final, modes, given)
+
+
+def check_metrics(final: dict, given: Given) -> None:
+    """Bring `metrics` and `topk` into lists; check them and that they hold `valid_metric`."""
+    names = [metrics_dict[known].__name__ for known in metric_types]
+    for key in ("metrics", "topk"):
+        final[key] = list(final[key]) if isinstance(final[key], (list, tuple)) else [final[key]]
+    metrics, topk = final["metrics"], final["topk"]
+    for metric in metrics:
+        if metric.lower() not in metric_types:
+            raise UserError(f"{given('metrics', metrics)}: there is no metric {metric!r}."
+                            f"{nearest(metric, names)} Known are {', '.join(names)}.")
+    if len({metric_types[metric.lower()] for metric in metrics}) != 1:
+        raise UserError(f"{given('metrics', metrics)} must name metrics of one kind: ranking "
+                        "metrics, or value metrics such as AUC and LogLoss.")
+    chosen = given("valid_metric", final["valid_metric"])
+    name, _, cutoff = final["valid_metric"].partition("@")
+    if name.lower() not in metric_types:
+        raise UserError(f"{chosen}: there is no metric {name!r}.{nearest(name, names)}")
+    if name.lower() not in [metric.lower() for metric in metrics]:
+        raise UserError(f"{chosen} is not computed. Add {name} to metrics, which is {metrics}.")
+    if {"rec.topk", "rec.items"}.isdisjoint(metric_information[name.lower()]):
+        if cutoff:
+            raise UserError(f"{chosen}: {name} has no cut-off. Write valid_metric={name}.")
+    elif cutoff not in map(str, topk):
+        remedy = f"Add {cutoff} to" if cutoff.isdigit() else f"Write {name}@k with a k from"
+        raise UserError(f"{chosen} is not computed. {remedy} topk, which is {topk}.")
+
+
+def _check_direction(final: dict, given: Given) -> None:
+    bigger = final["valid_metric"].partition("@")[0].lower() not in smaller_metrics
+    said = given("valid_metric_bigger", final["valid_metric_bigger"])
+    if "default" not in said and final["valid_metric_bigger"] != bigger:
+        raise UserError(f"{said} cannot be honoured: for {final['valid_metric']} it is {bigger}. "
+                        "Leave it out.")
+
+
+def check_split(split: object, given: Given) -> None:
+    """Raise UserError unless `split` is {RS: shares}, {TS: shares} or {LS: name}."""
+    said = given("eval_args", {"split": split})
+    if not isinstance(split, dict) or len(split) != 1:
+        raise UserError(f"{said} must have one rule, for instance {{RS: [0.8, 0.1, 0.1]}} or "
+                        "{LS: valid_and_test}.")
+    (rule, how), = split.items()
+    if rule == "LS":
+        if how not in LEAVE_ONE_OUT:
+            raise UserError(f"{said}: LS must be one of {', '.join(LEAVE_ONE_OUT)}."
+                            f"{nearest(how, LEAVE_ONE_OUT)}")
+    elif rule in ("RS", "TS"):
+        shares = how if isinstance(how, list) else []
+        numbers = all(isinstance(share, (int, float)) and not isinstance(share, bool)
+                      and 0 <= share < math.inf for share in shares)
+        if len(shares) != 3 or not numbers or not 0 < sum(shares) < math.inf:
+            raise UserError(f"{said}: {rule} must be the shares of train, valid and test, for "
+                            "instance [0.8, 0.1, 0.1].")
+    else:
+        raise UserError(f"{said}: there is no rule {rule!r}. Use RS, LS or TS.")
+
+
+def modes_of(mode: object, given: Given) -> dict[str, str]:
+    """Return the mode of valid and test. Raises UserError for a mode that RecBole has not."""
+    modes = mode if isinstance(mode, dict) else {"valid": mode, "test": mode}
+    said = given("eval_args", {"mode": mode})
+    for part, name in modes.items():
+        if part not in ("valid", "test"):
+            raise UserError(f"{said}: there is no part {part!r}. Name valid and test.")
+        match = _MODE.match(str(name))
+        if not match or int(match[1] or 0) > MOST_NEGATIVES:
+            raise UserError(f"{said}: {name!r} is no mode. Use full, labeled, or uniN and popN "
+                            f"with N from 1 to {MOST_NEGATIVES}, as in uni100.")
+    default = modes.get("valid", modes.get("test", "full"))
+    return {part: modes.get(part, default) for part in ("valid", "test")}
+
+
+def check_threshold(final: dict, modes: dict[str, str], given: Given) -> None:
+    """Raise UserError for a `threshold` whose labels nothing would read."""
+    threshold, sampling = final.get("threshold"), final.get("train_neg_sample_args")
+    if threshold is None:
+        return
+    said = given("threshold", threshold)
+    if len(threshold) != 1:
+        raise UserError(f"{said} must name one column, for instance {{rating: 4}}.")
+    sampled = isinstance(sampling, dict) and sampling.get("distribution") not in (None, "none")
+    if sampled and "labeled" not in modes.values():
+        column, value = next(iter(threshold.items()))
+        raise UserError(
+            f"{said} makes labels, and nothing here reads them: every interaction is a positive "
+            f"one. To keep the rest out of the data write val_interval={{{column}: "
+            f"\"[{value:g},inf)\"}}; to evaluate labels, eval_args={{mode: labeled}} with AUC."
+        )
