@@ -197,7 +197,7 @@ class ModelContract:
         state = dict(model.state_dict())
         for name, value in state.items():
             for n, p in ((USERS, pu), (ITEMS, pi)):
-                if value.dim() == 2 and len(value) == n:
+                if value.dim() in (1, 2) and len(value) == n:
                     state[name] = torch.empty_like(value)
                     state[name][p] = value
         other.load_state_dict(state)

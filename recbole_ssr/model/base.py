@@ -68,12 +68,15 @@ class MultimodalRecommender(GeneralRecommender):
             return Batch.of_all_items(*triples, self.n_items)
         return Batch.of(*triples)
 
-    def ranking_loss(self, user: Tensor, item: Tensor, batch: Batch) -> Tensor:
+    def ranking_loss(
+        self, user: Tensor, item: Tensor, batch: Batch, item_bias: Tensor | None = None
+    ) -> Tensor:
         """Return the objective of a batch.
 
-        Shapes: user (Bu, D), item (Bi, D) embeddings of batch.users and batch.items; result ().
+        Shapes: user (Bu, D), item (Bi, D) embeddings of batch.users and batch.items; item_bias
+        (Bi,); result ().
         """
-        return self.objective(user, item, batch, self.item_degree)
+        return self.objective(user, item, batch, self.item_degree, item_bias)
 
     def trained_features(self) -> list[Tensor]:
         """Return the raw features that are parameters, one per modality in the dataset's order.

@@ -1,8 +1,9 @@
 r"""The signal of one feature modality on the user-item graph, and its bands.
 
 .. math::
-    H = \mathrm{project}(F),\qquad X = [P;\; (1 - t) H + t\,T H],\qquad
-    G = \tfrac{1}{L+1} \sum_{l=0}^{L} \hat A^l X \oslash \kappa,\qquad B_m = h_m(S)\, G
+    H = \mathrm{project}(F),\qquad X = [P;\; H],\qquad
+    Y = \tfrac{1}{L+1} \sum_{l=0}^{L} \hat A^l X,\qquad
+    G = [Y_{user};\; Y_{item} + t\,T\,Y_{item}] \oslash \kappa,\qquad B_m = h_m(S)\, G
 
 P are the users' trained preferences for the modality or zero, T an item graph, F the raw features.
 
@@ -26,14 +27,14 @@ from torch import Tensor, nn
 from recbole_ssr.constants import Constants
 from recbole_ssr.model.rotation import centre_of
 from recbole_ssr.nn.projection import FeatureProjection
-from recbole_ssr.nn.sparse import add_sparse_product
+from recbole_ssr.nn.sparse import sparse_product
 from recbole_ssr.spectral.chebyshev import Nodes, propagate_sum
 
 _SMALLEST_COVERAGE = 1e-6  # below it a node has no signal to rescale
 
 
 class Propagation:
-    """Item smoothing, then the mean over powers of the adjacency; see the module's docstring."""
+    """The mean over powers of the adjacency, then the item graph; see the module's docstring."""
 
     def __init__(self, graph, n_layers: int, item_graph, item_graph_weight: float):
         self.graph, self.n_layers = graph, n_layers
@@ -41,13 +42,11 @@ class Propagation:
 
     def __call__(self, user: Tensor, item: Tensor) -> Nodes:
         """Shapes: user (U, d), item (I, d) and the result."""
-        if self.t:
-            T, Tt = self.item_graph["T"], self.item_graph["Tt"]
-            smoothed = add_sparse_product(item, T, Tt) - item
-            item = (1 - self.t) * item + self.t * smoothed
         scale = 1 / (self.n_layers + 1)
-        user, item = propagate_sum(self.graph, (user, item), self.n_layers)
-        return user * scale, item * scale
+        user, item = (x * scale for x in propagate_sum(self.graph, (user, item), self.n_layers))
+        if self.t:
+            item = item + self.t * sparse_product(item, self.item_graph["T"], self.item_graph["Tt"])
+        return user, item
 
     def coverage(self, present: Tensor, with_users: bool) -> Nodes:
         """Return 1 / kappa, or 1 where a node has no signal. Shapes: present (I,) bool."""

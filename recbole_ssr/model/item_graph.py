@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
 from recbole_ssr.graph.knn import ItemGraph, knn, similarities
+from recbole_ssr.graph.lift import cooccurrence_lift
+
+logger = logging.getLogger("recbole_ssr")
 
 _VERSION = 1  # raise it when knn() changes what it returns
 
@@ -20,6 +26,31 @@ def build_item_graph(config, features, weighted: bool = False) -> ItemGraph:
     """
     weights = shares_of(config["knn_weights"], features.modalities)
     return _combined(config, features, features.modalities, weights, config["knn_k"], weighted)
+
+
+def fitting_item_graph(config, features, graph: BipartiteGraph) -> ItemGraph:
+    """As :func:`build_item_graph`; where `knn_weights` is null, shares by how well modalities fit.
+
+    A modality whose neighbours share users more often than chance says what goes together: its
+    share is the squared excess of :func:`recbole_ssr.graph.lift.cooccurrence_lift` over 1. Equal
+    shares where no modality exceeds it. Only training interactions count.
+    """
+    weights = shares_of(config["knn_weights"], features.modalities)
+    if config["knn_weights"] is None and len(weights) > 1:
+        excess = [max(_lift(config, features, c, graph) - 1, 0) ** 2 for c in features.modalities]
+        if sum(excess) > 0:
+            weights = [x / sum(excess) for x in excess]
+        logger.info("item graph: shares by co-occurrence %s", ", ".join(
+            f"{c} {w:.2f}" for c, w in zip(features.modalities, weights)))
+    return _combined(config, features, features.modalities, weights, config["knn_k"], False)
+
+
+def _lift(config, features, modality: str, graph: BipartiteGraph) -> float:
+    near = neighbours_of(config, features, modality, config["knn_k"])
+    item = features.has_feature(modality).nonzero().expand_as(near).reshape(-1)
+    other = near.reshape(-1)
+    distinct = item != other
+    return cooccurrence_lift(graph, item[distinct], other[distinct])
 
 
 def modality_graph(config, features, modality: str, k: int, weighted: bool = True) -> ItemGraph:

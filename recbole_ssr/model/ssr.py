@@ -6,12 +6,13 @@ stages as the paper states them. What the authors' released code computes instea
 modality; d channels.
 
 .. math::
-    \text{signal}\quad & G_c = \tfrac{1}{L+1} \sum_{l=0}^{L} \hat A^l X_c \\
+    \text{signal}\quad & G_c = Y_c + t\, T\, Y_c \text{ on items}, \qquad
+        Y_c = \tfrac{1}{L+1} \sum_{l=0}^{L} \hat A^l X_c \\
     \text{1 decompose}\quad & B_{mc} = h_m(L - I)\, G_c, \qquad \sum_m h_m = 1 \\
     \text{2 modulate}\quad & \tilde B_{mc} = \mu_m B_{mc}, \qquad
         \mu_m \in \{0, 1 / (1 - p)\} \text{ at random} \\
     \text{3 fuse}\quad & agg = \textstyle\sum_{mc} g_{mc} F_{mc}(B), \qquad
-        s_{ui} = \langle agg_u, agg_i \rangle \text{ or their cosine} \\
+        s_{ui} = \langle agg_u, agg_i \rangle \text{ or their cosine, } + b_i \\
     \text{4 align}\quad & \mathcal Q: B_{mc} \text{ with } B_{mc'} \text{ of the same node} \\
     \mathcal L = &\ \mathcal L_{rank} + \lambda_{ma}\, \mathcal C(\tilde s, s)
         + \lambda_{cl}\, \mathcal Q + \lambda_2 \|E\|^2
@@ -30,17 +31,18 @@ from recbole_ssr.constants import Constants
 from recbole_ssr.model.bank import build_bank
 from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
-from recbole_ssr.model.item_graph import build_item_graph
+from recbole_ssr.model.item_graph import fitting_item_graph
 from recbole_ssr.model.rotation import fitted_centre, rotated
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.nn.losses import weighted_mse
-from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
 from recbole_ssr.spectral.chebyshev import Nodes
 from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
 from recbole_ssr.spectral.slots import tap
+
+_UNSEEN = 0.5  # interactions that an item without any counts as in the log of popularity
 
 
 class SSRLoss(NamedTuple):
@@ -123,7 +125,7 @@ class SSR(MultimodalRecommender):
         M, C = config["n_bands"], len(self.modalities)
         self.bank = build_bank(config, self.graph)
         t = config["item_graph_weight"]
-        self.item_graph = build_item_graph(config, features) if t else None
+        self.item_graph = fitting_item_graph(config, features, self.graph) if t else None
         self.propagation = Propagation(self.graph, config["n_layers"], self.item_graph, t)
 
         std = config["init_std"]
@@ -138,6 +140,7 @@ class SSR(MultimodalRecommender):
             for c in features.modalities
         )
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
+        self.b = self._initial_bias(config["item_bias"])
         self.constants = Constants(
             **self._facts(features), inference_gains=band_gains(config["inference_gains"], M)
         )
@@ -156,6 +159,18 @@ class SSR(MultimodalRecommender):
         self.contrast_nodes, self.contrast_ids = config["contrast_nodes"], config["contrast_ids"]
         self.temperature = config["temperature"]
         self.l2_weight, self.refit = config["l2_weight"], config["band_refit"]
+
+    def _initial_bias(self, power: float | None) -> nn.Parameter | None:
+        r"""Return b, at first :math:`\log d_i^{power}` less its mean over the items of training.
+
+        Items without interactions start, and stay, at the value of half an interaction: nothing
+        in training moves them where `softmax_candidates` is train. Shapes: result (I,).
+        """
+        if power is None:
+            return None
+        seen = self.item_degree > 0
+        b = power * self.item_degree.clamp(min=_UNSEEN).log()
+        return nn.Parameter(b - b[seen].mean())
 
     def _facts(self, features) -> dict[str, Tensor]:
         """What the gate knows of a node: its degree, and how far it has each feature modality.
@@ -244,8 +259,7 @@ class SSR(MultimodalRecommender):
         gains = self.constants["inference_gains"][:, None]
         factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
         user, item = self.fuse(*self.spectra(), (factors, factors))
-        # The cosine ranks a user's items: the user's own norm does not matter.
-        return Embeddings(user, unit_rows(item) if self.objective.cosine else item)
+        return Embeddings(*self.objective.scored(user, item, self.b))
 
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)
@@ -254,9 +268,10 @@ class SSR(MultimodalRecommender):
         user, *aligned_users = user.tap(*aligned[:1])
         item, item_of_pairs, *aligned_items = item.tap(pairs.items, *aligned[1:])
         embedded = self.fuse(user, item, self._dropped_modalities(user, item))
+        bias = None if self.b is None else self.b.index_select(0, batch.items)
         return SSRLoss(
-            self.ranking_loss(*embedded, batch),
-            self.consistency_weight * self.consistency(pairs, user, item_of_pairs, embedded),
+            self.ranking_loss(*embedded, batch, bias),
+            self.consistency_weight * self.consistency(pairs, user, item_of_pairs, embedded, bias),
             self.contrast_weight * self.alignment(aligned_users + aligned_items),
             self.l2_weight * self.l2(batch),
         )
@@ -266,14 +281,18 @@ class SSR(MultimodalRecommender):
             return None
         return tuple(modality_mask(s.slots, self.modality_dropout, self.generator) for s in sides)
 
-    def consistency(self, pairs: Pairs, user: Spectrum, item: Spectrum, full: Embeddings) -> Tensor:
+    def consistency(
+        self, pairs: Pairs, user: Spectrum, item: Spectrum, full: Embeddings,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         """C: what the model predicts from bands masked at random, against all bands.
 
         On `predictions`, the squared difference of the scores of the batch's pairs; on
         `distributions`, the KL divergence between the softmax of all scores of the batch's users
         and items; on `representations`, the squared difference of the embeddings.
 
-        Shapes: user, item spectra of the batch's users and of pairs.items; full all that was fused.
+        Shapes: user, item spectra of the batch's users and of pairs.items; full all that was fused,
+        bias (Bi,) of its items.
         """
         if not self.mask_rate or not self.consistency_weight:
             return full.user.new_zeros(())
@@ -283,7 +302,8 @@ class SSR(MultimodalRecommender):
             of_user = weighted_mse(masked.user, target.user, counts(pairs.user, masked.user))
             of_item = weighted_mse(masked.item, target.item, counts(pairs.item, masked.item))
             return (of_user + 2 * of_item) / 3
-        masked, target = map(self._scored, (masked, target))
+        bias = None if bias is None else bias.index_select(0, pairs.items)
+        masked, target = (self._logits(x, bias) for x in (masked, target))
         if self.consistency_on == "distributions":
             q, p = ((side.user @ side.item.T).log_softmax(dim=1) for side in (masked, target))
             return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
@@ -294,11 +314,10 @@ class SSR(MultimodalRecommender):
                 for side in ((user, item) if self.mask_scope == "node" else (user,))]
         return tuple(mask.unsqueeze(2) for mask in (draw[0], draw[-1]))
 
-    def _scored(self, x: Embeddings) -> Embeddings:
+    def _logits(self, x: Embeddings, bias: Tensor | None) -> Embeddings:
         """Scale embeddings so that inner products are the logits of the ranking objective."""
-        if self.objective.cosine:
-            x = Embeddings(*map(unit_rows, x))
-        return Embeddings(x.user * self.objective.logit_scale, x.item)
+        user, item = self.objective.scored(*x, bias)
+        return Embeddings(user * self.objective.logit_scale, item)
 
     # Stage 4: align
 

@@ -17,7 +17,7 @@ by its features; in the denominator it would be pushed down instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,15 +52,38 @@ class Objective:
         """What turns a score into a logit: 1 / temperature, and 1 for the pairwise objectives."""
         return 1 / self.temperature if self.name in (*_FULL, *_SAMPLED) else 1.0
 
-    def __call__(self, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor) -> Tensor:
+    def __call__(
+        self, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor,
+        item_bias: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss of a batch, a mean over its interactions.
 
         Shapes: user (Bu, D), item (Bi, D) the rows of batch.users and batch.items; item_degree
-        (I,) training interactions of every item; result ().
+        (I,) training interactions of every item; item_bias (Bi,) added to the items' logits;
+        result ().
+        """
+        user, item = self.scored(user, item, item_bias)
+        # With a bias, scores are not bounded by 1 as cosines are.
+        plain = self if item_bias is None else replace(self, cosine=False)
+        return self.loss(plain, user, item, batch, item_degree)
+
+    def scored(
+        self, user: Tensor, item: Tensor, item_bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""Return embeddings whose inner products are the scores that this objective trains.
+
+        A bias becomes one more channel: :math:`\langle [u, 1], [i, \tau b] \rangle / \tau =
+        \langle u, i \rangle / \tau + b`.
+
+        Shapes: user (Bu, D), item (Bi, D), item_bias (Bi,); results (Bu, D or D + 1) and (Bi, ..).
         """
         if self.cosine:
             user, item = unit_rows(user), unit_rows(item)
-        return self.loss(self, user, item, batch, item_degree)
+        if item_bias is None:
+            return user, item
+        bias = (item_bias / self.logit_scale).unsqueeze(1)
+        return (torch.cat([user, user.new_ones(len(user), 1)], dim=1),
+                torch.cat([item, bias.to(item)], dim=1))
 
     def is_candidate(self, items: Tensor, item_degree: Tensor) -> Tensor:
         """Tell which items may stand in a denominator. Shapes: items (Bi,) ids; result (Bi,)."""

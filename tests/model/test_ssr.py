@@ -21,7 +21,8 @@ class TestSSR(ModelContract):
     # Inner products: the loss of a softmax over cosines has a floor far above zero. Polynomials:
     # almost all energy of the checkerboard is in two eigenspaces, so exact bands would be empty.
     settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.001,
-                "contrast_nodes": 0, "band_filter": "chebyshev", "inference_gains": [1]}
+                "contrast_nodes": 0, "band_filter": "chebyshev", "inference_gains": [1],
+                "item_graph_weight": 0.0}
 
     def trained(self, **changes):
         model = self.build(**changes)
@@ -93,7 +94,7 @@ class TestSSR(ModelContract):
             assert (without.user @ without.item.T - scores).norm() > 1e-3 * scores.norm()
 
     def test_without_operator_and_gate_it_is_lightgcn_with_linear_features(self):
-        model = self.build(operator_rank=0).eval()
+        model = self.build(operator_rank=0, item_graph_weight=0.0, item_bias=None).eval()
         for fusion in (model.user_fusion, model.item_fusion):
             torch.nn.init.zeros_(fusion.mlp[2].weight)
         R = model.graph["R"].to_dense()
@@ -217,9 +218,30 @@ class TestSSR(ModelContract):
         assert change[0.6] < change[0.0]
 
     def test_evaluation_ranks_by_the_cosine_that_the_objective_trains(self):
-        model = self.build(objective="cosine_softmax")
-        norms = model.encode().item.norm(dim=1)
-        torch.testing.assert_close(norms[1:], torch.ones(ITEMS - 1))
+        for bias in (None, 0.5):
+            model = self.build(objective="cosine_softmax", item_bias=bias)
+            user, item = model.fuse(*model.spectra())
+            expected = F.normalize(user) @ F.normalize(item).T
+            if bias:  # a logit: the cosines are divided by the temperature, the bias is not
+                expected = expected + model.objective.temperature * model.b
+            scores = model.encode()
+            torch.testing.assert_close(scores.user @ scores.item.T, expected)
+
+    def test_the_bias_starts_at_a_power_of_popularity_and_is_trained_with_the_ranking(self):
+        model = self.build(item_bias=0.5).train()
+        degree = model.item_degree
+        seen = degree > 0
+        assert not seen[0]
+        expected = 0.5 * torch.where(seen, degree, 0.5).log()
+        torch.testing.assert_close(model.b, expected - expected[seen].mean())
+        batch = model.batch(self.batch())
+        user, item = model.fuse(*model.spectra(batch.users, batch.items))
+        with_bias = model.ranking_loss(user, item, batch, model.b[batch.items])
+        scores = user @ item.T + model.b[batch.items]
+        positive, negative = (scores[batch.user, x] for x in (batch.positive, batch.negative))
+        by_hand = (F.softplus(-positive).mean() + F.softplus(negative).mean()) / 2
+        torch.testing.assert_close(with_bias, by_hand)
+        torch.testing.assert_close(model.calculate_loss(self.batch()).ranking, by_hand)
 
     def test_l2_by_hand(self):
         for objective, negatives in (("bce", True), ("softmax", False)):
@@ -259,9 +281,11 @@ class TestSSRWithEverything(ModelContract):
     settings = {**TestSSR.settings, **EVERYTHING}
 
 
-def test_item_smoothing_takes_the_neighbours_share():
+def test_neighbours_are_added_to_what_items_received_from_their_users():
     mean = torch.full((3, 3), 1 / 3).to_sparse_csr()
     graph = BipartiteGraph(torch.tensor([0, 1]), torch.tensor([1, 2]), 2, 3)
-    item = torch.randn(3, 4)
-    _, smoothed = Propagation(graph, 0, {"T": mean, "Tt": mean}, 0.25)(torch.zeros(2, 4), item)
-    torch.testing.assert_close(smoothed, 0.75 * item + 0.25 * item.mean(0))
+    x = torch.randn(2, 4), torch.randn(3, 4)
+    users, items = Propagation(graph, 2, None, 0.0)(*x)
+    same, added = Propagation(graph, 2, {"T": mean, "Tt": mean}, 0.25)(*x)
+    torch.testing.assert_close(same, users)
+    torch.testing.assert_close(added, items + 0.25 * items.mean(0))
