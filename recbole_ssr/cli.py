@@ -269,14 +269,14 @@ _DIAGNOSE_FLAGS = ("part", "out", "device")
 
 
 def _help(console: Console) -> None:
-    from importlib.resources import files
-
     from recbole_ssr.registry import MODELS
+    from recbole_ssr.settings import described, settings_of
 
     console.print(USAGE, markup=False)
-    properties = files("recbole_ssr.properties")
     console.print(f"Models of this package: {', '.join(MODELS)}\n", markup=False)
-    models = properties / "model"
-    of_models = sorted(f.name for f in models.iterdir() if f.name.split(".")[0] in MODELS)
-    for file in (properties / "overall.yaml", *(models / name for name in of_models)):
-        console.print(file.read_text(), markup=False, soft_wrap=True)
+    shared = settings_of()
+    own = {model: [s for s in settings_of(model) if s.file.startswith("model/")]
+           for model in MODELS}
+    for title, settings in {"Settings of all runs": shared,
+                            **{f"Settings of {model}": of for model, of in own.items()}}.items():
+        console.print(f"== {title} ==\n{described(settings)}\n", markup=False, soft_wrap=True)

@@ -63,9 +63,10 @@ def build_config(
     `model` and `dataset` override the layers, and default to SSR and ml-100k. `flags` comes from
     `parse_flags`. Raises UserError for anything that the run could not honour.
     """
-    flags = dict(flags or {})
-    files = [[given] if isinstance(given, str) else list(given)
-             for given in (config_files, flags.pop("config_files", None) or ())]
+    flags, config_dict = dict(flags or {}), dict(config_dict or {})
+    files = [[given] if isinstance(given, (str, Path)) else list(given)
+             for given in (config_files, config_dict.pop("config_files", None) or (),
+                           flags.pop("config_files", None) or ())]
     try:
         return PluginConfig(model, dataset, sum(files, []), config_dict, flags)
     except (ValueError, NotImplementedError) as error:
@@ -98,7 +99,11 @@ class PluginConfig(Config):
     def _load_config_files(self, file_list):
         merged = {}
         for file in file_list:
-            merged = self._layer(merged, read_config_file(file), f"config file {file}")
+            content = read_config_file(file)
+            if "config_files" in content:
+                raise UserError(f"{file} names config_files; give all files on the command line: "
+                                "--config_files a.yaml b.yaml.")
+            merged = self._layer(merged, content, f"config file {file}")
         return merged
 
     def _load_variable_config_dict(self, config_dict):

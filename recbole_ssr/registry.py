@@ -53,17 +53,14 @@ RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
 _NO_YAML = ("Random",)  # the one RecBole model without a yaml of its own
 _CLASS_OF_YAML = {"lightgbm": "LightGBM", "xgboost": "XGBoost"}  # elsewhere the two names agree
 _NO_SETTINGS = ("split", "grid", "published")  # folders of yamls with keys of their own
-# Keys that RecBole reads although none of its yamls or argument lists names them.
-KEYS_WITHOUT_YAML = (
-    "model", "dataset", "config_files", "encoding", "eta", "tail_ratio", "token_num_threshold",
-    "neg_sampling", "training_neg_sample_num", "world_size", "local_rank", "nproc", "ip", "port",
-    "offset", "verbose", "cin", "contrast", "feature_num", "has_residual", "norm", "sim",
-    "use_filter", "xgb_early_stopping_rounds", "CROP_ITEM_SEQ", "CROP_ITEM_SEQ_LEN",
-    "INVERSE_ITEM_SEQ", "MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS",
-    "REORDER_ITEM_SEQ", "mask_ratio", "ft_ratio", "beta",
-)
-# Read by one model although only other models' yamls name them.
-KEYS_MISSING_IN_YAML = {"FEARec": ("tau",), "HRM": ("reg_weight",)}
+KEYS_WITHOUT_YAML = ("model", "dataset", "config_files")  # they say which yamls are read
+# Read by one of RecBole's models although only other models' yamls name them, or none.
+KEYS_MISSING_IN_YAML = {
+    "AutoInt": ("has_residual",), "DiffRec": ("norm",), "LDiffRec": ("norm",),
+    "FEARec": ("tau", "contrast", "sim", "use_filter"), "HRM": ("reg_weight",),
+    "KD_DAGFM": ("cin", "feature_num"), "LightGBM": ("token_num_threshold",),
+    "XGBoost": ("token_num_threshold", "xgb_early_stopping_rounds"),
+}
 _registered: set[str] = set()
 
 
@@ -238,6 +235,17 @@ def prepared_settings(config: Config, dataset: str) -> list[Path]:
     return [file]
 
 
+def _check_settings(config: Config) -> None:
+    """Check what the plugin's yamls define; raise UserError for a value that cannot be taken."""
+    from recbole_ssr.settings import checked, settings_of  # which reads this registry
+
+    own = [setting for setting in settings_of(config.model, config.final_config_dict.get("profile"))
+           if setting.file != "recbole.yaml"]
+    given = {setting.name: config.external_config_dict[setting.name] for setting in own
+             if setting.name in config.external_config_dict}
+    config.final_config_dict.update(checked(given, own))
+
+
 def install_config_hook() -> None:
     """Wrap RecBole's Config once, so that stock runs of plugin models get the plugin's defaults."""
     if getattr(Config._load_internal_config_dict, "of_recbole_ssr", False):
@@ -257,6 +265,7 @@ def install_config_hook() -> None:
         set_defaults(self)
         if is_plugin_model(self.model):
             use_dataset_folder(self)
+            _check_settings(self)
 
     load_with_plugin.of_recbole_ssr = True
     Config._load_internal_config_dict = load_with_plugin

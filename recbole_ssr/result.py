@@ -10,6 +10,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
 
 FILE = "metrics.json"
+_PROTOCOL = {"threshold": None, "tail_ratio": None}  # entries that older results lack
 VALID_FILE = "valid.json"  # of a run that has been trained and validated, and not been tested
 
 
@@ -56,7 +57,10 @@ class RunResult:
         path = Path(folder) / file
         try:
             data = json.loads(path.read_text())
-            # Results of older versions lack the fields that have a default.
+            # Results of older versions lack the fields and entries that have a default.
+            protocol = data["protocol"]
+            data["protocol"] = {**_PROTOCOL, "validation_ranking": protocol.get("ranking"),
+                                **protocol}
             return cls(**{f.name: data[f.name] for f in fields(cls)
                           if f.name in data or f.default_factory is MISSING})
         except FileNotFoundError:

@@ -11,6 +11,7 @@ from recbole_ssr.data.corruption import DEFAULTS, Corruption
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.evaluation.rankings import Ranking
 from recbole_ssr.inference import inference_model
+from recbole_ssr.settings import checked, settings_of
 
 
 class Measured(NamedTuple):
@@ -46,12 +47,13 @@ def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
         name = min(unknown)
         raise UserError(f"{name!r} is no setting of a corruption.{nearest(name, DEFAULTS)} There "
                         f"are {', '.join(DEFAULTS)}.")
+    settings = None if settings is None else checked(settings, settings_of())
     experiment = quick_start.load_run(folder, device, stage="training")
     config = experiment.config
     # Without a run folder RecBole opens one for TensorBoard in the current directory.
     config["run_folder"] = config["checkpoint_dir"] = str(folder)
     own = {"corruption_seed": config["corruption_seed"]}
-    corruption = Corruption.of(config if settings is None else own | dict(settings),
+    corruption = Corruption.of(config if settings is None else own | settings,
                                stage="inference")
     model = inference_model(experiment, experiment.model, corruption)
     trainer = quick_start.trainer_of(experiment._replace(model=model))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import recbole
 import torch
 from tqdm import tqdm
 
@@ -21,6 +22,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_HOST = Path(recbole.__file__).parent
 
 
 def create(run_dir: str | Path, dataset: str, model: str) -> Path:
@@ -56,6 +58,9 @@ def make(folder: Path) -> None:
 
 def existing(folder: str | Path) -> Path:
     """Return a run folder that holds settings, or raise UserError naming the ones beside it."""
+    if not isinstance(folder, (str, Path)):
+        raise UserError(f"{folder!r} names no run folder. Write it behind the flag, as in "
+                        "--resume=runs/<run>.")
     folder = Path(folder).expanduser()
     if (folder / "config.yaml").is_file():
         return folder
@@ -78,6 +83,20 @@ class _TerminalHandler(logging.Handler):
         tqdm.write(level + _ANSI.sub("", record.getMessage()), file=sys.stderr)
 
 
+class _HostHandler(_TerminalHandler):
+    """RecBole's warnings, each once; it logs to the root logger."""
+
+    def __init__(self):
+        super().__init__(level=logging.WARNING)
+        self._seen: set[str] = set()
+
+    def filter(self, record):
+        message = record.getMessage()
+        new = Path(record.pathname).is_relative_to(_HOST) and message not in self._seen
+        self._seen.add(message)
+        return new and super().filter(record)
+
+
 class _PlainFormatter(logging.Formatter):
     def format(self, record):
         return _ANSI.sub("", super().format(record))
@@ -96,9 +115,10 @@ def log_into(folder: Path, discard_unless_started: bool):
     except OSError as error:
         raise UserError(f"cannot write {folder / 'run.log'}: {error.strerror}") from None
     file.setFormatter(_PlainFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    terminal = _TerminalHandler(level=logging.INFO)
+    terminal, host = _TerminalHandler(level=logging.INFO), _HostHandler()
     levels = root.level, plugin.level
     root.addHandler(file)
+    root.addHandler(host)
     plugin.addHandler(terminal)
     root.setLevel(min(logging.INFO, root.level or logging.INFO))
     plugin.setLevel(logging.DEBUG)
@@ -108,6 +128,7 @@ def log_into(folder: Path, discard_unless_started: bool):
             yield lambda: state.update(started=True)
     finally:
         root.removeHandler(file)
+        root.removeHandler(host)
         plugin.removeHandler(terminal)
         file.close()
         root.setLevel(levels[0])
@@ -119,14 +140,17 @@ def log_into(folder: Path, discard_unless_started: bool):
 @contextmanager
 def log_to_terminal():
     """Send the plugin's messages to the terminal, for work that leaves no run folder."""
-    plugin, terminal = logging.getLogger("recbole_ssr"), _TerminalHandler(level=logging.INFO)
+    root, plugin = logging.getLogger(), logging.getLogger("recbole_ssr")
+    terminal, host = _TerminalHandler(level=logging.INFO), _HostHandler()
     level = plugin.level
     plugin.addHandler(terminal)
+    root.addHandler(host)
     plugin.setLevel(logging.INFO)
     try:
         yield
     finally:
         plugin.removeHandler(terminal)
+        root.removeHandler(host)
         plugin.setLevel(level)
 
 

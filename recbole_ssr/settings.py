@@ -187,6 +187,13 @@ def settings_of(model: str | None = None, profile: str | None = None) -> list[Se
     return list(by_name.values())
 
 
+def checked(values: Mapping, settings: Iterable[Setting]) -> dict:
+    """Return values by name as runs take them. Raises UserError for one that cannot be taken."""
+    known = {setting.name: setting for setting in settings if not setting.status}
+    return {name: known[name].check(value, f"{name}={value!r}") if name in known else value
+            for name, value in values.items()}
+
+
 def _of_plugin_model(model: str, profile: str | None) -> list[Setting]:
     _, *files = registry.plugin_files(model, None, profile)
     found: dict[str, Setting] = {}
@@ -201,17 +208,15 @@ def _of_recbole_model(model: str) -> list[Setting]:
     """Return the settings of RecBole's yaml of a model, with the values that its names take."""
     file = next((path for path in (registry.RECBOLE_PROPERTIES / "model").glob("*.yaml")
                  if path.stem.lower() == model.lower()), None)
-    values = registry.properties_folder() / "recbole_models.yaml"
-    by_name = {s.name: s for s in read_settings(values)} if values.is_file() else {}
-    overruled = {s.name for s in read_settings(registry.properties_folder() / "recbole.yaml")} \
-        if values.is_file() else set()
+    tables = [registry.properties_folder() / name for name in ("recbole.yaml",
+                                                               "recbole_models.yaml")]
+    by_name = {s.name: s for table in tables if table.is_file() for s in read_settings(table)}
     found = []
     for setting in read_settings(file) if file else ():
         known = by_name.get(setting.name)
-        if setting.name in overruled:
-            continue
         if known is not None and _fits(known, setting.default):
-            setting = replace(known, default=setting.default, doc=setting.doc, file=setting.file)
+            setting = replace(known, default=setting.default, doc=setting.doc, file=setting.file,
+                              families=())
         found.append(setting)
     return found
 

@@ -113,6 +113,16 @@ def test_progress_is_drawn_on_a_terminal_and_only_there(flags):
     assert piped.returncode == 0 and "%|" not in piped.stderr
 
 
+def test_titles_say_the_protocol_and_warnings_of_recbole_reach_the_terminal(flags, capsys):
+    sampled = "--eval_args={mode: uni5}"
+    assert main([*flags, "--model=BPR", "--rm_dup_inter=first", sampled]) == 0
+    out, err = capsys.readouterr()
+    title = " ".join(out.split("model")[0].split())
+    assert title == ("tiny: ranking among 5 sampled negatives, split by part, selected on Recall@5 "
+                     "(valid)")
+    assert err.count("warning: Timestamp field has not been loaded or specified") == 1
+
+
 @pytest.mark.parametrize("arguments, parts", [
     (["--model=SRS"], ["'SRS'", "SSR"]),
     (["--dataset=amazon-sport"], ["'amazon-sport'", "data_path", "ml-100k"]),
@@ -127,6 +137,10 @@ def test_progress_is_drawn_on_a_terminal_and_only_there(flags):
     (["--modalities=[txt]"], ["txt", "text"]),
     (["--feature_fill=median"], ["median", "mean"]),
     (["--resume=runs/nothing"], ["runs/nothing", "not a run folder"]),
+    (["--resume"], ["True", "--resume=runs/<run>"]),
+    (["--modalities=2"], ["modalities=2", "list of str"]),
+    (["--n_layers=100000000000000000000"], ["n_layers", "at most 64"]),
+    (["--learner=adma"], ["'adma'", "adam"]),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_that_helps(flags, capsys, arguments, parts):
     whole = arguments if "--resume" in arguments[0] else changed(flags, *arguments)

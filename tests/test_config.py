@@ -240,9 +240,10 @@ def test_a_key_of_another_model_only_warns(caplog):
 
 
 def test_keys_that_recbole_reads_without_a_yaml_are_known(caplog):
-    keys = {"encoding": "utf-8", "tail_ratio": 0.2, "benchmark_filename": None, "eta": 0.1}
+    keys = {"encoding": "utf-8", "tail_ratio": 0.2, "benchmark_filename": None}
     config = build_config("Toy", config_dict=keys)
     assert {key: config[key] for key in keys} == keys and not caplog.records
+    assert build_config("RecVAE", config_dict={"beta": 0.25})["beta"] == 0.25
     assert build_config("FEARec", config_dict={"tau": 0.5})["tau"] == 0.5 and not caplog.records
 
 
@@ -349,3 +350,93 @@ def test_the_hash_moves_with_results_only():
     hashes = [config_hash(build_config(config_dict={"model": "Toy", **s})) for s in same + other]
     assert set(hashes[:len(same)]) == {base} and len(base) == 8 and int(base, 16) >= 0
     assert len({base, *hashes[len(same):]}) == 1 + len(other)
+
+
+# Settings of the host
+
+
+@pytest.mark.parametrize("settings, told", [
+    ({"learner": "adma"}, "one of adam, adamw, .*Did you mean 'adam'"),
+    ({"user_inter_num_interval": 5}, r"of type interval or null, for instance '\[0,inf\)'"),
+    ({"item_inter_num_interval": "5"}, r"'5' is no interval.*\"\[5,inf\)\" is 5 or more"),
+    ({"val_interval": {"rating": ">=4"}}, "'>=4' is no interval"),
+    ({"nproc": 2}, "nproc=2 .*cannot be honoured. A run is one process"),
+    ({"save_dataloaders": True}, "save_dataloaders=True .*load_run"),
+    ({"neg_sampling": {"uniform": 1}}, "Write train_neg_sample_args"),
+    ({"training_neg_sample_num": 1}, "Write train_neg_sample_args"),
+    ({"split_ratio": [0.8, 0.1, 0.1]}, r"Write eval_args: \{split"),
+    ({"threshold": {"rating": 4}}, r"nothing here reads them.*val_interval=\{rating: \"\[4,inf\)"),
+    ({"threshold": {"rating": 4, "x": 1}}, "one column"),
+    ({"prepare": "nope"}, "type dict"), ({"modalities": 2}, "list of str"),
+    ({"cache_dir": ["a"]}, "type str"), ({"split_column": [[1]]}, "type str"),
+    ({"data_path": ["a"]}, "type str"), ({"load_col": {"inter": "user_id"}}, "list of str"),
+    ({"seed": -1}, "at least 0"), ({"seed": 10**20}, "at most 4294967295"),
+    ({"embedding_size": 10**20}, "at most 64"), ({"topk": [20, 10**20]}, "at most 100000"),
+    ({"clip_grad_norm": {"max_nrom": 1}}, "Did you mean 'max_norm'"),
+    ({"clip_grad_norm": 5}, "dict of float"), ({"eval_args": {"split": {"RS": [1, 0]}}}, "RS must"),
+    ({"eval_args": {"split": {"LS": "valid"}}}, "LS must .*Did you mean 'valid_only'"),
+    ({"eval_args": {"split": {"KS": 1}}}, "no rule 'KS'"),
+    ({"eval_args": {"split": {}}}, "one rule"),
+    ({"eval_args": {"order": "XO"}}, "one of RO, TO"),
+    ({"eval_args": {"mode": "uni0"}}, "'uni0' is no mode"),
+    ({"eval_args": {"mode": {"vaild": "full"}}}, "no part 'vaild'"),
+    ({"eval_args": {"mode": "uni1000000"}}, "N from 1 to 10000"),
+    ({"train_neg_sample_args": {"sample_num": 0}}, "sample_num=0 of .*at least 1"),
+    ({"valid_metric_bigger": False}, "for Recall@20 it is True"),
+])
+def test_a_setting_of_the_host_is_honoured_or_refused(settings, told):
+    with pytest.raises(UserError, match=told) as caught:
+        build_config("Toy", config_dict=settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_beside_a_prepared_dataset_is_named_with_its_file(tmp_path):
+    root = dataset_at(tmp_path / "data", "books")
+    file = write(root / "books" / "books.yaml", "epochs: ten\n")
+    with pytest.raises(UserError, match=rf"epochs='ten' \({file}\) must be of type int"):
+        build_config("Toy", "books", config_dict={"data_path": str(root)})
+
+
+@pytest.mark.parametrize("settings, told", [
+    ({"state": "DEBUG"}, "state (config_dict) has no effect. run.log holds"),
+    ({"MAX_ITEM_LIST_LENGTH": 9}, "MAX_ITEM_LIST_LENGTH (config_dict) has no effect on Toy."),
+    ({"require_pow": True}, "require_pow (config_dict) has no effect on Toy."),
+    ({"ssl_temp": 0.5}, "ssl_temp (config_dict) has no effect on Toy."),
+    ({"beta": 0.1}, "beta (config_dict) has no effect on Toy."),
+])
+def test_what_nothing_reads_is_said_and_leaves_the_hash(settings, told, caplog):
+    config = build_config("Toy", config_dict=settings)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(told)
+    assert config_hash(config) == config_hash(build_config("Toy"))
+
+
+def test_files_are_named_outside_of_files(tmp_path):
+    inner = write(tmp_path / "a.yaml", "epochs: 7\n")
+    assert build_config("Toy", config_dict={"config_files": [str(inner)]})["epochs"] == 7
+    outer = write(tmp_path / "b.yaml", f"config_files: [{inner}]\n")
+    with pytest.raises(UserError, match="b.yaml names config_files"):
+        build_config("Toy", config_files=[outer])
+
+
+def test_settings_of_a_family_hold_for_it_and_values_of_the_default_are_silent(caplog):
+    assert build_config("SASRec", config_dict={"MAX_ITEM_LIST_LENGTH": 9})[
+        "MAX_ITEM_LIST_LENGTH"] == 9
+    assert build_config("BPR", config_dict={"require_pow": True})["require_pow"] is True
+    kept = {"nproc": 1, "neg_sampling": None, "save_dataset": False, "state": "INFO"}
+    assert config_hash(build_config("Toy", config_dict=kept)) == config_hash(build_config("Toy"))
+    assert not caplog.records
+
+
+def test_labels_are_made_where_they_are_evaluated():
+    settings = {"threshold": {"rating": 4}, "eval_args": {"mode": "labeled"}, "metrics": ["AUC"],
+                "valid_metric": "AUC"}
+    assert build_config("Toy", config_dict=settings)["threshold"] == {"rating": 4}
+    assert build_config("DeepFM", config_dict={"threshold": {"rating": 4}})["threshold"]
+
+
+def test_choices_are_spelled_as_in_the_yaml_and_one_entry_is_a_list():
+    config = build_config("Toy", config_dict={"learner": "AdamW", "modalities": "text",
+                                              "feature_scaling": "L2"})
+    assert (config["learner"], config["modalities"], config["feature_scaling"]) == \
+        ("adamw", ["text"], "l2")

@@ -60,3 +60,11 @@ def test_a_profile_that_does_not_exist_is_refused_with_the_nearest(settings):
 def test_settings_outside_their_range_are_refused(settings, key, value, told):
     with pytest.raises(UserError, match=told):
         build_config("SSR", **settings, flags={key: value})
+
+
+def test_stock_recbole_refuses_what_the_plugins_settings_cannot_be(settings):
+    given = {**settings["config_dict"], "modalities": "text", "projection": "MLP"}
+    config = Config("SSR", "shop", config_dict=given)
+    assert (config["modalities"], config["projection"]) == (["text"], "mlp")
+    with pytest.raises(UserError, match="mask_rate=1.5 must be at least 0 and below 1"):
+        Config("SSR", "shop", config_dict={**given, "mask_rate": 1.5})

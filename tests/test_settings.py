@@ -190,3 +190,29 @@ def test_a_yaml_without_types_takes_those_of_its_defaults(tmp_path):
     assert [found[key].type for key in ("rate", "name", "some")] == ["float", "str", "list"]
     assert found["rate"].check(1, "") == 1.0 and found["name"].doc == "how it is called"
     assert found["some"] == Setting("some", "list", [1], file=f"{Path(tmp_path).name}/Mine.yaml")
+
+
+@pytest.mark.parametrize("model, key, value, told", [
+    ("BM3", "dropout", 1.0, "below 1"), ("PGL", "edge_dropout", 1.0, "below 1"),
+    ("FREEDOM", "edge_dropout", -0.1, "at least 0"), ("FastSGL", "view_dropout", -0.1, "at least"),
+    ("FastSGL", "augmentation", "edge", "Did you mean 'edge_dropout'"),
+    ("FastSGL", "contrast_negatives", "bach", "Did you mean 'batch'"),
+    ("FastLightGCN", "regulariser", "square", "Did you mean 'squared'"),
+    ("LayerGCN", "n_layers", 0, "at least 1"), ("LayerGCN", "edge_sampling", "x", "mixed, degree"),
+    ("MMGCN", "n_layers", 0, "at least 1"), ("MMGCN", "combination", "concatenate", "'concat'"),
+    ("LGMRec", "n_hyperedges", 0, "at least 1"), ("LGMRec", "gumbel_temperature", 0.0, "above 0"),
+    ("LGMRec", "hypergraph_dropout", 1.0, "below 1"), ("MENTOR", "noise", -0.1, "at least 0"),
+    ("MENTOR", "feature_dropout", 1.0, "below 1"), ("SLMRec", "temperature", 0.0, "above 0"),
+    ("LATTICE", "adjacency", "rows", "Did you mean 'row'"), ("LATTICE", "rebuild", "batch", "step"),
+    ("LATTICE", "item_graph_keep", 1.1, "at most 1"), ("VBPR", "form", "papers", "'paper'"),
+    ("SMORE", "view_attention", "modality", "'modalities'"), ("GFCF", "modes", 0, "at least 1"),
+    ("GRCN", "edge_weights", "confidences", "'confidence'"), ("DualGNN", "user_neighbours", 0, "1"),
+    ("FeatureEASE", "ridge", 0.0, "above 0"), ("FeatureEASE", "feature_weight", -1.0, "at least 0"),
+    ("FeatureItemKNN", "interaction_weight", 1.5, "at most 1"),
+    ("SSR", "feature_components", -1, "at least 0"), ("SSR", "gate_gains", [], "an entry"),
+    ("MGCN", "knn_k", {"text": 0}, "at least 1"), ("LightGCN", "n_layers", 10**20, "at most 64"),
+])
+def test_what_models_cannot_compute_with_is_refused_before_they_are_built(model, key, value, told):
+    setting = next(setting for setting in settings_of(model) if setting.name == key)
+    with pytest.raises(UserError, match=told):
+        setting.check(value, f"{key}={value!r}")

@@ -10,7 +10,15 @@ from recbole_ssr.compare import measured
 from recbole_ssr.compare.data import Data
 from recbole_ssr.compare.groups import groups_of
 from recbole_ssr.compare.options import Options
-from recbole_ssr.compare.plan import PLAIN, SPARSITY, Condition, Contestant, Plan, conditions_of
+from recbole_ssr.compare.plan import (
+    PLAIN,
+    SPARSITY,
+    Condition,
+    Contestant,
+    Plan,
+    conditions_of,
+    same_lines,
+)
 from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.compare.published import published_for, published_notes
 from recbole_ssr.compare.significance import significance_of
@@ -34,6 +42,8 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
         raise UserError("no run has finished, so that there is nothing to compare. "
                         + (" ".join(sorted(reasons)) or "Give the command without --no_run."))
     notes = [*compare_protocols(results, _features_vary(lines)), *_gaps(lines, options)]
+    notes += [f"{' and '.join(labels)} have the same settings: they are the same runs."
+              for labels in same_lines(plan)]
     protocol = results[0].protocol
     rankings = {line.label: _rankings(line) for line in lines if line.results}
     interactions = _interactions(results[0], rankings)

@@ -54,7 +54,8 @@ def compare(options: Options, console: Console) -> Compared:
     check_modalities(options, data)
     if options.tune and not options.no_run:
         selected, _ = tune_lines(options, tuned, engine, console)
-        plan = plan_of(options, contestants_of(options, tuned_lines(tuned, selected)))
+        lines = contestants_of(options, tuned_lines(tuned, selected))
+        plan = plan_of(options, lines, distinct=False)
     check_split(plan.tasks.values(), data)
     if not options.no_run:
         _run(plan.in_order(), engine, _jobs(options), console)

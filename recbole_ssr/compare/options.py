@@ -76,6 +76,8 @@ _OF_TUNE = ("trials",)  # the command's own name for `tune`
 _ALIKE = 0.75  # of two spellings, by difflib
 _DEFAULTS = Options._field_defaults
 _DEFAULT_SEED = 2020  # as in overall.yaml, the first of several
+# More are a slip of the finger, and would fill the memory before anything is said.
+_MOST_SEEDS, _MOST_JOBS, _MOST_TRIALS = 1000, 10_000, 1_000_000
 
 
 def is_comparison(files: Sequence[str], flags: Mapping) -> bool:
@@ -106,11 +108,11 @@ def options_of(files: Sequence[str], flags: Mapping) -> Options:
         out=Path(_text("out", asked) or Path(OUT) / dataset),
         engine=_one_of("engine", asked, ENGINES),
         address=_text("address", asked),
-        jobs=_whole("jobs", asked, 1),
-        threads=_whole("threads", asked, 1),
+        jobs=_whole("jobs", asked, 1, _MOST_JOBS),
+        threads=_whole("threads", asked, 1, _MOST_JOBS),
         cpus=_number("cpus", asked, 0),
         gpus=_number("gpus", asked, 0),
-        tune=_whole("tune", asked, 0),
+        tune=_whole("tune", asked, 0, _MOST_TRIALS),
         sampler=_one_of("sampler", asked, SAMPLERS),
         pruner=_one_of("pruner", asked, PRUNERS),
         storage=_text("storage", asked),
@@ -177,14 +179,14 @@ def _seeds(given: object, first: object) -> tuple[int, ...]:
     """Read a number of seeds, counted from `first`, or a list of seeds."""
     if type(first) is not int:
         raise UserError(f"seed={first!r} must be a whole number.")
-    if type(given) is int and given >= 1:
+    if type(given) is int and 1 <= given <= _MOST_SEEDS:
         return tuple(range(first, first + given))
     if isinstance(given, str):
         given = [int(part) if part.strip().isdigit() else part for part in given.split(",")]
     if isinstance(given, (list, tuple)) and given and all(type(seed) is int for seed in given):
         return tuple(dict.fromkeys(given))
-    raise UserError(f"seeds={given!r} must be how many, as in --seeds=5, or a list of whole "
-                    'numbers, as in --seeds="[1, 2, 3]".')
+    raise UserError(f"seeds={given!r} must be how many, at most {_MOST_SEEDS}, as in --seeds=5, "
+                    'or a list of whole numbers, as in --seeds="[1, 2, 3]".')
 
 
 def _list(name: str, given: object) -> list:
@@ -224,10 +226,11 @@ def _flag(name: str, asked: Mapping) -> bool:
     return value
 
 
-def _whole(name: str, asked: Mapping, least: int) -> int | None:
+def _whole(name: str, asked: Mapping, least: int, most: int) -> int | None:
     value = asked.get(name, _DEFAULTS[name])
-    if value is not None and (type(value) is not int or value < least):
-        raise UserError(f"{name}={value!r} must be a whole number of at least {least}.")
+    if value is not None and (type(value) is not int or not least <= value <= most):
+        raise UserError(f"{name}={value!r} must be a whole number of at least {least} and at most "
+                        f"{most}.")
     return value
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.store import Task, task_of
+from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -88,8 +89,11 @@ def conditions_of(options: Options) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def plan_of(options: Options, contestants: tuple[Contestant, ...]) -> Plan:
-    """Return every run. Raises UserError for a mistake in any setting, before anything starts."""
+def plan_of(options: Options, contestants: tuple[Contestant, ...], distinct: bool = True) -> Plan:
+    """Return every run. Raises UserError for a mistake in any setting, before anything starts.
+
+    `distinct` refuses lines that are the same runs, which a search may end in but nobody asks for.
+    """
     conditions, tasks = conditions_of(options), {}
     with _each_message_once():
         for line in contestants:
@@ -98,7 +102,19 @@ def plan_of(options: Options, contestants: tuple[Contestant, ...]) -> Plan:
                     settings = {**options.settings, **line.settings, **condition.settings}
                     tasks[line.label, _key(condition), seed] = task_of(
                         line.label, line.model, settings, seed, options.out / RUNS)
-    return Plan(contestants, conditions, tasks)
+    plan = Plan(contestants, conditions, tasks)
+    for labels in same_lines(plan) if distinct else ():
+        raise UserError(f"The lines {' and '.join(labels)} have the same settings, so that they "
+                        "are the same runs. Change a setting of one, or leave it out.")
+    return plan
+
+
+def same_lines(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the labels of lines that are the same runs, a tuple for every such group."""
+    found: dict[str, list[str]] = {}
+    for line in plan.contestants:
+        found.setdefault(str(plan.of(line.label)[0].folder), []).append(line.label)
+    return [tuple(labels) for labels in found.values() if len(labels) > 1]
 
 
 def _key(condition: Condition) -> tuple[str, float]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from recbole_ssr.comparison import Published
 from recbole_ssr.flags import read_config_file
 from recbole_ssr.registry import properties_folder
+from recbole_ssr.report.protocol_words import ranking_words
 
 FOLDER = "published"
 Parts = tuple[int, int, int]  # interactions for training, validation and test
@@ -82,7 +83,7 @@ def _look_up(dataset: str, protocol: Mapping[str, object],
     tables = _tables()
     if protocol["ranking"] != "full":
         return None, (f"No published figures are shown: they rank all items, these runs "
-                      f"{protocol['ranking']}.",)
+                      f"have {ranking_words(protocol['ranking'])}.",)
     fingerprint = protocol["split_fingerprint"]
     for table in tables:
         if table.split["fingerprint"] == fingerprint is not None:

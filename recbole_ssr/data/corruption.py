@@ -24,8 +24,6 @@ import numpy as np
 
 from recbole_ssr.errors import UserError, nearest
 
-STAGES = ("training", "inference")
-WHERE = (*STAGES, "both")
 # Used where a Config lacks the plugin's defaults, as in stock `run_recbole`; as in overall.yaml.
 DEFAULTS = {"feature_noise": None, "feature_missing": None, "drop_modality": None,
             "corruption_seed": 0, "corruption_at": "both"}
@@ -51,12 +49,9 @@ class Corruption:
     def of(cls, settings: Mapping, stage: str = "both") -> Corruption:
         """Return what the settings ask for in a stage: training, inference, or at all ("both").
 
-        `settings` maps the keys of DEFAULTS, absent ones standing for their defaults. Raises
-        UserError for values out of range.
+        `settings` maps the keys of DEFAULTS, absent ones standing for their defaults.
         """
         given = DEFAULTS | {key: settings[key] for key in DEFAULTS if key in settings}
-        for key, value in given.items():
-            check_setting(f"{key}={value!r}", key, value)
         if stage != "both" and given["corruption_at"] not in ("both", stage):
             return CLEAN
         noise, missing = ({c: float(level) for c, level in (given[key] or {}).items() if level > 0}
@@ -125,30 +120,5 @@ class Corruption:
 CLEAN = Corruption()
 
 
-def check_setting(given: str, key: str, value: object) -> None:
-    """Raise UserError unless `value` may stand for a key of DEFAULTS; `given` names both."""
-    if key in ("feature_noise", "feature_missing") and value is not None:
-        most = 1 if key == "feature_missing" else math.inf
-        if not isinstance(value, Mapping):
-            raise UserError(f"{given} must map modalities to levels, for instance "
-                            "{image: 0.3, text: 0.5}.")
-        for name, level in value.items():
-            number = isinstance(level, (int, float)) and not isinstance(level, bool)
-            if not number or not 0 <= level <= most or not math.isfinite(level):
-                bounds = "a share from 0 to 1" if most == 1 else "a number from 0 on"
-                raise UserError(f"{given}: the level of {name} must be {bounds}.")
-    elif key == "drop_modality" and value is not None:
-        if not isinstance(value, (str, list, tuple)) or not all(map(_is_name, _names(value))):
-            raise UserError(f"{given} must be a list of modalities, for instance [image].")
-    elif key == "corruption_seed" and (type(value) is not int or value < 0):
-        raise UserError(f"{given} must be a whole number from 0 on.")
-    elif key == "corruption_at" and value not in WHERE:
-        raise UserError(f"{given} must be one of {', '.join(WHERE)}.{nearest(value, WHERE)}")
-
-
 def _names(value) -> list:
     return [value] if isinstance(value, str) else list(value or ())
-
-
-def _is_name(value) -> bool:
-    return isinstance(value, str)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.sampling import degree_weights, draw_edges, subgraph
 
@@ -15,12 +14,8 @@ def denoised(
     r"""Return the graph of (1 - edge_dropout) E edges, normalised by the degrees that they leave.
 
     They are drawn without replacement in proportion to :math:`1 / \sqrt{d_u d_i}` (Zhou and Shen,
-    FREEDOM, eq. 8). Without dropout it is `graph` itself and nothing is drawn. Raises UserError
-    for a dropout that is no probability below 1.
+    FREEDOM, eq. 8). Without dropout it is `graph` itself and nothing is drawn.
     """
-    if not 0 <= edge_dropout < 1:
-        raise UserError(f"edge_dropout is {edge_dropout}; make it at least 0 and below 1, so that "
-                        "some interactions are left to train on")
     if not edge_dropout:
         return graph
     weights = degree_weights(graph)

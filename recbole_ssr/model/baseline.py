@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
 from torch import Tensor, nn
 
-from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings, MultimodalRecommender
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.normalise import unit_rows
@@ -56,14 +54,6 @@ def raw_features(config, dataset) -> nn.ModuleList:
         RawFeatures(features.matrix(c), features.has_feature(c), config["train_features"])
         for c in features.modalities
     )
-
-
-def choice(key: str, value: str, choices: Collection[str]) -> str:
-    """Return a setting that takes one of a few names. Raises UserError for any other."""
-    if value not in choices:
-        raise UserError(f"{key} is {value!r}; choose from {', '.join(choices)}."
-                        f"{nearest(value, choices)}")
-    return value
 
 
 def xavier(*shape: int, normal: bool = False) -> nn.Parameter:

@@ -32,7 +32,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier, xavier_linear
 from recbole_ssr.model.propagation import propagate_mean
@@ -61,9 +60,6 @@ class BM3(Baseline):
         d = config["embedding_size"]
         self.n_layers, self.dropout = config["n_layers"], config["dropout"]
         self.contrast_weight, self.l2_weight = config["contrast_weight"], config["l2_weight"]
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is {self.dropout}; make it at least 0 and below 1, so that "
-                            "targets keep some of their channels")
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
         self.features = raw_features(config, dataset)
         self.W = nn.ModuleList(xavier_linear(X.width, d, normal=True) for X in self.features)

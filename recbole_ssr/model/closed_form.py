@@ -102,13 +102,9 @@ def scipy_matrix(graph: BipartiteGraph) -> sp.csr_matrix:
 def fit_ease(config, dataset, graph: BipartiteGraph) -> DenseWeights:
     """Fit EASE by `ridge` and `feature_weight`, at 0 without features.
 
-    Raises UserError for values that it cannot be fitted with and for more items than `max_items`.
+    Raises UserError for more items than `max_items`.
     """
     ridge, beta = config["ridge"], config["feature_weight"]
-    if not ridge > 0:
-        raise UserError(f"ridge is {ridge}; EASE needs a positive number, for instance 30")
-    if not beta >= 0:
-        raise UserError(f"feature_weight is {beta}; make it at least 0, which leaves features out")
     check_size(graph.n_items, config["max_items"])
     F = side_by_side(dataset.item_features) if beta else np.zeros((graph.n_items, 0), np.float32)
     return DenseWeights(torch.from_numpy(ease(scipy_matrix(graph), F, ridge, beta)))
@@ -141,21 +137,14 @@ def _check_modalities(features) -> None:
 
 
 def fit_low_pass(config, graph: BipartiteGraph) -> LowRankWeights:
-    """Fit the ideal low-pass filter of `modes` modes. Raises UserError unless there is one."""
-    if config["modes"] < 1:
-        raise UserError(f"modes is {config['modes']}; the low-pass filter needs at least 1")
+    """Fit the ideal low-pass filter of `modes` modes."""
     left, right = low_pass_factors(scipy_matrix(graph), config["modes"])
     return LowRankWeights(torch.from_numpy(left), torch.from_numpy(right))
 
 
 def fit_item_knn(config, dataset, graph: BipartiteGraph) -> SparseWeights:
-    """Fit item kNN by `knn_k`, `knn_weights` of the modalities and `interaction_weight`.
-
-    Raises UserError where `interaction_weight` is no share.
-    """
+    """Fit item kNN by `knn_k`, `knn_weights` of the modalities and `interaction_weight`."""
     share, shape = config["interaction_weight"], (graph.n_items, graph.n_items)
-    if not 0 <= share <= 1:
-        raise UserError(f"interaction_weight is {share}; it is a share, from 0 to 1")
     found = []
     if share < 1:
         found += [(item, near, (1 - share) * value)

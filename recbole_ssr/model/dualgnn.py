@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.cooccurrence import co_users
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
@@ -127,8 +126,6 @@ def neighbourhood(graph, k: int) -> Constants:
 
     Shapes: users (U, K) ids and shares (U, K), K at least 1 and at most k.
     """
-    if k < 1:
-        raise UserError(f"user_neighbours is {k}; every user needs at least one place for them")
     user, neighbour, count = co_users(graph, k)
     found = torch.bincount(user, minlength=graph.n_users)
     place = torch.arange(len(user)) - (found.cumsum(0) - found)[user]

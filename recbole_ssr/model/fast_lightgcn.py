@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from recbole_ssr.model.baseline import choice
 from recbole_ssr.model.ids import IdBaseline
 from recbole_ssr.nn.losses import frobenius, half_squares
 
@@ -47,8 +46,7 @@ class FastLightGCN(IdBaseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        name = choice("regulariser", config["regulariser"], REGULARISERS)
-        self.regulariser = REGULARISERS[name]
+        self.regulariser = REGULARISERS[config["regulariser"]]
 
     def calculate_loss(self, interaction) -> FastLightGCNLoss:
         batch = self.batch(interaction)

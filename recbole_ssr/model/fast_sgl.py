@@ -31,14 +31,11 @@ from torch import Tensor, nn
 
 from recbole_ssr.graph.views import AUGMENTATIONS, View
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import choice
-from recbole_ssr.model.ids import IdBaseline, dropout_rate
+from recbole_ssr.model.ids import IdBaseline
 from recbole_ssr.model.propagation import propagate_mean
 from recbole_ssr.nn.contrast import info_nce_among
 from recbole_ssr.nn.losses import half_squares
 from recbole_ssr.nn.sparse import adjacency_product
-
-NEGATIVES = ("all", "batch")
 
 
 class FastSGLLoss(NamedTuple):
@@ -57,10 +54,9 @@ class FastSGL(IdBaseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.augment = AUGMENTATIONS[choice("augmentation", config["augmentation"], AUGMENTATIONS)]
-        self.view_dropout = dropout_rate("view_dropout", config["view_dropout"])
-        negatives = choice("contrast_negatives", config["contrast_negatives"], NEGATIVES)
-        self.among_all = negatives == "all"
+        self.augment = AUGMENTATIONS[config["augmentation"]]
+        self.view_dropout = config["view_dropout"]
+        self.among_all = config["contrast_negatives"] == "all"
         self.temperature = config["temperature"]
         self.contrast_weight = config["contrast_weight"]
         self.begin_epoch(0)

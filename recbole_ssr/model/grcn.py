@@ -37,14 +37,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import Baseline, choice, raw_features, xavier
+from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.edge_dot import edge_dot
 from recbole_ssr.nn.edges import EdgePattern, edge_product, edge_softmax
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.sparse import Nodes
-
-EDGE_WEIGHTS = ("confidence", "max", "mean")
 
 
 class GRCNLoss(NamedTuple):
@@ -75,7 +73,7 @@ class GRCN(Baseline):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         d = config["embedding_size"]
-        self.edge_weights = choice("edge_weights", config["edge_weights"], EDGE_WEIGHTS)
+        self.edge_weights = config["edge_weights"]
         self.pruning = config["pruning"]
         self.n_layers, self.l2_weight = config["n_layers"], config["l2_weight"]
         self.n_routings = 0 if config["released_routing"] else config["n_routings"]

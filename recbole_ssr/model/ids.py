@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, xavier
 from recbole_ssr.model.propagation import propagate_mean
@@ -42,10 +41,3 @@ def rows_of_batch(user: Tensor, item: Tensor, batch: Batch) -> tuple[Tensor, Ten
     """
     return (user.index_select(0, batch.user_ids), item.index_select(0, batch.positive_ids),
             item.index_select(0, batch.negative_ids))
-
-
-def dropout_rate(key: str, value: float) -> float:
-    """Return a share to drop. Raises UserError where it would leave nothing, or is none."""
-    if not 0 <= value < 1:
-        raise UserError(f"{key} is {value}; a share to drop is at least 0 and below 1")
-    return value

@@ -46,11 +46,10 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.graph.knn import ItemGraph, knn
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import Baseline, choice, raw_features, xavier
+from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.item_graph import modality_graph
 from recbole_ssr.model.propagation import propagate_mean, smoothed
 from recbole_ssr.nn.batch import Batch
@@ -61,8 +60,6 @@ from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.raw_features import RawFeatures
 from recbole_ssr.nn.sparse import Nodes, adjacency_product
 
-ADJACENCIES = ("symmetric", "row")
-REBUILDS = ("epoch", "step")
 _SMALLEST_SUM = 1e-12  # a row of similarities that sums to less counts as empty
 
 
@@ -89,11 +86,11 @@ class LATTICE(Baseline):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         d, features = config["embedding_size"], dataset.item_features
-        self.knn_k, self.keep = config["knn_k"], _share(config["item_graph_keep"])
+        self.knn_k, self.keep = config["knn_k"], config["item_graph_keep"]
         self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
         self.l2_weight, self.batch_size = config["l2_weight"], config["train_batch_size"]
-        self.adjacency = choice("adjacency", config["adjacency"], ADJACENCIES)
-        self.rebuild = choice("rebuild", config["rebuild"], REBUILDS)
+        self.adjacency = config["adjacency"]
+        self.rebuild = config["rebuild"]
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
         self.features = raw_features(config, dataset)
         self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
@@ -232,10 +229,3 @@ def _degrees(graph, side: int) -> Tensor:
     """Distinct interactions of every user (side 0) or item (1). Shapes: (U, 1) or (I, 1)."""
     n = (graph.n_users, graph.n_items)[side]
     return torch.bincount(graph.edges()[side], minlength=n).float()[:, None]
-
-
-def _share(value: float) -> float:
-    if not 0 <= value <= 1:
-        raise UserError(f"item_graph_keep is {value}; the initial graph's share of the item graph "
-                        "is from 0 (learned alone) to 1 (initial alone)")
-    return value

@@ -28,17 +28,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.sampling import degree_weights, draw_edges, subgraph
 from recbole_ssr.model.base import PAPER, Embeddings
-from recbole_ssr.model.baseline import choice
-from recbole_ssr.model.ids import IdBaseline, dropout_rate
+from recbole_ssr.model.ids import IdBaseline
 from recbole_ssr.nn.losses import half_squares
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.sparse import adjacency_product
-
-SAMPLINGS = ("mixed", "degree", "uniform")
 
 
 class LayerGCNLoss(NamedTuple):
@@ -55,12 +51,9 @@ class LayerGCN(IdBaseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        if self.n_layers < 1:
-            raise UserError(f"n_layers is {self.n_layers}; LayerGCN sums layers and leaves the ids "
-                            "out, so give it at least 1")
         self.sums = config["objective"] == PAPER
-        self.edge_dropout = dropout_rate("edge_dropout", config["edge_dropout"])
-        self.edge_sampling = choice("edge_sampling", config["edge_sampling"], SAMPLINGS)
+        self.edge_dropout = config["edge_dropout"]
+        self.edge_sampling = config["edge_sampling"]
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:

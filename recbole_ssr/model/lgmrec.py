@@ -41,14 +41,12 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.propagation import layers_of, propagate_mean
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.contrast import info_nce_among
-from recbole_ssr.nn.dropout import dropout_of
 from recbole_ssr.nn.losses import frobenius
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.rows import select
@@ -75,7 +73,7 @@ class LGMRec(Baseline):
         self.X = raw_features(config, dataset)
         self.W = nn.ParameterList(xavier(X.width, self.width) for X in self.X)
         self.V = nn.ParameterList(xavier(X.width, self.n_hyperedges) for X in self.X)
-        self.drop = dropout_of(config, "hypergraph_dropout")
+        self.drop = nn.Dropout(config["hypergraph_dropout"])
         self.B = self._interactions()
 
     def _read_settings(self, config) -> None:
@@ -87,13 +85,6 @@ class LGMRec(Baseline):
         self.temperature, self.contrast_weight = config["temperature"], config["contrast_weight"]
         self.norm_weight, self.seed = config["norm_weight"], config["seed"]
         self.noise_at_evaluation = config["noise_at_evaluation"]
-        for key in ("n_hyperedges", "hypergraph_layers"):
-            if config[key] < 1:
-                raise UserError(f"{key} is {config[key]}; make it at least 1, or set "
-                                "hypergraph_weight and contrast_weight to 0")
-        if not self.gumbel_temperature > 0:
-            raise UserError(f"gumbel_temperature is {self.gumbel_temperature}; make it positive, "
-                            "for instance 0.2")
 
     def _interactions(self) -> Constants:
         """Return B, its transpose and degrees, and who has content of which modality.

@@ -50,7 +50,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier, xavier_linear
 from recbole_ssr.model.item_graph import build_item_graph
@@ -79,7 +78,6 @@ class MENTOR(Baseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        _check(config)
         d = config["embedding_size"]
         self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
         self.ids_in_scores = config["ids_in_scores"]
@@ -216,13 +214,3 @@ def _moments(h: Tensor, width: int) -> Tensor:
     mean = h.mean(0)
     variance = (h - mean).square().sum(0) / (len(h) - 1)
     return torch.cat([mean.view(-1, width), variance.view(-1, width)], dim=1)
-
-
-def _check(config) -> None:
-    if not 0 <= config["feature_dropout"] < 1:
-        raise UserError(f"feature_dropout is {config['feature_dropout']}; make it at least 0 and "
-                        "below 1, so that targets keep some of their channels")
-    if not config["temperature"] > 0:
-        raise UserError(f"temperature is {config['temperature']}; that of a softmax is positive")
-    if config["noise"] < 0:
-        raise UserError(f"noise is {config['noise']}; the length of a vector is at least 0")

@@ -35,15 +35,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.neighbour_mean import NeighbourMean
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier_linear
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.raw_features import RawFeatures
 from recbole_ssr.nn.sparse import Nodes, sparse_product
-
-COMBINATIONS = ("concat", "add")
 
 
 class MMGCNLoss(NamedTuple):
@@ -60,7 +57,6 @@ class MMGCN(Baseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        _check(config)
         self.l2_weight, self.trained = config["l2_weight"], config["train_preferences"]
         features = raw_features(config, dataset)
         self.E_user, self.E_item = _tables(
@@ -140,12 +136,3 @@ def _tables(*sizes: int, trained: bool) -> list[nn.Parameter]:
     *rows, width = sizes
     table = nn.init.xavier_normal_(torch.empty(sum(rows), width))
     return [nn.Parameter(side.clone(), requires_grad=trained) for side in table.split(rows)]
-
-
-def _check(config) -> None:
-    if config["combination"] not in COMBINATIONS:
-        raise UserError(f"combination is {config['combination']!r}; choose from "
-                        f"{', '.join(COMBINATIONS)}."
-                        f"{nearest(config['combination'], COMBINATIONS)}")
-    if config["n_layers"] < 1:
-        raise UserError(f"n_layers is {config['n_layers']}; MMGCN needs at least one layer")

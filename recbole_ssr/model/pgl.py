@@ -31,7 +31,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.denoising import denoised
 from recbole_ssr.model.base import Embeddings
@@ -61,9 +60,6 @@ class PGL(Baseline):
         d = config["embedding_size"]
         self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
         self.edge_dropout, self.dropout = config["edge_dropout"], config["dropout"]
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is {self.dropout}; make it at least 0 and below 1, so that "
-                            "the views keep some of their channels")
         self.temperature = config["temperature"]
         self.contrast_weight = config["contrast_weight"]
         self.S = build_item_graph(config, dataset.item_features)

@@ -9,7 +9,6 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
 
 logger = logging.getLogger("recbole_ssr")
@@ -26,12 +25,9 @@ def rotated(config, features, modality: str) -> Tensor:
     columns than that, and trainable ones, stay as they are; 0 keeps all. The directions are those
     of the features that the model was trained on.
 
-    Shapes: result (I, f). Raises UserError for a negative number.
+    Shapes: result (I, f).
     """
     components = config["feature_components"]
-    if components < 0:
-        raise UserError(f"feature_components is {components}; give a number of dimensions, or 0 "
-                        "to keep all")
     F = features.matrix(modality)
     if not 0 < components < F.shape[1] or config["train_features"]:
         return F

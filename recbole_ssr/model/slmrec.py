@@ -43,7 +43,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier, xavier_linear
 from recbole_ssr.model.propagation import propagate_mean
@@ -71,8 +70,7 @@ class SLMRec(Baseline):
         d = config["embedding_size"]
         self.n_layers, self.cosine_scores = config["n_layers"], config["cosine_scores"]
         self.contrast_weight = config["contrast_weight"]
-        self.tau = _temperature("ranking_temperature", config["ranking_temperature"])
-        self.fac_tau = _temperature("temperature", config["temperature"])
+        self.tau, self.fac_tau = config["ranking_temperature"], config["temperature"]
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
         self.features = raw_features(config, dataset)
         self.W = nn.ModuleList(xavier_linear(X.width, d) for X in self.features)
@@ -147,9 +145,3 @@ def contrast(
     sums = log_sums(anchor, candidates, counts(positives, candidates), temperature)
     own = anchor.index_select(0, places) * candidates.index_select(0, positives)
     return (counts(places, anchor) * sums).sum() / size - own.sum() / (size * temperature)
-
-
-def _temperature(key: str, value: float) -> float:
-    if not value > 0:
-        raise UserError(f"{key} is {value}; the temperature of a softmax is positive")
-    return value

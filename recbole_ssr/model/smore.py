@@ -38,12 +38,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.union import edge_union
 from recbole_ssr.model.item_graph import modality_graph
 from recbole_ssr.model.propagation import smoothed
 from recbole_ssr.model.side_views import SideViews, knn_by_modality
-from recbole_ssr.nn.dropout import dropout_of
 
 _SOFTMAX_DIM = {"modalities": 1, "channels": 2}  # of logits (n, M, d)
 
@@ -54,11 +52,8 @@ class SMORE(SideViews):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         d, features = self.width, dataset.item_features
-        names, over = features.modalities, config["view_attention"]
-        if over not in _SOFTMAX_DIM:
-            raise UserError(f"view_attention is {over!r}; choose from {', '.join(_SOFTMAX_DIM)}."
-                            f"{nearest(over, _SOFTMAX_DIM)}")
-        self.softmax_dim = _SOFTMAX_DIM[over]
+        names = features.modalities
+        self.softmax_dim = _SOFTMAX_DIM[config["view_attention"]]
         ks = knn_by_modality(config["knn_k"], names)
         graphs = [modality_graph(config, features, c, k) for c, k in zip(names, ks)]
         union = edge_union(graphs, [features.has_feature(c) for c in names])
@@ -70,7 +65,7 @@ class SMORE(SideViews):
             nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, d, bias=False)) for _ in names)
         # The gates of all views as one layer: W_4 is ((M + 1) d, d).
         self.prefer = nn.Sequential(nn.Linear(d, len(self.T) * d), nn.Sigmoid(),
-                                    dropout_of(config, "view_dropout"))
+                                    nn.Dropout(config["view_dropout"]))
 
     def item_views(self) -> list[Tensor]:
         layers = zip(self.filtered(), self.purify, self.T)

@@ -29,14 +29,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.losses import frobenius, half_squares
 from recbole_ssr.nn.rows import select
-
-FORMS = ("concat", "paper")
 
 
 class VBPRLoss(NamedTuple):
@@ -57,10 +54,7 @@ class VBPR(Baseline):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        form = config["form"]
-        if form not in FORMS:
-            raise UserError(f"form is {form!r}; choose {' or '.join(FORMS)}.{nearest(form, FORMS)}")
-        self.biases, self.l2_weight = form == "paper", config["l2_weight"]
+        self.biases, self.l2_weight = config["form"] == "paper", config["l2_weight"]
         d = config["embedding_size"]
         self.features = raw_features(config, dataset)
         self.widths = [X.width for X in self.features]

@@ -7,20 +7,16 @@ from collections.abc import Iterable, Mapping
 
 from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.report.comparison_cells import NONE, NUMBER, PROSE, TEXT, Cell, Column, Sheet
+from recbole_ssr.report.protocol_words import parity_modes, ranking_words, threshold_words
 
 _HASH = 12  # letters of a fingerprint; as many as in names of files
 _ITEMS = {
     "split": "split", "split_fingerprint": "split hash", "group_by": "split by",
     "order": "split order", "users": "users", "items": "items", "ranking": "ranking",
+    "validation_ranking": "ranking at validation", "threshold": "label 1",
     "masked": "masked at test", "metrics": "metrics", "topk": "cut-offs",
     "valid_metric": "selected on (valid)", "stopping_rule": "stopping rule",
     "train_share": "share of train used", "corruption": "features changed",
-}  # fmt: skip
-# Entries of a protocol that follow another toolkit, and what that means.
-_PARITY = {
-    ("masked", "training items"): "MMRec's masking (validation items are ranked at test)",
-    ("stopping_rule", "strict"): "MMRec's patience (ties are no improvement)",
-    ("metric_decimal_place", 4): "MMRec's rounding (4 decimals)",
 }  # fmt: skip
 _SETTINGS = {
     "objective": "objective", "sampling_power": "sampling power", "negatives": "negatives",
@@ -28,19 +24,6 @@ _SETTINGS = {
     "stopping_step": "patience", "modalities": "modalities", "features": "feature hash",
 }  # fmt: skip
 _LONGEST_NUMBER = 12  # letters; longer values are set as text
-
-
-def protocol_title(protocol: dict) -> str:
-    """Return the protocol in one line; parity modes are named as such."""
-    title = (f"{protocol.get('ranking', 'full')} ranking, {protocol.get('split', 'split')}, "
-             f"selected on {protocol.get('valid_metric', NONE)} (valid)")
-    modes = parity_modes(protocol)
-    return title + (f"; PARITY MODE: {_said(modes)}" if modes else "")
-
-
-def parity_modes(protocol: dict) -> list[str]:
-    """Return what in a protocol follows another toolkit: such results compare with no others."""
-    return [name for (key, value), name in _PARITY.items() if protocol.get(key) == value]
 
 
 def protocol_sheet(comparison: Comparison) -> Sheet:
@@ -137,6 +120,10 @@ def _short(name: str, value: object) -> str:
     """Return what a value says; hashes by their first letters."""
     if isinstance(value, str) and ("fingerprint" in name or name == "features"):
         return value[:_HASH]
+    if name in ("ranking", "validation_ranking"):
+        return ranking_words(value)
+    if name == "threshold":
+        return threshold_words(value) or NONE
     if name in ("users", "items"):
         return f"{value:,}"
     return _said(value)

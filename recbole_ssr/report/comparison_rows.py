@@ -21,12 +21,8 @@ from recbole_ssr.report.comparison_cells import (
     p_figure,
     spread_figure,
 )
-from recbole_ssr.report.comparison_protocol import (
-    hash_sheet,
-    protocol_sheet,
-    protocol_title,
-    setting_sheet,
-)
+from recbole_ssr.report.comparison_protocol import hash_sheet, protocol_sheet, setting_sheet
+from recbole_ssr.report.protocol_words import protocol_title
 
 _KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
           "popularity": "items by popularity", "beyond": "beyond accuracy"}

@@ -17,8 +17,8 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
 from recbole_ssr.report.comparison_cells import Sheet, counted
 from recbole_ssr.report.comparison_plots import Picture, pictures
-from recbole_ssr.report.comparison_protocol import protocol_title
 from recbole_ssr.report.comparison_rows import sheets
+from recbole_ssr.report.protocol_words import protocol_title
 
 _TEMPLATE = "comparison.html.j2"
 # Sections in their order: anchor, title, beginnings of the names of their tables and pictures.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from recbole_ssr.report.protocol_words import protocol_title
 from recbole_ssr.result import RunResult
 
 
@@ -13,7 +14,7 @@ def result_table(results: Sequence[RunResult]) -> Table:
     """One row per run and part, the best value of a part's column in bold. Fits 80 columns."""
     metrics = list(results[0].test)
     many = len(results) > 1
-    table = Table(title=f"{results[0].dataset}: {_protocol(results[0].protocol)}",
+    table = Table(title=f"{results[0].dataset}: {protocol_title(results[0].protocol)}",
                   title_justify="left", title_style="", show_edge=False, pad_edge=False)
     table.add_column("model")
     table.add_column("part")
@@ -41,7 +42,3 @@ def _short(metric: str) -> str:
     """recall@10 -> Recall@10, ndcg@10 -> NDCG@10, the cut-off on a line of its own."""
     name, at, k = metric.partition("@")
     return (name.upper() if len(name) <= 4 else name.capitalize()) + (f"\n{at}{k}" if at else "")
-
-
-def _protocol(protocol: dict) -> str:
-    return f"full ranking, {protocol['split']}, selected on {protocol['valid_metric']} (valid)"

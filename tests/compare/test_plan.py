@@ -82,3 +82,26 @@ def test_a_warning_about_a_setting_comes_once(plan, caplog):
     caplog.set_level("WARNING", logger="recbole_ssr")
     plan(models="FastLightGCN,BPR", seeds=3, n_layers=1)
     assert sum("no effect on BPR" in record.message for record in caplog.records) == 1
+
+
+def test_lines_that_are_the_same_runs_are_refused(plan):
+    models = {"FastLightGCN": {}, "shallow": {"model": "FastLightGCN", "n_layers": 3}}
+    with pytest.raises(UserError, match="lines FastLightGCN and shallow have the same settings"):
+        plan(models=models)
+    models["shallow"]["n_layers"] = 2
+    assert len(plan(models=models).in_order()) == 2
+
+
+def test_what_a_line_does_not_read_is_said_once(plan, caplog):
+    plan(models="FastLightGCN,BPR", objective="softmax", seeds=3)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["objective (config_dict) has no effect on BPR."]
+
+
+@pytest.mark.parametrize("flags, says", [
+    ({"seeds": 10**20}, "at most 1000"), ({"jobs": 10**20}, "at most 10000"),
+    ({"tune": 10**20}, "at most 1000000"), ({"seeds": 0}, "at most 1000"),
+])
+def test_absurd_sizes_are_refused_at_once(plan, flags, says):
+    with pytest.raises(UserError, match=says):
+        plan(models="BPR", **flags)

@@ -1,10 +1,15 @@
 """Which results may stand in one table."""
 
+from dataclasses import replace
+
 import pytest
 from made_comparison import made_comparison, made_result
 
 from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.errors import UserError
+from recbole_ssr.report.protocol_words import protocol_title
+from recbole_ssr.report.tables import result_table
+from recbole_ssr.result import RunResult
 
 
 def with_protocol(result, **changes):
@@ -28,6 +33,8 @@ def test_seeds_and_models_of_one_protocol_need_no_word():
     ("valid_metric", "NDCG@20", "NDCG@20"),
     ("topk", [5], "[5]"),
     ("parity", ["4 decimals"], "['4 decimals']"),
+    ("threshold", {"rating": 4}, "{'rating': 4}"),
+    ("validation_ranking", "uni20", "uni20"),
     ("users", 9307, "9307"),
 ])
 def test_another_protocol_is_refused_with_both_values(key, value, said):
@@ -107,3 +114,31 @@ def test_results_of_older_versions_lack_training():
 def test_no_result_and_one_result():
     assert compare_protocols([]) == ()
     assert compare_protocols([made_result()]) == ()
+
+
+def test_results_of_older_versions_say_what_their_protocol_left_out(tmp_path):
+    old, new = made_result(), made_result("BPR")
+    folders = [tmp_path / "old", tmp_path / "new"]
+    newer = {"threshold": None, "tail_ratio": None, "validation_ranking": "full"}
+    for folder, result, entries in zip(folders, (old, new), ({}, newer)):
+        folder.mkdir()
+        replace(result, run=str(folder), protocol=result.protocol | entries).write()
+    read = [RunResult.read(folder) for folder in folders]
+    assert compare_protocols(read) == () and read[0].protocol["validation_ranking"] == "full"
+
+
+@pytest.mark.parametrize("entries, said", [
+    ({}, "full ranking, split by x_label, selected on Recall@20 (valid)"),
+    ({"ranking": "uni20", "validation_ranking": "uni20"},
+     "ranking among 20 sampled negatives, split by x_label, selected on Recall@20 (valid)"),
+    ({"ranking": "pop1000", "validation_ranking": "full"},
+     "ranking among 1,000 sampled negatives drawn by popularity, split by x_label, selected on "
+     "Recall@20 (valid, full ranking)"),
+    ({"ranking": "labeled", "validation_ranking": "labeled", "threshold": {"rating": 4},
+      "valid_metric": "AUC"},
+     "labelled interactions alone (rating from 4), split by x_label, selected on AUC (valid)"),
+])
+def test_a_title_says_what_the_protocol_is(entries, said):
+    result = made_result(protocol=made_result().protocol | entries)
+    assert protocol_title(result.protocol) == said
+    assert result_table([result]).title == f"tiktok: {said}"

@@ -168,7 +168,8 @@ def test_an_inflated_metric_is_told_but_not_a_figure():
     ("amazon-baby", {"users": 19_000}, BABY, "the runs on 19,000 users"),
     ("tiktok", {"users": 9_308, "items": 6_710}, (59_541, 6_130, 3_051), "split or numbered other"),
     ("ml-100k", {"users": 943, "items": 1_682}, None, "No published figures are known for ml-100k"),
-    ("tiktok", {"fingerprint": TIKTOK, "ranking": "uni100"}, None, "these runs uni100"),
+    ("tiktok", {"fingerprint": TIKTOK, "ranking": "uni100"}, None,
+     "these runs have ranking among 100 sampled"),
     ("ml-1m", {"fingerprint": None}, None, "amazon-baby"),
 ])
 def test_nothing_is_shown_beside_another_split(dataset, settings, parts, reason):

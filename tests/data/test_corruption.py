@@ -9,7 +9,7 @@ import torch
 from recbole_ssr import config, registry
 from recbole_ssr.config import build_config, config_hash
 from recbole_ssr.data import corruption
-from recbole_ssr.data.corruption import CLEAN, Corruption, check_setting
+from recbole_ssr.data.corruption import CLEAN, Corruption
 from recbole_ssr.data.features import load_item_features, write_features
 from recbole_ssr.errors import UserError
 from recbole_ssr.flags import read_config_file
@@ -190,17 +190,15 @@ def test_stages():
 
 
 @pytest.mark.parametrize("key, value, message", [
-    ("feature_noise", 0.5, "must map"), ("feature_noise", {"image": -1}, "from 0 on"),
-    ("feature_noise", {"image": "much"}, "image"), ("feature_missing", {"text": 1.5}, "0 to 1"),
-    ("feature_missing", {"text": True}, "0 to 1"), ("drop_modality", 3, "list of modalities"),
-    ("feature_noise", {"image": float("nan")}, "from 0 on"),
-    ("drop_modality", [1], "list"), ("corruption_seed", -1, "whole number"),
+    ("feature_noise", 0.5, "dict of float"), ("feature_noise", {"image": -1}, "at least 0"),
+    ("feature_noise", {"image": "much"}, "dict"), ("feature_missing", {"text": 1.5}, "at most 1"),
+    ("feature_missing", {"text": True}, "dict of float"), ("drop_modality", 3, "list of str"),
+    ("feature_noise", {"image": float("nan")}, "at least 0"),
+    ("drop_modality", [1], "list"), ("corruption_seed", -1, "at least 0"),
     ("corruption_at", "inferense", "Did you mean 'inference'"),
 ])
 def test_values_out_of_range_are_refused(key, value, message):
-    with pytest.raises(UserError, match=message):
-        check_setting(f"{key}={value!r}", key, value)
-    with pytest.raises(UserError, match=key):
+    with pytest.raises(UserError, match=f"{key}=.*{message}"):
         build_config("LightGCN", config_dict={key: value})
 
 

@@ -7,8 +7,6 @@ from contract import ITEMS, USERS
 from literal_graphs import dense_adjacency, light_gcn, parameters_of, randomise
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
-
 
 def cosine(a, b):
     return (a * b).sum() / (a.square().sum().sqrt() * b.square().sum().sqrt())
@@ -121,11 +119,6 @@ class TestBM3(BaselineContract):
         dropped = model.calculate_loss(batch)
         torch.testing.assert_close(dropped.l2, plain.l2, rtol=0, atol=0)
         assert dropped.ranking != plain.ranking and dropped.masking != plain.masking
-
-    @pytest.mark.parametrize("dropout", [1.0, -0.5])
-    def test_a_dropout_that_leaves_no_channel_is_refused(self, dropout):
-        with pytest.raises(UserError, match="dropout is .* below 1"):
-            self.build(dropout=dropout)
 
     # Features
 

@@ -166,9 +166,7 @@ def test_a_graph_without_any_shared_item_has_no_neighbours():
     assert not model.near["shares"].any()
 
 
-def test_wrong_settings_are_refused():
+def test_a_dataset_without_features_is_refused():
     case = TestDualGNN()
-    with pytest.raises(UserError, match="user_neighbours is 0"):
-        case.build(user_neighbours=0)
     with pytest.raises(UserError, match="at least one feature modality"):
         case.build(features=case.some_features())

@@ -24,7 +24,6 @@ from tiny import SETTINGS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.compat import apply as apply_compat
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.fast_lightgcn import FastLightGCN
 
 
@@ -100,11 +99,6 @@ def test_a_common_objective_takes_the_place_of_the_ranking_part_alone():
     paper, other = make(FastLightGCN), make(FastLightGCN, objective="softmax")
     a, b = paper.calculate_loss(BATCH), other.calculate_loss(BATCH)
     assert a.l2 == b.l2 and a.ranking != b.ranking
-
-
-def test_an_unknown_regulariser_is_explained():
-    with pytest.raises(UserError, match="'square'; choose from squared, .*Did you mean 'squared'"):
-        make(FastLightGCN, regulariser="square")
 
 
 @pytest.mark.parametrize("model", ["FastLightGCN", "LayerGCN", "FastSGL"])

@@ -19,7 +19,6 @@ from dense_ids import (
 )
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph.views import AUGMENTATIONS
 from recbole_ssr.model.fast_sgl import FastSGL
 
@@ -152,12 +151,3 @@ def test_without_dropout_both_views_are_the_graph():
     model = make(FastSGL, view_dropout=0.0, augmentation="random_walk", n_layers=2)
     for view in model.views:
         torch.testing.assert_close(model.embed_view(view), model.forward())
-
-
-def test_wrong_settings_are_explained():
-    with pytest.raises(UserError, match="'edge'; choose from edge_dropout, node_dropout, random"):
-        make(FastSGL, augmentation="edge")
-    with pytest.raises(UserError, match="view_dropout is -0.1"):
-        make(FastSGL, view_dropout=-0.1)
-    with pytest.raises(UserError, match="contrast_negatives is 'bach'.*Did you mean 'batch'"):
-        make(FastSGL, contrast_negatives="bach")

@@ -86,12 +86,6 @@ class TestFeatureEASE(ClosedFormContract):
         with pytest.raises(UserError, match=r"37\.3 GiB .*1e\+15 multiplications .*100,000 items"):
             check_size(100_001, 30_000)
 
-    @pytest.mark.parametrize("key, value", [("ridge", 0.0), ("ridge", -1.0),
-                                            ("feature_weight", -1.0)])
-    def test_values_without_a_solution_are_refused(self, key, value):
-        with pytest.raises(UserError, match=f"{key} is {value}"):
-            self.build(**{key: value})
-
     def test_no_modality_at_all_is_refused_with_the_way_out(self):
         with pytest.raises(UserError, match="no feature modality.*feature_weight 0"):
             self.build(features=Features())

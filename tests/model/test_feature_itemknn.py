@@ -71,8 +71,6 @@ class TestFeatureItemKNN(ClosedFormContract):
         odd = torch.arange(1, USERS) % 2 == 1
         assert cold[odd].min() > cold[~odd].max()
 
-    def test_a_share_outside_of_0_to_1_is_refused(self):
-        with pytest.raises(UserError, match="interaction_weight is 1.5"):
-            self.build(interaction_weight=1.5)
+    def test_a_weight_for_an_unknown_modality_is_refused(self):
         with pytest.raises(UserError, match="'txet', which is no modality.*Did you mean 'text'"):
             self.build(knn_weights={"txet": 1.0})

@@ -54,7 +54,3 @@ class TestGFCF(ClosedFormContract):
     def test_no_modality_is_needed(self):
         with_features, without = self.build(), self.build(features=Features())
         assert torch.equal(self.all_scores(with_features), self.all_scores(without))
-
-    def test_at_least_one_mode_is_needed(self):
-        with pytest.raises(UserError, match="modes is 0"):
-            self.build(modes=0)

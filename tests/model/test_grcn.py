@@ -156,11 +156,6 @@ class TestReleasedGRCN(TestGRCN):
         torch.testing.assert_close(user, model.routed(x[:USERS], item))
 
 
-def test_edge_weights_are_checked():
-    with pytest.raises(UserError, match="Did you mean 'confidence'"):
-        TestGRCN().build(edge_weights="confidences")
-
-
 def test_without_confidence_there_are_no_such_parameters():
     names = {name for name, _ in TestGRCN().build(edge_weights="max").named_parameters()}
     assert not {"c_user", "c_item"} & names

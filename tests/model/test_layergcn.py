@@ -17,7 +17,6 @@ from dense_ids import (
 )
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.graph import sampling
 from recbole_ssr.model.layergcn import LayerGCN
 
@@ -150,12 +149,3 @@ def test_edges_are_kept_by_degree_or_uniformly_or_in_turn(monkeypatch, sampling_
     A = dense_adjacency()
     for weights in filter(lambda w: w is not None, seen):
         torch.testing.assert_close(weights, A[users, N_USERS + items])
-
-
-def test_wrong_settings_are_explained():
-    with pytest.raises(UserError, match="edge_dropout is 1.0; .*below 1"):
-        make(LayerGCN, edge_dropout=1.0)
-    with pytest.raises(UserError, match="'degrees'.*Did you mean 'degree'"):
-        make(LayerGCN, edge_sampling="degrees")
-    with pytest.raises(UserError, match="n_layers is 0; .*at least 1"):
-        make(LayerGCN, n_layers=0)

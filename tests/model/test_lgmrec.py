@@ -11,8 +11,6 @@ from literal_side_views import adjacency, binary, bpr, lightgcn, nce
 from stubs import Features, settings
 from torch.nn import functional as F
 
-from recbole_ssr.errors import UserError
-
 
 def literal(model, pairs, features, alpha, layers, tau, noise=None):
     """Return the final embeddings and every modality's y; noise (n, M, K) of users, of items."""
@@ -161,11 +159,3 @@ class TestLGMRec(BaselineContract):
                 dependencies(*a)) or sizes[-1]):
             model.forward()
         assert [H.shape for H in sizes] == [(USERS, 2, 5), (ITEMS, 2, 5)]
-
-    @pytest.mark.parametrize("key, value, told", [
-        ("n_hyperedges", 0, "at least 1"), ("hypergraph_layers", 0, "at least 1"),
-        ("hypergraph_dropout", 1.0, "below 1"), ("gumbel_temperature", 0.0, "positive"),
-    ])
-    def test_a_wrong_setting_is_refused(self, key, value, told):
-        with pytest.raises(UserError, match=told):
-            self.build(**{key: value})

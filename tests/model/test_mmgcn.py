@@ -135,14 +135,6 @@ def test_by_default_ids_and_preferences_are_trained():
     assert not any(map(torch.equal, before, (model.E_user, model.E_item, model.networks[0].P)))
 
 
-@pytest.mark.parametrize("changes, told", [
-    ({"combination": "concatenate"}, "Did you mean 'concat'"), ({"n_layers": 0}, "n_layers is 0"),
-])
-def test_wrong_settings_are_refused(changes, told):
-    with pytest.raises(UserError, match=told):
-        TestMMGCN().build(**changes)
-
-
 def test_a_dataset_without_features_is_refused():
     case = TestMMGCN()
     with pytest.raises(UserError, match="at least one feature modality"):

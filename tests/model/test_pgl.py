@@ -13,8 +13,6 @@ from literal_graphs import (
     randomise,
 )
 
-from recbole_ssr.errors import UserError
-
 
 def pairs_of(graph):
     users, items = graph.edges()
@@ -150,8 +148,3 @@ class TestPGL(BaselineContract):
         state = model.generator.get_state()
         assert model.calculate_loss(self.batch()).contrast == 0
         assert torch.equal(model.generator.get_state(), state)
-
-    @pytest.mark.parametrize("key", ["dropout", "edge_dropout"])
-    def test_a_dropout_that_leaves_nothing_is_refused(self, key):
-        with pytest.raises(UserError, match=f"{key} is 1.0.*below 1"):
-            self.build(**{key: 1.0})

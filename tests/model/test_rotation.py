@@ -6,7 +6,6 @@ import pytest
 import torch
 from stubs import Features, settings
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.model.rotation import rotated
 
 
@@ -55,8 +54,3 @@ def test_directions_are_cached_by_content(tmp_path):
     features._matrices["image"][3] += 1
     rotated(config(tmp_path, 4), features, "image")
     assert len(list((tmp_path / "rotations").iterdir())) == 2
-
-
-def test_a_negative_number_is_refused(tmp_path):
-    with pytest.raises(UserError, match="feature_components is -1"):
-        rotated(config(tmp_path, -1), low_rank(), "image")

@@ -174,11 +174,6 @@ class TestSLMRec(BaselineContract):
         model = self.build()
         assert {n for n, p in model.named_parameters() if len(p) == USERS} == {"E_user"}
 
-    @pytest.mark.parametrize("key", ["temperature", "ranking_temperature"])
-    def test_a_temperature_that_is_not_positive_is_refused(self, key):
-        with pytest.raises(UserError, match=f"^{key} is 0.0"):
-            self.build(**{key: 0.0})
-
     def test_no_modality_at_all_is_refused(self):
         with pytest.raises(UserError, match="at least one feature modality"):
             self.build(features=self.some_features())

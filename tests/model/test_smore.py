@@ -18,8 +18,6 @@ from literal_side_views import (
 )
 from stubs import Features, settings
 
-from recbole_ssr.errors import UserError
-
 
 def fourier(d):
     """The orthonormal transform as a matrix. Shapes: (d, d) complex."""
@@ -163,14 +161,6 @@ class TestSMORE(BaselineContract):
         model.drop_encoded()
         assert torch.equal(self.all_scores(model), first)
         assert torch.equal(first, self.all_scores(self.build(view_dropout=0.0)))
-
-    @pytest.mark.parametrize("key, value, told", [
-        ("view_attention", "modality", "Did you mean 'modalities'"),
-        ("view_dropout", 1.0, "below 1"), ("view_dropout", -0.1, "at least 0"),
-    ])
-    def test_a_wrong_setting_is_refused(self, key, value, told):
-        with pytest.raises(UserError, match=told):
-            self.build(**{key: value})
 
     def test_published_neighbours_differ_by_modality(self):
         assert settings("SMORE", "amazon-baby")["knn_k"] == {"image": 40, "text": 15}

@@ -1,13 +1,10 @@
 """VBPR in both forms against its contract and its equations written out."""
 
-import pytest
 import torch
 from baseline_contract import BaselineContract
 from contract import ITEMS
 from literal_graphs import parameters_of, randomise, triples_of
 from stubs import Features
-
-from recbole_ssr.errors import UserError
 
 
 def literal_losses(s, batch, l2):
@@ -77,11 +74,6 @@ class TestVBPR(VBPRContract):
         features = Features(present, **{c: features.matrix(c) for c in features.modalities})
         item = randomise(self.build(features=features)).encode().item
         assert not item[7, 8:].any() and item[6, 8:].all() and item[5, 8:].all()
-
-    @pytest.mark.parametrize("form", ["concatenated", "papers"])
-    def test_an_unknown_form_is_refused(self, form):
-        with pytest.raises(UserError, match=f"form is '{form}'; choose concat or paper"):
-            self.build(form=form)
 
 
 class TestVBPROfThePaper(VBPRContract):
