@@ -132,6 +132,10 @@ class PluginConfig(Config):
                 self.external_config_dict[key], self.sources[key] = value, "argument"
             elif self.external_config_dict.get(key) is None:
                 self.external_config_dict[key] = default
+            chosen = self.external_config_dict[key]
+            if isinstance(chosen, bool) or not isinstance(chosen, (str, int)):
+                raise UserError(f"{self._given(key, chosen)} must be a name, as in "
+                                f"--{key}={default}.")
         model = registry.canonical(self.external_config_dict["model"])
         self.external_config_dict["model"] = model
         profile = self.external_config_dict.get("profile")
@@ -235,7 +239,8 @@ class PluginConfig(Config):
     def _given(self, key: str, value: object) -> str:
         """Return how a message names a setting: key, value and source."""
         file = self._files.get(key)
-        beside = file is not None and Path(file).parent.name == self.external_config_dict["dataset"]
+        dataset = self.external_config_dict.get("dataset")
+        beside = file is not None and Path(file).parent.name == dataset
         return f"{key}={value!r} ({self.sources.get(key, file if beside else 'default')})"
 
     def _checked(self, key: str, value: object) -> object:

@@ -52,6 +52,10 @@ class Interval(NamedTuple):
         return " and ".join(told) or "a finite number"
 
 
+# Of RecBole's models, whose yamls give no bounds: beyond them lies no setting of any of them.
+_RECBOLES = Interval(-1e7, 1e7)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting.
@@ -111,12 +115,11 @@ class Setting:
         for leaf in _leaves(value):
             if isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
                 self._check_number(leaf, given)
-            elif "interval" in self.type and isinstance(leaf, str):
-                check_intervals(leaf, given)
+        if "interval" in self.type and isinstance(value, str):
+            return checked_intervals(value, given)
         if "filter" in self.type and isinstance(value, Mapping):
-            for text in value.values():
-                if isinstance(text, str):
-                    check_intervals(text, given)
+            return {key: checked_intervals(kept, given) if isinstance(kept, str) else kept
+                    for key, kept in value.items()}
         return self._spelled(value, given) if self.choices else value
 
     def _checked_entries(self, value: Mapping, given: str) -> dict:
@@ -248,7 +251,8 @@ def read_settings(file: Path) -> tuple[Setting, ...]:
         elif key in content:
             none = content[key] is None or "none" in (kind or "").lower()
             type_ = _type_of(content[key], recboles) + (" or null" if none else "")
-            found.append(Setting(key, type_, content[key], (doc or "").strip(), **place))
+            found.append(Setting(key, type_, content[key], (doc or "").strip(),
+                                 _RECBOLES if recboles else None, **place))
     return tuple(found)
 
 
@@ -283,15 +287,20 @@ def interval(text: str) -> Interval:
     return Interval(*bounds, left == "(", right == ")")
 
 
-def check_intervals(text: str, given: str) -> None:
-    """Raise UserError unless `text` is one of RecBole's intervals, or several split by ";"."""
-    for part in text.split(";"):
+def checked_intervals(text: str, given: str) -> str:
+    """Return one of RecBole's intervals, or several split by ";" in ascending order.
+
+    RecBole takes the first one's lower bound for the least of all. Raises UserError for other text.
+    """
+    parts = text.split(";")
+    for part in parts:
         try:
             interval(part)
         except ValueError:
             raise UserError(f"{given}: {part.strip()!r} is no interval. Write two bounds in "
                             'brackets: "[5,inf)" is 5 or more, "(0,5)" between 0 and 5 without '
                             'them, "[1,2];[4,5]" either.') from None
+    return ";".join(sorted(parts, key=lambda part: interval(part).low))
 
 
 def described(settings: Iterable[Setting]) -> str:

@@ -76,7 +76,7 @@ def test_a_line_says_type_values_default_meaning_and_place(table):
     ("parts", "text", ["text"]), ("parts", ["text"], ["text"]), ("parts", None, None),
     ("gains", 2, [2]), ("gains", [0.5, 1], [0.5, 1]), ("levels", {"text": 1}, {"text": 1}),
     ("norm", {"max_norm": 5}, {"max_norm": 5}), ("k", {"text": 3}, {"text": 3}),
-    ("at_least", "(2, 5];[7,inf)", "(2, 5];[7,inf)"),
+    ("at_least", "[7,inf);(2, 5]", "(2, 5];[7,inf)"),
     ("keep", {"x": "[4,inf)"}, {"x": "[4,inf)"}),
     ("keep", {"kind": ["a", 1]}, {"kind": ["a", 1]}), ("columns", {"inter": "*"}, {"inter": "*"}),
     ("sampling", {"power": 2, "kind": None}, {"power": 2.0, "kind": None}),
