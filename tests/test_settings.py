@@ -158,8 +158,8 @@ def test_a_profile_changes_defaults_and_nothing_else():
     plain = {s.name: s for s in settings_of("SSR")}
     tiktok = {s.name: s for s in settings_of("SSR", "tiktok")}
     assert tiktok.keys() == plain.keys()
-    assert (plain["embedding_size"].default, tiktok["embedding_size"].default) == (64, 128)
-    assert tiktok["embedding_size"].range == plain["embedding_size"].range
+    assert (plain["sampling_power"].default, tiktok["sampling_power"].default) == (0.0, 0.5)
+    assert tiktok["sampling_power"].range == plain["sampling_power"].range
     assert {s.name for s in settings_of("SSR", "reference")} - plain.keys() == {
         "gate_scale", "operator_reg_weight"}
 
