@@ -93,7 +93,8 @@ def _item_at_a_glance(line: str) -> str | None:
 
 def _parsed(where: str, line: str) -> dict:
     try:
-        record = json.loads(line)
+        # JSON has no NaN; some files write it for what is missing.
+        record = json.loads(line, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as json_error:
         try:
             record = _literal(line)
@@ -137,7 +138,8 @@ def _pieces(where: str, field: str, record: dict) -> list[str]:
     value = next((record[key] for key in _KEYS[field] if record.get(key) not in (None, "")), None)
     if field == "categories" and isinstance(value, list) and value and isinstance(value[0], list):
         value = value[0]
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    values = value if isinstance(value, list) else [value]
+    values = [part for part in values if part is not None]
     for part in values:
         if not isinstance(part, (str, int, float)):
             raise UserError(f"{where}: {field} has {str(part)[:60]!r}, which is no text. Correct "

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from recbole_ssr.data.ids import flaw_of_id
 from recbole_ssr.dataset_prep.interactions import Interactions, InteractionsBuilder
-from recbole_ssr.dataset_prep.lines import first_line, read_lines
+from recbole_ssr.dataset_prep.lines import csv_rows, first_line, read_lines
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -115,7 +116,7 @@ def _collected(rows: Iterable[_Row], layout: _Layout) -> Interactions:
         users.append(user)
         items.append(item)
         ratings.append(rating)
-        seconds.append(int(time // layout.per_second))
+        seconds.append(time / layout.per_second)
         if len(users) == _CHUNK:
             builder.add(*columns)
             for column in columns:
@@ -152,7 +153,7 @@ def _review(path: str | Path, number: int, record: dict, layout: _Layout) -> _Ro
             f"Reviews need {' or '.join(', '.join(known.names) for known in _LAYOUTS)}."
         ) from error
     for name, value in zip(layout.names, row[:2]):
-        if not (isinstance(value, str) and value.strip() and value.isprintable()):
+        if not (isinstance(value, str) and value.isprintable()) or flaw_of_id(value):
             raise UserError(f"{path}, line {number}: {name} is {value!r}, which is no id. Correct "
                             "the line, or leave it out.")
     # type, not isinstance: JSON's true is an int to Python.
@@ -181,7 +182,7 @@ def _checked(path: str | Path, number: int, row: _Row, layout: _Layout) -> _Row:
 def _csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the line and the fields of rows that are not blank."""
     lines = (line if line.strip() else "" for _, line in read_lines(path))
-    reader = csv.reader(lines, strict=True)
+    reader = csv_rows(lines, strict=True)
     try:
         for fields in reader:
             if fields:
@@ -242,6 +243,10 @@ def _ratings(path: str | Path, lines: Iterator[tuple[int, list[str]]], columns: 
             dropped.append(number)
             continue
         user, item, rating, time = values
+        for name, value in zip(layout.names, (user, item)):
+            if flaw_of_id(value):
+                raise UserError(f"{path}, line {number}: {name} {flaw_of_id(value)}. Correct the "
+                                "line, or leave it out.")
         try:
             row = _Row(user, item, float(rating), float(time))
         except ValueError as error:

@@ -21,7 +21,7 @@ _SWITCHES = ("no_download", "overwrite")
 _FLAG_OF = {"source": "from"}
 _GROUPS = {
     "name": "All", "recipe": "Public files", "source": "A folder that others published",
-    "interactions": "Your own data", "min_interactions": "What is made of it",
+    "interactions": "Your own data", "min_rating": "What is made of it",
 }
 _EXAMPLES = """\
 usage: recbole-ssr prepare NAME [--KEY=VALUE ...]

@@ -28,8 +28,8 @@ def prepare_imported(options: Options) -> Path:
         interactions = found.interactions
         for note in found.notes:
             logger.info("%s", note)
-        default = "ratio" if interactions.labels is None else "published"
-        interactions = steps.split_into(draft, interactions, options, default)
+        interactions = steps.split_into(draft, interactions, options,
+                                        default=steps.split_of(interactions))
         for modality in options.modalities or ():
             if modality not in found.features:
                 raise UserError(f"--modalities: {options.path} has no {modality!r}, only "

@@ -1,6 +1,8 @@
 """Interactions in memory while a dataset is prepared: integer codes and the tokens they stand for.
 
 Tens of millions of interactions fit: a row takes 8 bytes, 12 more with a rating and a time.
+Times keep their fractions: a float64 tells times of today apart that lie a microsecond from each
+other.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ class Interactions:
     Shapes:
         users, items: (n,) int32, codes into user_tokens and item_tokens.
         user_tokens, item_tokens: object arrays of str, one per code; each code occurs in a row.
-        ratings: (n,) float32 or None.  timestamps: (n,) int64, seconds, or None.
+        ratings: (n,) float32 or None.  timestamps: (n,) seconds or None, int64 where all
+            are whole, else float64.
         labels: (n,) int8 or None; the part of the split, 0 train, 1 valid, 2 test.
     """
 
@@ -38,8 +41,8 @@ class Interactions:
         user_codes, user_tokens = pd.factorize(np.asarray(users, dtype=object))
         item_codes, item_tokens = pd.factorize(np.asarray(items, dtype=object))
         return cls(user_codes.astype(np.int32), item_codes.astype(np.int32), user_tokens,
-                   item_tokens, _column(ratings, np.float32), _column(timestamps, np.int64),
-                   _column(labels, np.int8))
+                   item_tokens, _column(ratings, np.float32), None if timestamps is None
+                   else whole_or_not(np.asarray(timestamps)), _column(labels, np.int8))
 
     def __len__(self) -> int:
         return len(self.users)
@@ -84,14 +87,20 @@ class InteractionsBuilder:
         codes = [np.fromiter((of.setdefault(token, len(of)) for token in tokens), np.int32)
                  for of, tokens in zip(self._codes, (users, items))]
         self._chunks.append((*codes, np.asarray(ratings, np.float32),
-                             np.asarray(timestamps, np.int64)))
+                             np.asarray(timestamps, np.float64)))
 
     def build(self) -> Interactions:
         """Return all rows added so far."""
         columns = [np.concatenate(parts) for parts in zip(*self._chunks)] or [
-            np.empty(0, kind) for kind in (np.int32, np.int32, np.float32, np.int64)]
+            np.empty(0, kind) for kind in (np.int32, np.int32, np.float32, np.float64)]
         tokens = [np.array(list(of), dtype=object) for of in self._codes]
-        return Interactions(columns[0], columns[1], *tokens, columns[2], columns[3])
+        return Interactions(columns[0], columns[1], *tokens, columns[2], whole_or_not(columns[3]))
+
+
+def whole_or_not(times: np.ndarray) -> np.ndarray:
+    """Return (n,) times as int64 where all of them are whole numbers, else as float64."""
+    whole = times.astype(np.int64)
+    return whole if (whole == times).all() else times.astype(np.float64)
 
 
 def _renumber(codes: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,13 +15,15 @@ from recbole_ssr.errors import UserError
 FILES = (("train.json",), ("val.json", "valid.json"), ("test.json",))
 
 
-def read_json(files: tuple[Path, Path, Path]) -> Interactions:
-    """Read train, valid and test, in the order of the files, users as they come.
+def read_json(files: tuple[Path | None, ...]) -> Interactions:
+    """Read train, valid and test (None: no such part), in the order of the files, users as they
+    come.
 
     Raises UserError, with file and user, for a file that is no JSON, and for anything but lists of
     item ids under user ids, whole numbers from 0 on.
     """
-    parts = [_read(path) for path in files]
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64)
+    parts = [nothing if path is None else _read(path) for path in files]
     users, items = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
     labels = np.repeat(np.arange(3, dtype=np.int8), [len(part[0]) for part in parts])
     return from_ids(users, items, labels=labels)

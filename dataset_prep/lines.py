@@ -6,10 +6,11 @@ and the remedy. Files are only ever read.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -65,6 +66,13 @@ def refuse_web_page(path: str | Path, start: str) -> None:
     if start.lstrip()[:5].lower() in ("<!doc", "<html", "<?xml"):
         raise UserError(f"{path} is a web page, not data; it starts with {start.strip()[:60]!r}. "
                         f"The server answered with a page, perhaps an error. {_AGAIN}")
+
+
+def csv_rows(lines: Iterable[str], **dialect) -> Iterator[list[str]]:
+    """Return a csv.reader of lines, whose cells may be of any length."""
+    # A limit of the whole process, which only keeps broken files from filling the memory.
+    csv.field_size_limit(2**31 - 1)
+    return csv.reader(lines, **dialect)
 
 
 def is_gzip(path: str | Path) -> bool:

@@ -14,8 +14,10 @@ from recbole_ssr.errors import UserError
 FILES = (("trnMat.pkl",), ("valMat.pkl",), ("tstMat.pkl",))
 
 
-def read_matrices(files: tuple[Path, Path, Path]) -> tuple[Interactions, list[str]]:
-    """Read train, valid and test, each users x items; return interactions and remarks.
+def read_matrices(files: tuple[Path | None, ...]) -> tuple[Interactions, list[str]]:
+    """Read train, valid and test (None: no such part), each users x items.
+
+    Returns interactions and remarks.
 
     Every entry that is not zero is one interaction, whatever its value; entries of one place add
     up, as they do in every matrix. Order: train, valid, test, within each by user, then item.
@@ -25,6 +27,9 @@ def read_matrices(files: tuple[Path, Path, Path]) -> tuple[Interactions, list[st
     notes, parts = [], []
     shape = None
     for path in files:
+        if path is None:
+            parts.append((np.empty(0, np.int64), np.empty(0, np.int64)))
+            continue
         matrix = load_sparse(path)
         if shape is not None and matrix.shape != shape:
             raise UserError(f"{path} is {matrix.shape[0]:,} x {matrix.shape[1]:,}, but "

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_ssr.dataset_prep.interactions import Interactions
+from recbole_ssr.data.ids import PADDING, flaw_of_id
+from recbole_ssr.dataset_prep.interactions import Interactions, whole_or_not
 from recbole_ssr.errors import UserError, nearest
 
 USERS = ("userID", "user_id", "user", "uid")
@@ -41,12 +42,13 @@ def read_inter(path: Path, by_id: bool, needs_label: bool) -> Interactions:
     labels = None if label is None else labels_of(path, table[label])
     ratings, times = (None if (name := _find(columns, names)) is None
                       else _floats(path, name, table[name]) for names in (RATINGS, TIMES))
-    times = None if times is None else np.floor(times).astype(np.int64)
+    times = None if times is None else whole_or_not(times)
     if by_id:
         return from_ids(ids_of(path, user, table[user]), ids_of(path, item, table[item]), ratings,
                         times, labels)
     for name in (user, item):
-        _refuse(path, name, table[name], table[name].str.strip() == "", "Write an id.")
+        _refuse(path, name, table[name], table[name].map(flaw_of_id).notna(),
+                f"Write an id, which is no blank and not {PADDING}.")
     return Interactions.from_tokens(table[user].to_numpy(), table[item].to_numpy(), ratings, times,
                                     labels)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from recbole_ssr.data.manifest import read_manifest
 from recbole_ssr.dataset_prep.options import (
     NAMES,
     SHARED,
@@ -14,7 +15,6 @@ from recbole_ssr.dataset_prep.options import (
     recipe_of,
 )
 from recbole_ssr.dataset_prep.prepare import prepare
-from recbole_ssr.dataset_prep.prepared import read_manifest
 from recbole_ssr.errors import MissingDataset, UserError
 
 logger = logging.getLogger("recbole_ssr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -38,7 +39,8 @@ class Options:
     modalities: list[str] | None = _option("which to make, for instance [text]", metavar="LIST")
     expected: dict | None = _option("counts that the result should have", metavar="COUNTS")
     # A folder that someone published.
-    source: str | None = _option("layout of PATH: mmrec, json, pickle, recbole, or auto",
+    source: str | None = _option("layout of PATH: mmrec, json, pickle, lightgcn, recbole, "
+                                 "or auto",
                                  metavar="LAYOUT")
     path: str | None = _option("published folder to import", metavar="PATH")
     # Own data.
@@ -59,6 +61,8 @@ class Options:
     label_column: str | None = _option("column of --interactions with the part of the split",
                                        metavar="COLUMN")
     # What is made of it.
+    min_rating: float | None = _option("least rating that counts as an interaction; others are "
+                                       "dropped before the k-core", metavar="RATING")
     min_interactions: int | None = _option("k of the k-core; 0 keeps all", metavar="K")
     split: str | None = _option("a split of properties/split, or a yaml file", metavar="SPLIT")
     split_seed: int | None = _option("seed of a random split", metavar="SEED")
@@ -132,6 +136,10 @@ def _as_type(key: str, value: object, kind: str) -> object:
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             return str(value)
         wanted = "a text"
+    elif kind == "float":
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+        wanted = "a number"
     else:
         if type(value).__name__ == kind:
             return value

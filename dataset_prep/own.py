@@ -29,10 +29,9 @@ def prepare_own(options: Options) -> Path:
             time=options.time_column, rating=options.rating_column, label=options.label_column,
         )
         sources = [source_of(options.interactions)]
-        labelled = interactions.labels is not None
         interactions = steps.filtered(interactions, options, draft)
         interactions = steps.split_into(draft, interactions, options,
-                                        default="published" if labelled else "ratio")
+                                        default=steps.split_of(interactions))
         tokens = list(interactions.item_tokens)
         rows = None
         if options.items:

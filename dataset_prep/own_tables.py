@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_ssr.dataset_prep.interactions import Interactions, InteractionsBuilder
+from recbole_ssr.data.ids import flaw_of_id
+from recbole_ssr.dataset_prep.interactions import (
+    Interactions,
+    InteractionsBuilder,
+    whole_or_not,
+)
 from recbole_ssr.dataset_prep.table_columns import choose_column, text_columns
 from recbole_ssr.dataset_prep.table_rows import Table, open_table
 from recbole_ssr.errors import UserError
@@ -53,7 +58,8 @@ def read_interaction_table(
             timestamp, stars, x_label, ...), "" leaves an optional one out.
 
     Ids are text as in the file. Times are numbers (seconds, or milli-, micro- or nanoseconds, told
-    from their size) or ISO dates, UTC where none states its zone, and become whole seconds. Labels
+    from their size) or ISO dates, UTC where none states its zone, and become seconds with their
+    fractions. Labels
     are train, valid, test or 0, 1, 2. Raises UserError, with file and line, for whatever is wrong.
     """
     table = open_table(path)
@@ -126,9 +132,9 @@ class _Block(NamedTuple):
     def ids(self, role: str) -> tuple[str, ...]:
         values = self.values[role]
         for value in set(values):
-            if not value or _BROKEN.search(value):
-                raise self.error(role, values.index(value),
-                                 "is blank" if not value else "has a tab or line break",
+            flaw = "is blank" if not value else flaw_of_id(value)
+            if flaw or _BROKEN.search(value):
+                raise self.error(role, values.index(value), flaw or "has a tab or line break",
                                  f"Every row needs the id of its {role}, in one line")
         return values
 
@@ -140,18 +146,17 @@ class _Block(NamedTuple):
                             f"--{role}_column=''")
 
     def times(self) -> tuple[np.ndarray, str]:
-        """Return int64 times as they are written, or seconds of dates; and which of the two."""
+        """Return float64 times as they are written, or seconds of dates; and which of the two."""
         if "time" not in self.values:
-            return np.zeros(len(self.rows), dtype=np.int64), "number"
+            return np.zeros(len(self.rows)), "number"
         try:
             float(self.values["time"][0])
             parse, kind = float, "number"
         except ValueError:
             parse, kind = _seconds, "date"
-        found = self._parsed("time", parse, f"is no {kind} such as the others" if kind == "number"
-                             else "is neither a number nor an ISO date such as 2014-09-13",
-                             "Write seconds since 1970 or ISO dates")
-        return found.astype(np.int64), kind
+        return self._parsed("time", parse, f"is no {kind} such as the others" if kind == "number"
+                            else "is neither a number nor an ISO date such as 2014-09-13",
+                            "Write seconds since 1970 or ISO dates"), kind
 
     def labels(self) -> np.ndarray:
         if "label" not in self.values:
@@ -204,7 +209,7 @@ def _in_seconds(times: np.ndarray, path: str | Path) -> np.ndarray:
     for least, factor, name in _UNITS:
         if largest >= least:
             logger.info("%s: times up to %d are taken for %s", path, largest, name)
-            return times // factor
+            return whole_or_not(times / factor)
     return times
 
 

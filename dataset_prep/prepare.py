@@ -14,9 +14,9 @@ _COMMON = {"name", "data_path", "overwrite", "no_download", "cache_dir", "split"
 _ENCODED = {"images", "text_encoder", "image_encoder"}
 _OF_IMPORT = {"source", "path", "modalities"}
 _OF_OWN = _ENCODED | {"interactions", "items", "items_key", "text", "vectors", "user_column",
-                      "item_column", "time_column", "rating_column", "label_column"}
+                      "item_column", "time_column", "rating_column", "label_column", "min_rating"}
 _OF_RECIPE = _ENCODED | {"raw", "recipe", "category", "reviews_url", "meta_url", "images_url",
-                         "modalities", "expected"}
+                         "modalities", "expected", "min_rating"}
 
 
 def prepare(options: Options) -> Path:

@@ -24,11 +24,12 @@ import pandas as pd
 import yaml
 
 import recbole_ssr
+from recbole_ssr.data.ids import flaw_of_id
+from recbole_ssr.data.manifest import MANIFEST
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.errors import UserError
 
-MANIFEST = "manifest.json"
 PARTS = ("train", "valid", "test")
 _CHUNK = 16 * 2**20
 
@@ -85,7 +86,7 @@ class Draft:
                              ("timestamp", interactions.timestamps),
                              ("x_label", interactions.labels)):
             if values is not None:
-                columns[f"{name}:float"] = values
+                columns[f"{name}:float"] = _exact(values) if name == "timestamp" else values
         _check_tokens(interactions)
         pd.DataFrame(columns).to_csv(self.folder / f"{self.name}.inter", sep="\t", index=False,
                                      quoting=3, float_format="%g", lineterminator="\n")
@@ -121,25 +122,6 @@ class Draft:
                 os.replace(old, self.place)
             raise
         shutil.rmtree(old, ignore_errors=True)
-
-
-def read_manifest(folder: str | Path) -> dict | None:
-    """Return the manifest of a prepared dataset; None where the folder has none.
-
-    Raises UserError for a manifest that cannot be read.
-    """
-    path = Path(folder, MANIFEST)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Prepare the dataset again with "
-                        "--overwrite.") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise UserError(f"{path} is no manifest of a prepared dataset. Prepare it again with "
-                        "--overwrite.")
-    return manifest
 
 
 def damaged_files(folder: str | Path, manifest: dict) -> list[str]:
@@ -195,10 +177,21 @@ def _is_abandoned(draft: Path) -> bool:
 def _check_tokens(interactions: Interactions) -> None:
     for kind, tokens in (("user", interactions.user_tokens), ("item", interactions.item_tokens)):
         for token in tokens:
-            if not token or token != token.strip() or any(c in token for c in '\t\n\r"'):
-                raise UserError(f"The {kind} id {token!r} is blank, or has quotes, tabs, line "
-                                "breaks or outer blanks, which an .inter file cannot hold. Rename "
-                                "it.")
+            flaw = flaw_of_id(token)
+            if flaw:
+                raise UserError(f"An id of a {kind} {flaw}. Rename it in the source.")
+            if token != token.strip() or any(c in token for c in '\t\n\r"'):
+                raise UserError(f"The {kind} id {token!r} has quotes, tabs, line breaks or outer "
+                                "blanks, which an .inter file cannot hold. Rename it.")
+
+
+def _exact(times: np.ndarray) -> np.ndarray:
+    """Return (n,) times so that their text has all digits: numbers, or text where some have parts.
+    """
+    if times.dtype.kind == "i":
+        return times
+    return np.array([str(int(time)) if time.is_integer() else repr(time)
+                     for time in times.tolist()], dtype=object)
 
 
 def _yaml(name: str, settings: dict[str, tuple[object, str]]) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_ssr.dataset_prep import json_splits, matrices
+from recbole_ssr.dataset_prep import item_lists, json_splits, matrices
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.mmrec import header_of, read_inter
 from recbole_ssr.dataset_prep.published_features import (
@@ -22,10 +22,14 @@ LAYOUTS = {
     "mmrec": "one .inter file with userID, itemID, x_label, and <modality>_feat.npy",
     "json": "train.json, val.json, test.json, and <modality>_feat.npy",
     "pickle": "trnMat.pkl, valMat.pkl, tstMat.pkl, and <modality>_feat.npy",
+    "lightgcn": "train.txt and test.txt, a line with a user and his items per user, and "
+                "<modality>_feat.npy",
     "recbole": "one .inter file with user_id:token, item_id:token, and "
                "features/<modality>.npy with .tokens",
 }
-_PARTS_OF = {"json": json_splits.FILES, "pickle": matrices.FILES}
+_PARTS_OF = {"json": json_splits.FILES, "pickle": matrices.FILES, "lightgcn": item_lists.FILES}
+# Many publish training and testing alone.
+_VALID = 1
 # Names of a folder's content that a message lists.
 _LISTED = 12
 
@@ -34,8 +38,9 @@ class Published(NamedTuple):
     """A published folder.
 
     Attributes:
-        interactions: in the order of the files; labels are the published ones, None where a folder
-            of the kind recbole has none. Tokens are the published ids.
+        interactions: in the order of the files; labels are the published ones, without a 1 where
+            there is no validation part, None where a folder of the kind recbole has none. Tokens
+            are the published ids.
         features: by modality; rows of items without interactions are among them.
         kind: the layout.  notes: remarks for the log.  sources: all files read.
     """
@@ -71,6 +76,8 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
         files = _part_files(folder, kind)
         if kind == "json":
             interactions = json_splits.read_json(files)
+        elif kind == "lightgcn":
+            interactions = item_lists.read_lists(files)
         else:
             interactions, more = matrices.read_matrices(files)
             notes += more
@@ -82,7 +89,8 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
     notes += _rows_unused(found, interactions)
     if not found.features:
         notes.append(f"{folder} has no item features")
-    return Published(interactions, found.features, kind, notes, [*files, *found.sources])
+    sources = [file for file in files if file is not None]
+    return Published(interactions, found.features, kind, notes, [*sources, *found.sources])
 
 
 def remarks(interactions: Interactions) -> list[str]:
@@ -130,11 +138,16 @@ def _detected(folder: Path, names: list[str]) -> str:
     raise UserError(f"{folder} {problem}. It holds {listed}{more}. Layouts are {known}. {remedy}")
 
 
-def _part_files(folder: Path, kind: str) -> tuple[Path, ...]:
-    """Return the files of train, valid and test; UserError if one is missing or there twice."""
-    files = []
-    for names in _PARTS_OF[kind]:
+def _part_files(folder: Path, kind: str) -> tuple[Path | None, ...]:
+    """Return the files of train, valid (None: there is none) and test.
+
+    Raises UserError if one is missing or there twice.
+    """
+    files: list[Path | None] = []
+    for part, names in enumerate(_PARTS_OF[kind]):
         found = [folder / name for name in names if (folder / name).is_file()]
+        if part == _VALID and not found:
+            found = [None]
         if len(found) != 1:
             problem = "are both there; keep one" if found else "is missing"
             raise UserError(f"{folder}: {' and '.join(names) if found else ' or '.join(names)} "

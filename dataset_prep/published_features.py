@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_ssr.data.feature_files import feature_paths
+from recbole_ssr.data.feature_files import check_sizes, feature_paths
 from recbole_ssr.errors import UserError
 
 # image_feat.npy in MMRec, MMSSL and DiffMM; LATTICE's own preprocessing also writes the others.
@@ -52,11 +52,11 @@ def features_by_id(folder: Path, max_item: int) -> FoundFeatures:
     for path in sorted(folder.iterdir()):
         modality = _modality(path)
         if modality is None:
-            if path.suffix == ".npy":
+            if path.suffix.lower() == ".npy":
                 notes.append(f"{path.name} is not read: item features are called "
                              "<modality>_feat.npy")
             continue
-        if path.suffix != ".npy":
+        if path.suffix.lower() != ".npy":
             notes.append(f"{path.name} is not read: save its matrix as {modality}_feat.npy")
             continue
         if modality in features:
@@ -77,7 +77,7 @@ def features_by_token(folder: Path) -> FoundFeatures:
     Raises UserError for a matrix without tokens, or with another number of them.
     """
     features = {}
-    for path in sorted(folder.glob("*.npy")):
+    for path in sorted(folder.glob("*.[nN][pP][yY]")):
         matrix, names = _open(path), feature_paths(folder, path.stem)[1]
         try:
             text = names.read_text(encoding="utf-8-sig")
@@ -96,7 +96,7 @@ def features_by_token(folder: Path) -> FoundFeatures:
 
 def _modality(path: Path) -> str | None:
     """Return the modality that the name of a feature file says, None for other files."""
-    if path.suffix not in (".npy", *_OTHER_FORMATS) or path.name.startswith("."):
+    if path.suffix.lower() not in (".npy", *_OTHER_FORMATS) or path.name.startswith("."):
         return None
     match = _NAME.fullmatch(path.stem)
     if match:
@@ -106,6 +106,7 @@ def _modality(path: Path) -> str | None:
 
 def _open(path: Path) -> np.ndarray:
     try:
+        check_sizes(path)
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     # numpy parses the header as Python: a damaged one raises whatever Python's own parser does.
     except Exception as error:

@@ -5,10 +5,10 @@ last are for testing. What differs is the order and the counts.
 
 - Random order sorts rows by a 64-bit hash of (seed, user token, item token, time). It depends on
   neither the order of the rows nor, within a user, on the other users.
-- Order of time breaks ties by user token, then item token, compared as text.
+- Order of time leaves rows of one time in the order of their source, as RecBole does.
 
-Rows that agree in user, item and time can stand for each other; all other results are the same
-whatever the order of the rows. Counts named after RecBole are those of its 1.2.1.
+Random splits are the same whatever the order of the rows, save for rows that agree in user, item
+and second. Counts named after RecBole are those of its 1.2.1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.errors import UserError
 
 TRAIN, VALID, TEST = 0, 1, 2
-Ratios = tuple[float, float, float]
+# Of train, valid and test; where the test part is given, of the other two.
+Ratios = tuple[float, ...]
 # A rule takes the interactions, the seed and the ratios, the last two None where its yaml has none,
 # and returns the (n,) labels.
 Rule = Callable[[Interactions, "int | None", "Ratios | None"], np.ndarray]
@@ -94,6 +95,15 @@ def _published(interactions: Interactions, _seed, _ratios) -> np.ndarray:
     return interactions.labels
 
 
+def _published_test(interactions: Interactions, seed: int, ratios: Ratios) -> np.ndarray:
+    labels = _published(interactions, None, None).copy()
+    rest = np.flatnonzero(labels != TEST)
+    labels[rest] = count_off(interactions.users[rest],
+                             [key[rest] for key in _random_keys(interactions, seed)],
+                             lambda n: ratio_counts(n, (*ratios, 0)))
+    return labels
+
+
 def _time(interactions: Interactions, _seed, ratios: Ratios) -> np.ndarray:
     """RecBole's TS: test is what comes after a percentile of all times, valid per user before it.
 
@@ -129,8 +139,7 @@ def _cold_items(interactions: Interactions, seed: int, ratios: Ratios) -> np.nda
 
 
 def _time_keys(interactions: Interactions) -> list[np.ndarray]:
-    return [interactions.timestamps, _ranks(interactions.user_tokens)[interactions.users],
-            _ranks(interactions.item_tokens)[interactions.items]]
+    return [interactions.timestamps]
 
 
 def _random_keys(interactions: Interactions, seed: int) -> list[np.ndarray]:
@@ -162,14 +171,9 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _ranks(tokens: np.ndarray) -> np.ndarray:
-    ranks = np.empty(len(tokens), dtype=np.int64)
-    ranks[np.argsort(tokens, kind="stable")] = np.arange(len(tokens))
-    return ranks
-
-
 RULES: dict[str, Rule] = {
     "published": _published,
+    "published-test": _published_test,
     "mmrec": _counting(mmrec_counts),
     "ratio": _counting(ratio_counts),
     "ratio-global": _counting(ratio_counts, per_user=False),

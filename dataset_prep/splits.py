@@ -29,7 +29,8 @@ class Split:
 
     Attributes:
         name: what results call it, with {ratios} for the ratios and without the seed.
-        seed: None where nothing is drawn.  ratios: of train, valid and test, sum 1, or None.
+        seed: None where nothing is drawn.
+        ratios: of train, valid and test, or of the first two; sum 1, or None.
     """
 
     rule: str
@@ -90,7 +91,7 @@ def label(interactions: Interactions, split: Split) -> np.ndarray:
         raise UserError(
             f"The split {split.rule} ({split.title}) of {len(interactions):,} interactions leaves "
             f"a part empty: {sizes}. Bring more interactions, or choose another --split or other "
-            "ratios."
+            "ratios; published-test draws a validation part that the data lack."
         )
     return labels
 
@@ -127,7 +128,9 @@ def _split_of(given: Mapping[str, object], source: str) -> Split:
     if not isinstance(title, str) or not title.strip() or not title.isprintable():
         raise UserError(f"{source}: title is {title!r}. Write one line of text.")
     seed = _seed(values["seed"], f"{source}: seed") if "seed" in values else None
-    ratios = _ratios(values["ratios"], source) if "ratios" in values else None
+    ratios = None
+    if "ratios" in values:
+        ratios = _ratios(values["ratios"], source, PARTS[:len(defaults["ratios"])])
     return Split(rule, title, seed, ratios)
 
 
@@ -137,12 +140,13 @@ def _seed(value: object, given: str) -> int:
     return value
 
 
-def _ratios(value: object, source: str) -> Ratios:
+def _ratios(value: object, source: str, parts: tuple[str, ...]) -> Ratios:
     """Return the ratios with sum 1, divided as RecBole divides them."""
     numbers = value if isinstance(value, list) else []
-    if len(numbers) != 3 or not all(type(n) in (int, float) and 0 < n < math.inf for n in numbers):
-        raise UserError(f"{source}: ratios is {value!r}. Write three numbers above 0, of train, "
-                        "valid and test, for instance [0.8, 0.1, 0.1].")
+    are_shares = all(type(n) in (int, float) and 0 < n < math.inf for n in numbers)
+    if len(numbers) != len(parts) or not are_shares:
+        raise UserError(f"{source}: ratios is {value!r}. Write {len(parts)} numbers above 0, of "
+                        f"{', '.join(parts)}, for instance {[0.8, 0.1, 0.1][:len(parts)]}.")
     total = sum(numbers)
     return tuple(number / total for number in numbers)
 

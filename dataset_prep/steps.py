@@ -15,6 +15,7 @@ from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.kcore import k_core, without_repeats
 from recbole_ssr.dataset_prep.options import WITHOUT_EFFECT, Options
 from recbole_ssr.dataset_prep.prepared import PARTS, Draft, split_hash_of
+from recbole_ssr.dataset_prep.split_rules import VALID
 from recbole_ssr.dataset_prep.splits import Split, label, read_split
 from recbole_ssr.errors import UserError
 
@@ -33,19 +34,39 @@ class Content(NamedTuple):
 
 
 def filtered(interactions: Interactions, options: Options, draft: Draft) -> Interactions:
-    """Drop repeated pairs, then take the k-core; say what went."""
+    """Drop low ratings, then repeated pairs, then take the k-core; say what went."""
     k = options.min_interactions or 0
-    kept = without_repeats(interactions)
-    repeats = len(interactions) - len(kept)
+    rated = _rated(interactions, options.min_rating)
+    kept = without_repeats(rated)
+    repeats = len(rated) - len(kept)
     kept = k_core(kept, k)
     draft.about["read"] = {"users": interactions.n_users, "items": interactions.n_items,
                            "interactions": len(interactions), "repeated_pairs": repeats}
     draft.about["min_interactions"] = k
+    if options.min_rating is not None:
+        draft.about["read"]["low_ratings"] = len(interactions) - len(rated)
     core = f" in the {k}-core" if k > 1 else ""
     logger.info("%s interactions read, %s repeated pairs dropped, %s left%s: %s users, %s items",
                 f"{len(interactions):,}", f"{repeats:,}", f"{len(kept):,}", core,
                 f"{kept.n_users:,}", f"{kept.n_items:,}")
     return kept
+
+
+def _rated(interactions: Interactions, least: float | None) -> Interactions:
+    """Return the interactions rated `least` or more; all for None."""
+    if least is None:
+        return interactions
+    if interactions.ratings is None:
+        raise UserError(f"--min_rating={least:g} needs ratings, and the interactions have none. "
+                        "Name their column with --rating_column, or leave the flag out.")
+    enough = interactions.ratings >= np.float32(least)
+    if not enough.any():
+        raise UserError(f"--min_rating={least:g} leaves none of {len(interactions):,} "
+                        f"interactions: the highest rating is {interactions.ratings.max():g}. "
+                        "Lower it.")
+    logger.info("%s of %s interactions are rated %g or more, the others dropped",
+                f"{int(enough.sum()):,}", f"{len(interactions):,}", least)
+    return interactions.select(enough)
 
 
 def compare_counts(interactions: Interactions, expected: dict | None, name: str) -> None:
@@ -59,6 +80,16 @@ def compare_counts(interactions: Interactions, expected: dict | None, name: str)
                        "do not compare with published ones.", name, ", ".join(differing))
     elif expected:
         logger.info("%s has the counts that the literature reports", name)
+
+
+def split_of(interactions: Interactions) -> str:
+    """Return the split that is taken where none is asked for: the one that the data bring, if any.
+
+    Where they bring training and testing alone, validation is drawn from training.
+    """
+    if interactions.labels is None:
+        return "ratio"
+    return "published" if (interactions.labels == VALID).any() else "published-test"
 
 
 def split_into(draft: Draft, interactions: Interactions, options: Options,

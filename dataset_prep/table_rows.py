@@ -1,7 +1,7 @@
 """Tables of a user as rows of text: CSV, TSV, JSON lines (each also .gz) and Parquet.
 
 Values are text exactly as in the file, outer blanks aside: leading zeros stay, and an integer never
-becomes 1.0. A blank, a null and an absent value are "".
+becomes 1.0. The numbers 3 and 3.0 of JSON are one. A blank, a null and an absent value are "".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from recbole_ssr.dataset_prep.lines import first_line, read_lines
+from recbole_ssr.dataset_prep.lines import csv_rows, first_line, read_lines
 from recbole_ssr.errors import UserError
 
 _DELIMITED = (".csv", ".tsv", ".txt", ".inter", ".item")
@@ -115,7 +115,7 @@ def _delimited(path: Path) -> _Delimited:
 
 def _csv_rows(path: Path, dialect: dict) -> Iterator[tuple[int, list[str]]]:
     """Yield (number of its first line, fields) of each row that is not blank."""
-    reader = csv.reader((f"{line}\n" for _, line in read_lines(path)), **dialect)
+    reader = csv_rows((f"{line}\n" for _, line in read_lines(path)), **dialect)
     number = 1
     try:
         for row in reader:
@@ -155,8 +155,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict]]:
         if not line.strip():
             continue
         try:
-            # Numbers stay as they are written.
-            record = json.loads(line, parse_int=str, parse_float=str,
+            # Numbers stay as they are written, save that 3.0 is 3.
+            record = json.loads(line, parse_int=str, parse_float=_as_whole,
                                 parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: no JSON ({error}): {_shown(line)}. Write one "
@@ -165,6 +165,12 @@ def _records(path: Path) -> Iterator[tuple[int, dict]]:
             raise UserError(f"{path}, line {number}: {_shown(line)} is no JSON object. Write "
                             "{\"column\": value, ...} on every line.")
         yield number, record
+
+
+def _as_whole(number: str) -> str:
+    """Return the text of a JSON number with a point or an exponent; without them if it is whole."""
+    value = float(number)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else number
 
 
 @dataclass
@@ -218,14 +224,22 @@ def _texts(column) -> list[str]:
     if kinds.is_date(column.type):
         column = column.cast(pyarrow.timestamp("ms"))
     if kinds.is_timestamp(column.type):
-        seconds = pyarrow.timestamp("s", column.type.tz)
-        column = column.cast(seconds, safe=False).cast(pyarrow.int64())
+        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        return ["" if value is None else _seconds(value, per_second)
+                for value in column.cast(pyarrow.int64()).to_pylist()]
     values = column.to_pylist()
     if kinds.is_floating(column.type):
         # Integers with gaps are floating point in a data frame.
         return ["" if value is None or value != value
                 else str(int(value)) if value.is_integer() else repr(value) for value in values]
     return [flat(value) for value in values]
+
+
+def _seconds(value: int, per_second: int) -> str:
+    """Return a number of parts of a second as seconds, with all digits of its fraction."""
+    whole, part = divmod(value, per_second)
+    fraction = f"{part:0{len(str(per_second)) - 1}d}".rstrip("0") if part else ""
+    return f"{whole}.{fraction}" if fraction else str(whole)
 
 
 def _shown(value) -> str:

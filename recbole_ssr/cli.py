@@ -215,7 +215,8 @@ def _prepare(argv: Sequence[str], console: Console) -> int:
 
 
 def _data(argv: Sequence[str], console: Console) -> int:
-    from recbole_ssr.dataset_prep.prepared import damaged_files, read_manifest
+    from recbole_ssr.data.manifest import read_manifest
+    from recbole_ssr.dataset_prep.prepared import damaged_files
     from recbole_ssr.dataset_report import dataset_report
     from recbole_ssr.report.dataset_tables import tables
 

@@ -21,6 +21,7 @@ from recbole_ssr import runs
 from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
 from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
+from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.masking import apply_masking
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
@@ -165,17 +166,18 @@ def _resumed_config(resume, model, dataset, config_files, config_dict, flags):
 
 
 def _dataset_class(config) -> type:
-    """RecBole's choice of dataset class, with the fixed split wherever it splits by rows."""
+    """RecBole's choice of dataset class, read exactly; the split is fixed where it is of rows."""
     name = f"{config['model']}Dataset"
     by_type = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE:
                "KnowledgeBasedDataset"}
     default = by_type.get(config["MODEL_TYPE"], "Dataset")
     cls = getattr(host_dataset, name, None) or getattr(host_dataset, default)
-    if issubclass(cls, FixedSplitDataset) or cls.build is not Dataset.build:
+    base = FixedSplitDataset if cls.build is Dataset.build else ExactDataset
+    if issubclass(cls, ExactDataset):
         return cls
     if cls is Dataset:
         return FixedSplitDataset
-    return type(f"FixedSplit{cls.__name__}", (FixedSplitDataset, cls), {})
+    return type(f"{base.__name__.removesuffix('Dataset')}{cls.__name__}", (base, cls), {})
 
 
 def trainer_of(experiment: Experiment) -> RunMixin:

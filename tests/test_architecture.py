@@ -31,7 +31,8 @@ MAY_IMPORT = {
 }
 ON_TOP = {"compare", "tune"}  # may import all but dataset_prep
 PREPARATION_MAY_IMPORT = {"errors", "flags", "graph.cache", "data.features", "data.feature_files",
-                          "data.feature_writer", "data.split_hash", "dataset_prep", "__version__"}
+                          "data.feature_writer", "data.ids", "data.manifest",
+                          "data.split_hash", "dataset_prep", "__version__"}
 WITHOUT_RECBOLE = ("graph", "spectral", "nn", "report")
 
 

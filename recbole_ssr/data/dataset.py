@@ -6,21 +6,21 @@ RecBole's own with a seed of its own. :class:`MultimodalDataset` adds the item f
 
 import copy
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
 from recbole_ssr.data import corruption
 from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.features import ItemFeatures, load_item_features
+from recbole_ssr.data.manifest import check_split
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.data.train_share import kept
-from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.errors import UserError
 
 PARTS = ("train", "valid", "test")
 
@@ -36,8 +36,8 @@ _FEATURE_DEFAULTS = {
 }
 
 
-class FixedSplitDataset(Dataset):
-    """RecBole's Dataset with a split that depends on the data and on ``split_seed`` only.
+class FixedSplitDataset(ExactDataset):
+    """ExactDataset with a split that depends on the data and on ``split_seed`` only.
 
     ``split_column`` names a column of the .inter file: 0 train, 1 valid, 2 test. It is no feature:
     no batch holds it. Raises UserError for files and labels that cannot be used.
@@ -57,10 +57,14 @@ class FixedSplitDataset(Dataset):
         """Return the train, valid and test parts, each a shallow copy with its interactions.
 
         With a `train_share` below 1 the train part has that share of them; `full_train` of this
-        dataset has them all.
+        dataset has them all. Raises UserError where a prepared dataset's split is not the one that
+        its manifest records, and still has its name.
         """
         parts = self._build_by_protocol() if self._split_labels is None else self._build_by_label()
         self._split_fingerprint = self._hash_split(parts)
+        if self._split_labels is not None:
+            check_split(self.dataset_path, self.config["split_name"], self._split_fingerprint,
+                        [len(part) for part in parts])
         for part in parts:
             part._split_fingerprint = self._split_fingerprint
         self.full_train = parts[0].inter_feat
@@ -110,44 +114,14 @@ class FixedSplitDataset(Dataset):
 
     # Hooks of RecBole's loading, in the order in which it calls them.
 
-    def _download(self):
-        raise UserError(
-            f"The dataset folder {self.dataset_path} does not exist. Put "
-            f"{self.dataset_name}.inter there, set data_path to the folder that holds "
-            f"{self.dataset_name}/, or use the embedded dataset ml-100k."
-        )
-
     def _load_inter_feat(self, token, dataset_path):
-        if self.benchmark_filename_list is None:
-            files = [self._inter_file()]
-        else:
-            files = [f"{token}.{part}.inter" for part in self.benchmark_filename_list]
-            files = [os.path.join(dataset_path, file) for file in files]
-            if self.config["split_column"] is not None:
-                raise UserError(
-                    f"split_column {self.config['split_column']!r} and benchmark_filename "
-                    f"{self.benchmark_filename_list} both give the split. Set one of them to null."
-                )
-        for file in files:
-            self._check_header(file)
-        super()._load_inter_feat(token, dataset_path)
-
-    def _load_feat(self, filepath, source):
-        try:
-            return super()._load_feat(filepath, source)
-        except ValueError as error:
+        column = self.config["split_column"]
+        if column is not None and self.benchmark_filename_list is not None:
             raise UserError(
-                f"{filepath} cannot be read: {error}. Give the first line as name:type columns, "
-                "every other line the same number of columns, and float columns numbers only."
-            ) from error
-
-    def _reset_index(self):
-        if self.inter_feat.empty:
-            raise UserError(
-                f"No interaction of {self._inter_file()} is left. Check that the file has rows, "
-                "and relax user_inter_num_interval, item_inter_num_interval and val_interval."
+                f"split_column {column!r} and benchmark_filename {self.benchmark_filename_list} "
+                "both give the split. Set one of them to null."
             )
-        super()._reset_index()
+        super()._load_inter_feat(token, dataset_path)
 
     def _remap_ID_all(self):
         # The rows are final here, still hold their tokens, and floats are not yet rescaled.
@@ -174,33 +148,13 @@ class FixedSplitDataset(Dataset):
         self._rest_fields = [field for field in self._rest_fields if field != column]
         return labels.astype(np.int8)
 
-    def _check_header(self, file: str) -> None:
-        columns = _read_header(file, self.config["field_separator"], self.config["encoding"])
-        load, unload = self._get_load_and_unload_col("inter")
-        id_types, label_types = (FeatureType.TOKEN,), (FeatureType.FLOAT, FeatureType.TOKEN)
-        needs = [
-            ("USER_ID_FIELD", self.uid_field, id_types),
-            ("ITEM_ID_FIELD", self.iid_field, id_types),
-            ("split_column", self.config["split_column"], label_types),
-        ]
-        for key, name, types in needs:
-            if key == "split_column" and name is None:
-                continue
-            if columns.get(name) not in [known.value for known in types]:
-                header = ", ".join(f"{column}:{kind}" for column, kind in columns.items())
-                raise UserError(
-                    f"{file} has the columns {header}, but {key} needs {name}:{types[0].value}."
-                    f"{nearest(name, columns)} Add the column, or correct {key}."
-                )
-            if (load is not None and name not in load) or (unload is not None and name in unload):
-                raise UserError(
-                    f"{key} needs the column {name!r} of {file}, but load_col is {load} and "
-                    f"unload_col {unload}. Add {name} to the list load_col has for inter, and take "
-                    "it out of unload_col."
-                )
+    def _required_columns(self) -> list:
+        column, types = self.config["split_column"], (FeatureType.FLOAT, FeatureType.TOKEN)
+        labels = [] if column is None else [("split_column", column, types)]
+        return super()._required_columns() + labels
 
-    def _inter_file(self) -> str:
-        return os.path.join(self.dataset_path, f"{self.dataset_name}.inter")
+    def _orders_by_time(self) -> bool:
+        return self.config["split_column"] is None and super()._orders_by_time()
 
 
 class MultimodalDataset(FixedSplitDataset):
@@ -231,26 +185,3 @@ class MultimodalDataset(FixedSplitDataset):
             scaling=keys["feature_scaling"],
             corruption=Corruption.of(keys, stage="training"),
         )
-
-
-def _read_header(file: str, separator: str, encoding: str | None) -> dict[str, str]:
-    """Return the type of each column of an atomic file, as RecBole will read them."""
-    if not os.path.isfile(file):
-        others = sorted(path.name for path in Path(file).parent.glob("*.inter"))
-        raise UserError(
-            f"{file} does not exist; the folder holds {', '.join(others) or 'no .inter file'}. "
-            "Name the interaction file after its folder."
-        )
-    with open(file, encoding=encoding, errors="replace") as lines:
-        head = lines.readline().rstrip("\n")
-    columns = {}
-    for column in head.split(separator):
-        name, _, kind = column.partition(":")
-        if not name or kind not in [known.value for known in FeatureType]:
-            raise UserError(
-                f"{file} starts with {head[:200]!r}; {column[:80]!r} is no name:type column. Write "
-                f"for instance user_id:token{separator}item_id:token, separated by "
-                f"field_separator ({separator!r})."
-            )
-        columns[name] = kind
-    return columns

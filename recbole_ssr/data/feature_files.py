@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
@@ -36,13 +35,29 @@ def feature_paths(folder, modality: str) -> tuple[Path, Path]:
 def open_matrix(npy: Path) -> np.ndarray:
     """Map a matrix; UserError for a file that is none, or holds Python objects."""
     try:
+        check_sizes(npy)
         return np.lib.format.open_memmap(npy, mode="r")
-    # The last two: a damaged header, which numpy parses as Python.
-    except (ValueError, OSError, EOFError, SyntaxError, TokenError) as error:
+    # numpy parses the header as Python: a damaged one raises whatever Python's own parser does.
+    except Exception as error:
         raise UserError(
             f"{npy} is no readable matrix ({error}). It may be cut off, hold Python objects or be "
             "another format: write it again with numpy.save from a floating point array."
         ) from error
+
+
+def check_sizes(npy: str | Path) -> None:
+    """Raise ValueError for a shape that no array has, which numpy would take: True, -1.
+
+    Further what numpy raises for a file that is no .npy.
+    """
+    with open(npy, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        # Version 3 differs from 2 in the names of fields only, which no matrix has.
+        read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                else np.lib.format.read_array_header_2_0)
+        shape = read(file)[0]
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"its header has the shape {shape}")
 
 
 def read_tokens(names: Path) -> list[str]:

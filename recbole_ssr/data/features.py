@@ -67,12 +67,25 @@ def write_features(
 
 
 def list_modalities(folder: str | Path) -> tuple[str, ...]:
-    """Return the sorted names of the modalities in `folder`; UserError if there is none."""
+    """Return the sorted names of the modalities in `folder`.
+
+    Raises UserError if there is none, and for files that are nearly a modality: a matrix whose
+    suffix is not .npy in small letters, and tokens without a matrix.
+    """
     remedy = ("Write <modality>.npy and <modality>.tokens there, set feature_path, or choose a "
               "model without features, such as LightGCN.")
     if not Path(folder).is_dir():
         raise UserError(f"The feature folder {folder} does not exist. {remedy}")
-    found = tuple(sorted(path.name[: -len(".npy")] for path in Path(folder).glob("[!.]*.npy")))
+    files = sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith("."))
+    found = tuple(name.removesuffix(".npy") for name in files if name.endswith(".npy"))
+    for name in files:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() == ".npy" and suffix != ".npy":
+            raise UserError(f"{Path(folder, name)} is read under the name {stem}.npy only. Rename "
+                            "it, or take it out of the folder.")
+        if suffix == ".tokens" and stem not in found:
+            raise UserError(f"{Path(folder, name)} has no {stem}.npy beside it. Bring the matrix, "
+                            "or take the tokens out of the folder.")
     if not found:
         raise UserError(f"The feature folder {folder} holds no .npy file. {remedy}")
     return found

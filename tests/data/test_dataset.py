@@ -234,7 +234,7 @@ def test_missing_columns_show_the_header(make, head, key):
 
 def test_rows_that_are_no_numbers_or_absent(make):
     message = error_of(make(rows=[*ROWS, ("u0", "i0", "five", 0)]))
-    assert "tiny.inter cannot be read" in message and "rating:float" in message
+    assert f"tiny.inter, line {len(ROWS) + 2}: rating:float is 'five'" in message
     assert "relax" in error_of(make(user_inter_num_interval="[99,inf)"))
     assert "No interaction" in error_of(make(rows=[]))
 

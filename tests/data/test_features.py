@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_ssr.data import feature_files, features
+from recbole_ssr.data.feature_files import open_matrix
 from recbole_ssr.data.features import list_modalities, load_item_features, write_features
+from recbole_ssr.dataset_prep.published_features import FeatureSource
 from recbole_ssr.errors import UserError
 
 ITEMS = ["[PAD]", "a", "b", "c", "d"]
@@ -348,6 +350,29 @@ def test_changed_files_are_noticed(folder, change):
     for features_of_then in (found, ForkingPickler.loads(data)):
         with pytest.raises(UserError, match="text.npy"):
             features_of_then.matrix("text")
+
+
+@pytest.mark.parametrize("shape", ["(-1, 2)", "(True, 2)", "(3, True)", "(10**30, 2)", "(3, 2.0)"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_a_header_with_sizes_that_no_matrix_has(folder, shape, version):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode("latin1")
+    length = len(text).to_bytes(2 if version == (1, 0) else 4, "little")
+    path = folder / "text.npy"
+    path.write_bytes(b"\x93NUMPY" + bytes(version) + length + text + b"\0" * 24)
+    with pytest.raises(UserError, match="text.npy"):
+        open_matrix(path)
+    with pytest.raises(UserError, match="text.npy"):
+        FeatureSource(path, []).load()
+
+
+def test_files_that_are_nearly_a_modality_are_no_silence(folder):
+    (folder / "image.NPY").write_bytes((folder / "text.npy").read_bytes())
+    (folder / "image.tokens").write_bytes((folder / "text.tokens").read_bytes())
+    with pytest.raises(UserError, match="image.NPY is read under the name image.npy"):
+        list_modalities(folder)
+    (folder / "image.NPY").unlink()
+    with pytest.raises(UserError, match="image.tokens has no image.npy"):
+        list_modalities(folder)
 
 
 def test_a_damaged_header_is_an_error_whatever_the_byte(folder):

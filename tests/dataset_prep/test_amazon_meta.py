@@ -52,6 +52,13 @@ def test_what_is_missing_is_a_blank(path, lacking, expected):
         assert read_texts(made_amazon.write_meta_2014(path, {"a": content}), ["a"]) == [expected]
 
 
+def test_nan_of_json_is_no_word(path):
+    lines = ['{"parent_asin": "a", "title": "T", "store": NaN, "features": ["F", NaN],'
+             ' "description": [NaN]}']
+    made_amazon.write_lines(path, lines)
+    assert read_texts(path, ["a"]) == ["T   F  "]
+
+
 def test_2023_adds_features_and_lists(path):
     record = {"parent_asin": "a", "title": "T", "store": "S", "categories": ["C1", "C2"],
               "features": ["F1", "F2"], "description": ["D1\n", "D2"], "price": float("nan")}

@@ -66,11 +66,29 @@ def test_by_hand(path):
     assert found.timestamps.tolist() == [1_388_534_400, 1_325_376_000, 1_356_998_400]
 
 
-def test_milliseconds_are_rounded_down(path):
+def test_words_that_read_as_missing_are_ids(path):
+    rows = [f"NA,null,5,{10**9}", f"nan,None,4,{10**9}"]
+    found = read_ratings(made_amazon.write_lines(path, rows))
+    assert found.user_tokens.tolist() == ["NA", "nan"]
+    assert found.item_tokens.tolist() == ["null", "None"]
+    review = {"reviewerID": "nan", "asin": "NA", "overall": 5, "unixReviewTime": 10**9}
+    assert read_reviews(made_amazon.write_lines(path, [json.dumps(review)])).user_tokens == ["nan"]
+    for key in ("reviewerID", "asin"):
+        assert "line 1" in error_of(path, [{**review, key: "[PAD]"}])
+    assert "line 2" in error_of(path, [rows[0], f"u,[PAD],4,{10**9}"])
+
+
+def test_a_cell_of_ratings_may_be_long(path):
+    lines = ["user_id,parent_asin,rating,timestamp,history",
+             f'u,a,5,1388534400000,"{"b " * 200_000}"']
+    assert len(read_ratings(made_amazon.write_lines(path, lines))) == 1
+
+
+def test_milliseconds_are_kept(path):
     found = read_reviews(made_amazon.write_lines(path, [json.dumps(REVIEW_2023)]))
-    assert found.timestamps.tolist() == [1_388_534_400]
+    assert found.timestamps.tolist() == [1_388_534_400.123]
     made_amazon.write_lines(path, ["user_id,parent_asin,rating,timestamp", "u,a,5,1388534400999"])
-    assert read_ratings(path).timestamps.tolist() == [1_388_534_400]
+    assert read_ratings(path).timestamps.tolist() == [1_388_534_400.999]
 
 
 def test_the_made_shop_has_the_five_core_that_it_says(path):

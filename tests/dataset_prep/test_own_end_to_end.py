@@ -136,7 +136,7 @@ def parts():
 
 
 @pytest.mark.usefixtures("work")
-@pytest.mark.parametrize("kind", ["json", "pickle"])
+@pytest.mark.parametrize("kind", ["json", "pickle", "lightgcn"])
 def test_other_published_layouts_train(kind):
     sets, features = parts()
     folder = Path("published")
@@ -145,6 +145,9 @@ def test_other_published_layouts_train(kind):
         if kind == "json":
             items = {str(u): [int(i) for v, i in pairs if v == u] for u in range(30)}
             (folder / f"{name}.json").write_text(json.dumps(items))
+        elif kind == "lightgcn":
+            lines = [f"{u} {' '.join(str(i) for v, i in pairs if v == u)}\n" for u in range(30)]
+            (folder / f"{name}.txt").write_text("".join(lines))
         else:
             matrix = sp.coo_matrix((np.ones(len(pairs)), pairs.T), shape=(30, 20))
             (folder / f"{short}Mat.pkl").write_bytes(pickle.dumps(matrix))
@@ -160,6 +163,32 @@ def test_other_published_layouts_train(kind):
         assert {(int(u), int(i)) for u, i, label in rows if label == str(part)} == {
             tuple(pair) for pair in pairs.tolist()}
     assert main(["--dataset=other", *RUN]) == 0
+
+
+@pytest.mark.usefixtures("work")
+def test_low_ratings_go_before_the_core(capsys):
+    # u0 to u5 rate 4 items high and one low; the low one is the only one of item 9 that keeps it in
+    # the 3-core, and u0 rated item 0 low before he rated it high.
+    rows = [(f"u{u}", i, 4 + (u % 2)) for u in range(6) for i in range(4)]
+    rows += [(f"u{u}", 9, 3 + (u < 2)) for u in range(3)]
+    table = "\n".join(["user,item,rating", *(f"{u},{i},{r}" for u, i, r in [("u0", 0, 1), *rows])])
+    Path("rated.csv").write_text(table + "\n")
+    command = ["prepare", "--interactions=rated.csv", "--min_interactions=3"]
+    assert main([*command, "--name=all"]) == 0 and main([*command, "--name=high",
+                                                         "--min_rating=4"]) == 0
+    assert (manifest("all")["items"], manifest("high")["items"]) == (5, 4)
+    assert manifest("high")["interactions"] == 24
+    assert manifest("high")["read"] == {"users": 6, "items": 5, "interactions": 28,
+                                        "repeated_pairs": 0, "low_ratings": 2}
+    assert manifest("high")["options"]["min_rating"] == 4
+    ratings = [line.split("\t")[2] for line in
+               Path("dataset/high/high.inter").read_text().splitlines()[1:]]
+    assert set(ratings) == {"4", "5"}
+    for flags, words in ((["--min_rating=6"], "leaves none of 28"),
+                         (["--min_rating=high"], "a number"),
+                         (["--min_rating=4", "--rating_column="], "--rating_column")):
+        assert main([*command, "--name=none", *flags]) == 2
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("work")

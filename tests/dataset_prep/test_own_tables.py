@@ -75,6 +75,16 @@ def test_parquet(tmp_path):
         ("7", "007", 1.0, 60), ("8", "b", 2.5, 86400), ("9", "b", 3.0, 1410570120)]
 
 
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_parquet_times_keep_their_fractions(tmp_path, unit):
+    pytest.importorskip("pyarrow", reason="needs recbole_ssr[report]")
+    times = pd.to_datetime(["1969-12-31 23:59:59.5", "2014-09-13 01:02:03.250"]).astype(
+        f"datetime64[{unit}]")
+    pd.DataFrame({"user": [1, 2], "item": [1, 2], "time": times}).to_parquet(tmp_path / "t.parquet")
+    found = read_interaction_table(tmp_path / "t.parquet")
+    assert found.timestamps.tolist() == [-0.5, 1410570123.25]
+
+
 def test_integers_with_gaps_stay_integers_in_parquet(tmp_path):
     pytest.importorskip("pyarrow", reason="needs recbole_ssr[report]")
     path = tmp_path / "t.parquet"
@@ -104,6 +114,20 @@ def test_usual_names(write, header):
     assert rows_of(read_interaction_table(write("t.csv", f"{header}\n1,2\n"))) == [("1", "2")]
 
 
+def test_one_number_of_json_is_one_id(write):
+    lines = [f'{{"user": {user}, "item": "{item}"}}' for user, item in
+             (("3", "3"), ("3.0", "3.0"), ('"3.0"', "a"), ("3e0", "b"), ("3.5", "c"))]
+    found = rows_of(read_interaction_table(write("t.jsonl", "\n".join(lines))))
+    assert found == [("3", "3"), ("3", "3.0"), ("3.0", "a"), ("3", "b"), ("3.5", "c")]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz"])
+def test_a_cell_may_be_long(write, name):
+    long, divider = "word " * 100_000 + "end", "\t" if "tsv" in name else ","
+    text = f'item_id{divider}title\na{divider}"{long}, and more"\n'
+    assert read_item_table(write(name, text)).texts == [f"{long}, and more"]
+
+
 def test_named_columns_win_and_optional_ones_can_be_left_out(write):
     path = write("t.csv", "user_id,buyer,item_id,rating,when\n1,u,i,bad,9\n")
     found = read_interaction_table(path, user="buyer", time="when", rating="")
@@ -111,14 +135,18 @@ def test_named_columns_win_and_optional_ones_can_be_left_out(write):
 
 
 @pytest.mark.parametrize("written, seconds", [
-    ("1410570123", 1410570123), ("1410570123456", 1410570123), ("1410570123456789", 1410570123),
-    ("1410570123456789123", 1410570123), ("1.410570123e9", 1410570123), ("17", 17),
+    ("1410570123", 1410570123), ("1410570123456", 1410570123.456), ("1410570123.25", 1410570123.25),
+    ("1410570123456789", 1410570123.456789), ("1410570123456789123", 1410570123.456789),
+    ("1410570123000", 1410570123), ("1.410570123e9", 1410570123), ("17", 17),
     ("2014-09-13", 1410566400), ("2014-09-13 01:02:03", 1410570123),
+    ("2014-09-13 01:02:03.5", 1410570123.5),
     ("2014-09-13T01:02:03Z", 1410570123), ("2014-09-13T03:02:03+02:00", 1410570123),
 ])
 def test_times(write, written, seconds):
     path = write("t.csv", f"user,item,date\n1,2,{written}\n")
-    assert read_interaction_table(path).timestamps.tolist() == [seconds]
+    times = read_interaction_table(path).timestamps
+    assert times.tolist() == [seconds] and times.dtype == (
+        np.int64 if seconds == int(seconds) else np.float64)
 
 
 @pytest.mark.parametrize("written, label", [("train", 0), ("Valid", 1), ("validation", 1),
@@ -146,6 +174,7 @@ def test_rows_beyond_one_block(write, monkeypatch):
     ("user_id,itm\n1,2\n", "Did you mean 'itm'.*--item_column"),
     ("user_id,item_id\n1,2\n,3\n", "line 3: the user '' .*column user_id.* is blank"),
     ("user_id,item_id\n1,2\n1,  \n", "line 3: the item '' .*is blank"),
+    ("user_id,item_id\n1,2\n[PAD],2\n", r"line 3: the user '\[PAD\]' .*RecBole keeps"),
     ('user_id,item_id\n1,"a\tb"\n', r"line 2: the item 'a\\tb'.*tab or line break"),
     ("user_id,item_id\n1,2\n1,2,3\n", r"line 3: 3 fields, but the header has 2: \['1', '2', '3'\]"),
     ("user_id,item_id\n1,2\n1\n", "line 3: 1 fields"),

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import yaml
 
+from recbole_ssr.cli import main
 from recbole_ssr.config import build_config
 from recbole_ssr.data.feature_writer import FeatureWriter
 from recbole_ssr.data.features import load_item_features
+from recbole_ssr.data.manifest import read_manifest
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.prepared import (
     Draft,
     damaged_files,
-    read_manifest,
     split_hash_of,
 )
 from recbole_ssr.errors import UserError
@@ -137,6 +138,62 @@ def test_a_folder_without_manifest_has_none_and_a_broken_one_is_an_error(tmp_pat
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(UserError, match="--overwrite"):
             read_manifest(tmp_path)
+
+
+def own_run(tmp_path, table, *prepared, **options):
+    """Prepare a table whose times are the row numbers, and return the experiment of a run on it."""
+    (tmp_path / "table.csv").write_text(table)
+    assert main(["prepare", "--name=shop", f"--interactions={tmp_path / 'table.csv'}",
+                 f"--data_path={tmp_path}", *prepared]) == 0
+    return run_on(tmp_path, **options)
+
+
+def run_on(tmp_path, **options):
+    return prepare(build_config("BPR", "shop", config_dict={"data_path": str(tmp_path), **options}))
+
+
+def table_of(time=str, items=range(8)):
+    order = np.random.default_rng(0).permutation(160)
+    rows = [f"u{k % 20},{items[k // 20]},{time(int(k))}" for k in order]
+    return "\n".join(["user_id,item_id,time", *rows]) + "\n"
+
+
+@pytest.mark.parametrize("time", [lambda k: 1_700_000_000 + 5 * k,
+                                  lambda k: 1_700_000_000_000 + 100 * k,
+                                  lambda k: f"1700000000.{k:03d}"])
+def test_the_times_of_a_table_reach_the_split_and_the_file(tmp_path, time):
+    experiment = own_run(tmp_path, table_of(time), "--split=leave-one-out")
+    tokens = experiment.dataset.field2id_token["item_id"]
+    for part, item in ((experiment.test, "7"), (experiment.valid, "6")):
+        assert set(tokens[part._dataset.inter_feat["item_id"].numpy()]) == {item}
+    # RecBole's own split of the prepared file is the same.
+    columns = {"inter": ["user_id", "item_id", "timestamp"]}
+    own = run_on(tmp_path, split_column=None, load_col=columns,
+                 eval_args={"split": {"LS": "valid_and_test"}, "order": "TO"})
+    assert own.dataset.split_fingerprint == experiment.dataset.split_fingerprint
+
+
+def test_words_that_read_as_missing_are_ids_from_the_table_to_the_run(tmp_path):
+    words = ["NA", "null", "nan", "None", "NaN", "N/A", "n/a", "7"]
+    experiment = own_run(tmp_path, table_of(items=words))
+    assert set(experiment.dataset.field2id_token["item_id"]) == {"[PAD]", *words}
+    manifest = read_manifest(tmp_path / "shop")
+    assert manifest["items"] == experiment.dataset.item_num - 1 == 8
+    assert manifest["split"]["sha256"] == experiment.dataset.split_fingerprint
+
+
+def test_a_run_on_another_split_than_the_prepared_one_stops_unless_it_has_its_own_name(tmp_path):
+    own_run(tmp_path, table_of())
+    changes = {"val_interval": {"timestamp": "[10,inf)"}}
+    with pytest.raises(UserError, match="is not the one of .*manifest.json .*split_name of its"):
+        run_on(tmp_path, **changes)
+    title = read_manifest(tmp_path / "shop")["split"]["title"]
+    assert protocol_of(run_on(tmp_path, **changes, split_name="late"))["split"] == "late"
+    run_on(tmp_path, **changes, split_column=None)
+    file = tmp_path / "shop/shop.inter"
+    file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match=title):
+        run_on(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../up", "", ".hidden", "a/b", "a b"])

@@ -112,6 +112,58 @@ def test_the_layouts_agree_to_the_row(tmp_path):
             assert one.dtype == two.dtype and (one == two).all()
 
 
+def write_lists(folder, split=SPLIT):
+    for name, part in zip(("train", "valid", "test"), split):
+        lists = {}
+        for user, item in part:
+            lists.setdefault(user, []).append(item)
+        (folder / f"{name}.txt").write_text(
+            "".join(f"{user} {' '.join(map(str, items))}\n" for user, items in lists.items()))
+
+
+@pytest.mark.parametrize("kind, name", [("json", "val.json"), ("pickle", "valMat.pkl"),
+                                        ("lightgcn", "valid.txt")])
+def test_a_validation_part_may_be_absent(tmp_path, kind, name):
+    {**WRITERS, "lightgcn": write_lists}[kind](tmp_path)
+    assert parts_of(read_published(tmp_path, kind).interactions) == expected()
+    (tmp_path / name).unlink()
+    found = read_published(tmp_path)
+    assert found.kind == kind
+    assert parts_of(found.interactions) == expected((SPLIT[0], (), SPLIT[2]))
+    assert tmp_path / name not in found.sources
+
+
+def test_lists_of_lightgcn_by_hand(tmp_path):
+    (tmp_path / "train.txt").write_text("0 4 2\n7 2 \n\n3\n")
+    (tmp_path / "test.txt").write_text("7 4 0\n")
+    found = read_published(tmp_path, "lightgcn").interactions
+    assert found.user_tokens[found.users].tolist() == ["0", "0", "7", "7", "7"]
+    assert found.item_tokens[found.items].tolist() == ["4", "2", "2", "4", "0"]
+    assert found.labels.tolist() == [0, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("text, words", [("0 1\n0 x\n", "line 2: 'x' is no whole number"),
+                                         ("0 -1\n", "line 1: '-1'"), ("0 1.5\n", "'1.5'"),
+                                         (f"0 {2**31}\n", "line 1"), ("", "is empty")])
+def test_a_line_that_is_no_list_of_ids_is_named(tmp_path, text, words):
+    (tmp_path / "train.txt").write_text(text)
+    (tmp_path / "test.txt").write_text("0 1\n")
+    with pytest.raises(UserError, match=f"train.txt.*{words}"):
+        read_published(tmp_path)
+
+
+@pytest.mark.parametrize("token", ["", " ", "[PAD]"])
+def test_what_is_no_id_is_named_by_line_and_words_are_ids(tmp_path, token):
+    path = tmp_path / "made.inter"
+    path.write_text("user_id:token\titem_id:token\nNA\tnull\nnan\tNone\n")
+    found = read_published(tmp_path).interactions
+    assert found.user_tokens.tolist() == ["NA", "nan"]
+    assert found.item_tokens.tolist() == ["null", "None"]
+    path.write_text(f"user_id:token\titem_id:token\nu\ti\nu\t{token}\n")
+    with pytest.raises(UserError, match="line 3: item_id:token is"):
+        read_published(tmp_path)
+
+
 @pytest.mark.parametrize("labels", [True, False])
 def test_our_own_layout_with_and_without_a_split(tmp_path, labels):
     write_recbole(tmp_path, labels=labels)
@@ -137,9 +189,9 @@ def test_spellings_of_the_header(folder, head):
 
 def test_rating_and_time_are_read_where_they_are(folder):
     (folder / "made.inter").write_text(
-        "userID\titemID\trating\ttimestamp\tx_label\n0\t0\t4.5\t1.39e9\t0.0\n1\t2\t3\t7\t2\n\n")
+        "userID\titemID\trating\ttimestamp\tx_label\n0\t0\t4.5\t1.39e9\t0.0\n1\t2\t3\t7.5\t2\n\n")
     found = read_published(folder).interactions
-    assert found.ratings.tolist() == [4.5, 3] and found.timestamps.tolist() == [1390000000, 7]
+    assert found.ratings.tolist() == [4.5, 3] and found.timestamps.tolist() == [1390000000, 7.5]
     assert found.labels.tolist() == [0, 2]
 
 

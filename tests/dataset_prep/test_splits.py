@@ -1,6 +1,7 @@
 """Splits: properties of every rule, counts by hand and by RecBole, and yamls with mistakes."""
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +23,8 @@ from recbole_ssr.dataset_prep.split_rules import (
 from recbole_ssr.dataset_prep.splits import Split, label, read_split, split_names
 from recbole_ssr.errors import UserError
 
-NAMES = tuple(name for name in split_names() if name != "published")
-RANDOM = tuple(name for name in NAMES if name not in TIMED)
+NAMES = tuple(name for name in split_names() if not name.startswith("published"))
+RANDOM = ("published-test", *(name for name in NAMES if name not in TIMED))
 PER_USER = {"mmrec", "ratio", "leave-one-out", "leave-one-out-random", "temporal-ratio"}
 
 
@@ -50,11 +51,36 @@ def permuted(interactions, seed):
 
 
 @pytest.mark.parametrize("name", split_names())
-def test_the_order_of_rows_does_not_matter(shop, name):
-    split, other = read_split(name), permuted(shop, 1)
-    labels = label(shop, split)
-    assert labels.dtype == np.int8 and labels.shape == (len(shop),) and set(labels) == {0, 1, 2}
-    assert named(shop, labels) == named(other, label(other, split))
+def test_the_order_of_rows_does_not_matter_save_for_equal_times(shop, ordered, name):
+    data, split = ordered if name in TIMED else shop, read_split(name)
+    other = permuted(data, 1)
+    labels = label(data, split)
+    assert labels.dtype == np.int8 and labels.shape == (len(data),) and set(labels) == {0, 1, 2}
+    assert named(data, labels) == named(other, label(other, split))
+
+
+@pytest.mark.parametrize("name", sorted(TIMED - {"global-temporal"}))
+def test_rows_of_one_time_stay_in_their_order(ordered, name):
+    """Rows in order of time, whatever the times, are split as if the times were all different."""
+    tied = replace(ordered, timestamps=np.arange(len(ordered)) // 7 * 7)
+    apart = replace(ordered, timestamps=np.arange(len(ordered)))
+    if name != "time":  # whose border is a time, which a row or its neighbour has
+        assert (label(tied, read_split(name)) == label(apart, read_split(name))).all()
+    of_user = label(tied, read_split(name))
+    for user in range(ordered.n_users):
+        own = of_user[ordered.users == user]
+        assert (np.diff(own) >= 0).all()
+
+
+@pytest.mark.parametrize("scale", [1000, 1 / 7])
+@pytest.mark.parametrize("name", sorted(TIMED))
+def test_fractions_of_a_second_order_too(ordered, name, scale):
+    times = 1_700_000_000 + ordered.timestamps / (1000 * scale)
+    finer = replace(ordered, timestamps=times)
+    other = permuted(finer, 2)
+    labels = label(finer, read_split(name))
+    assert (labels == label(ordered, read_split(name))).all()
+    assert named(finer, labels) == named(other, label(other, read_split(name)))
 
 
 @pytest.mark.parametrize("name", split_names())
@@ -170,8 +196,7 @@ def test_the_last_interaction_of_a_user_is_for_testing(shop):
     labels = label(shop, read_split("leave-one-out"))
     for user in range(shop.n_users):
         rows = np.flatnonzero(shop.users == user)
-        rows = sorted(rows, key=lambda row: (shop.timestamps[row],
-                                             shop.item_tokens[shop.items[row]]))
+        rows = sorted(rows, key=lambda row: shop.timestamps[row])  # stable
         expected = ([0] * len(rows) + [1, 2])[-len(rows):] if len(rows) >= 3 else [0, 2][:len(rows)]
         assert labels[rows].tolist() == expected
 
@@ -252,6 +277,22 @@ def test_an_empty_part_is_an_error():
         label(few.select([]), read_split("time"))
 
 
+def test_validation_is_drawn_out_of_what_is_not_tested(shop):
+    split = read_split("published-test")
+    assert split.title == "published test, the rest 9:1 per user, seed 2020"
+    labels = label(shop, split)
+    assert ((labels == 2) == (shop.labels == 2)).all()
+    for user in range(shop.n_users):
+        found = labels[shop.users == user]
+        n = int((found != 2).sum())
+        assert (found == 1).sum() == ratio_counts(n, (0.9, 0.1, 0))[1] == (
+            n // 10 if n >= 10 else int(n > 1))
+    with_none = shop.with_labels(np.where(shop.labels == 1, 0, shop.labels))
+    assert (label(with_none, split) == labels).all()
+    with pytest.raises(UserError, match="a part empty.*published-test draws"):
+        label(with_none, read_split("published"))
+
+
 def test_names_titles_and_rules():
     assert set(split_names()) == set(RULES)
     titles = [read_split(name).title for name in split_names()]
@@ -282,7 +323,7 @@ def test_a_file_changes_what_it_names(tmp_path):
     ("rule: ratio\nratio: [8, 1, 1]", "unknown key 'ratio'. Did you mean 'ratios'?"),
     ("rule: mmrec\nratios: [8, 1, 1]", "ratios has no meaning for the rule mmrec"),
     ("rule: time\nseed: 1", "seed has no meaning for the rule time, which has only rule, ratios"),
-    ("rule: ratio\nratios: [0.8, 0.2]", r"ratios is [0.8, 0.2]. Write three numbers above 0"),
+    ("rule: ratio\nratios: [0.8, 0.2]", r"ratios is [0.8, 0.2]. Write 3 numbers above 0"),
     ("rule: ratio\nratios: [0.8, 0.2, 0]", "ratios is [0.8, 0.2, 0]"),
     ("rule: ratio\nratios: [0.8, .inf, 1]", "ratios is [0.8, inf, 1]"),
     ("rule: ratio\nratios: 8:1:1", "ratios is"),
