@@ -237,9 +237,9 @@ def _texts(column) -> list[str]:
 
 def _seconds(value: int, per_second: int) -> str:
     """Return a number of parts of a second as seconds, with all digits of its fraction."""
-    whole, part = divmod(value, per_second)
-    fraction = f"{part:0{len(str(per_second)) - 1}d}".rstrip("0") if part else ""
-    return f"{whole}.{fraction}" if fraction else str(whole)
+    whole, part = divmod(abs(value), per_second)
+    fraction = f".{part:0{len(str(per_second)) - 1}d}".rstrip("0") if part else ""
+    return f"{'-' * (value < 0)}{whole}{fraction}"
 
 
 def _shown(value) -> str:

@@ -23,6 +23,7 @@ from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.masking import apply_masking
+from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, ids_hash, protocol_of, training_of
@@ -102,7 +103,9 @@ def prepare(config: PluginConfig) -> Experiment:
     except ValueError as error:
         if isinstance(error, UserError):
             raise
+        check_candidates(dataset)
         raise UserError(f"RecBole refuses the data of {config['dataset']}: {error}") from error
+    check_training(train._dataset)
     apply_masking(config, dataset, valid, test)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train._dataset).to(config["device"])

@@ -83,8 +83,10 @@ class _LogSums(Function):
     @staticmethod
     def forward(ctx, user, item, weight, temperature):
         E = torch.addmm(weight.log(), user, item.T, alpha=1 / temperature)
-        # A row without any candidate has the sum 0; its shares are 0 as well.
-        shift = E.amax(1).clamp(min=torch.finfo(E.dtype).min)
+        # A row without any candidate has the sum 0; its shares are 0 as well. No row has any where
+        # the users of a batch have all items of training.
+        shift = E.amax(1) if len(item) else E.new_full((len(E),), -torch.inf)
+        shift = shift.clamp(min=torch.finfo(E.dtype).min)
         F.threshold_(E.sub_(shift[:, None]), _LOWEST_EXPONENT, -torch.inf)
         Z = E.exp_().sum(1)
         E.div_(Z.clamp(min=torch.finfo(E.dtype).tiny)[:, None] * temperature)

@@ -317,7 +317,7 @@ def test_a_file_changes_what_it_names(tmp_path):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("seed: 1", "has no rule. Write 'rule:' with one of published, mmrec"),
+    ("seed: 1", "has no rule. Write 'rule:' with one of published, published-test, mmrec"),
     ("rule: temporal-ration", "unknown rule 'temporal-ration'. Did you mean 'temporal-ratio'?"),
     ("rule: [ratio]", "unknown rule"),
     ("rule: ratio\nratio: [8, 1, 1]", "unknown key 'ratio'. Did you mean 'ratios'?"),
