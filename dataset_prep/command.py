@@ -19,6 +19,7 @@ from recbole_ssr.flags import parse_flags
 
 _SWITCHES = ("no_download", "overwrite")
 _FLAG_OF = {"source": "from"}
+_LEFT_OUT = ("time_column", "rating_column", "label_column")
 _GROUPS = {
     "name": "All", "recipe": "Public files", "source": "A folder that others published",
     "interactions": "Your own data", "min_rating": "What is made of it",
@@ -40,6 +41,8 @@ def options_from(argv: Sequence[str]) -> Options:
     """Parse the words after `prepare`; UserError for what cannot be understood."""
     words, rest = _positional(argv)
     flags = {_dest(key): value for key, value in parse_flags(rest).items()}
+    # A shell turns --rating_column='', which leaves the column out, into a flag without a value.
+    flags |= {key: "" for key in _LEFT_OUT if key in flags and flags[key] is None}
     for key in flags:
         if key not in NAMES:
             known = [_FLAG_OF.get(name, name) for name in NAMES]
