@@ -292,7 +292,7 @@ def test_mistakes_are_named(data):
         measure_corrupted(run, {"feature_nois": {"image": 0.1}})
     with pytest.raises(UserError, match="Did you mean 'image'"):
         measure_corrupted(run, {"drop_modality": ["imag"]})
-    with pytest.raises(UserError, match="0 to 1"):
+    with pytest.raises(UserError, match="at least 0 and at most 1"):
         measure_corrupted(run, {"feature_missing": {"image": 3}})
     with pytest.raises(UserError, match="not a run folder"):
         measure_corrupted("nowhere", NOISE)
