@@ -4,7 +4,13 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake that the user can put right: the message says what, the value and the remedy."""
+    """A mistake that the user can put right: the message says what, the value and the remedy.
+
+    It is one line, also where it quotes another package's message of several.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class MissingDataset(UserError):

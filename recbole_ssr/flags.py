@@ -10,9 +10,16 @@ import yaml
 
 from recbole_ssr.errors import UserError
 
+# Values that Python refuses: 2020-13-45 and 5,000 digits raise ValueError, !!bool x KeyError, an
+# empty !!int IndexError, !!timestamp x AttributeError.
+_NO_YAML = (yaml.YAMLError, ValueError, AttributeError, LookupError, RecursionError)
 
-class ConfigLoader(yaml.SafeLoader):
-    """Safe YAML that also reads `1e-3` and `-.5` as floats, as RecBole's own loader does."""
+
+class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML that also reads `1e-3` and `-.5` as floats, as RecBole's own loader does.
+
+    It is libyaml's where PyYAML has it: every run reads a dozen files, in a tenth of the time.
+    """
 
 
 ConfigLoader.add_implicit_resolver(
@@ -28,11 +35,13 @@ def read_config_file(path: str | Path) -> dict[str, object]:
     Raises UserError, naming the file and the line, if it is missing, no YAML or no mapping.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=ConfigLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Cannot read the configuration file {path}: {error}. Check its path.") \
-            from error
-    except yaml.YAMLError as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read the configuration file {path}: {error}. Check its path and "
+                        "that it is text in UTF-8.") from error
+    try:
+        content = yaml.load(text, Loader=ConfigLoader)
+    except _NO_YAML as error:
         raise UserError(f"{_place(path, error)} is no valid YAML: {_problem(error)}. "
                         "Write one 'key: value' per line.") from error
     if content is None:
@@ -89,15 +98,17 @@ def _value(key: str, text: str) -> object:
         return None
     try:
         return yaml.load(text, Loader=ConfigLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"--{key}={text} is no valid YAML value: {_problem(error)}. "
+    except _NO_YAML as error:
+        raise UserError(f"--{key}={text[:60]} is no valid YAML value: {_problem(error)}. "
                         f"Quote text with special characters: --{key}='\"text\"'.") from error
 
 
-def _place(path: str | Path, error: yaml.YAMLError) -> str:
+def _place(path: str | Path, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     return f"{path}, line {mark.line + 1}:" if mark else f"{path}"
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "brackets are nested too deep"
     return getattr(error, "problem", None) or str(error)

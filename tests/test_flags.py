@@ -94,6 +94,19 @@ def test_a_bad_config_file_is_named_with_its_line(tmp_path, text, told):
         read_config_file(tmp_path / "a.yaml")
 
 
+@pytest.mark.parametrize("value", [
+    "9" * 5000, "!!int x", "!!int ''", "2020-13-45", "!!timestamp x", "!!bool x", "[" * 500,
+    "{" * 3000, "\x00", "'two\nlines", "*none",
+])
+def test_a_value_that_python_cannot_read_is_an_error_in_one_line(tmp_path, value):
+    (tmp_path / "a.yaml").write_text(f"seed: 1\ntopk: {value}\n")
+    for read in (lambda: read_config_file(tmp_path / "a.yaml"),
+                 lambda: parse_flags([f"--topk={value}"])):
+        with pytest.raises(UserError, match="is no valid YAML") as caught:
+            read()
+        assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_missing_or_binary_config_file_is_named(tmp_path):
     with pytest.raises(UserError, match="none.yaml.*Check its path"):
         read_config_file(tmp_path / "none.yaml")
