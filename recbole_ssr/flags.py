@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import UserError, nearest
 
 # Values that Python refuses: 2020-13-45 and 5,000 digits raise ValueError, !!bool x KeyError, an
 # empty !!int IndexError, !!timestamp x AttributeError.
@@ -68,9 +68,29 @@ def parse_flags(argv: Sequence[str]) -> dict[str, object]:
         else:
             if text is None and words and not words[0].startswith("--"):
                 text = words.pop(0)
-            value = True if text is None else _value(key, text)
+            value = True if text is None else value_of(key, text)
         if repr(flags.setdefault(key, value)) != repr(value):
             raise UserError(f"--{key} is given twice, as {flags[key]!r} and {value!r}. Keep one.")
+    return flags
+
+
+def typed_flags(argv: Sequence[str], known: Sequence[str]) -> dict[str, str | bool]:
+    """Read flags as :func:`parse_flags`, values as they were typed: a token may look like a number.
+
+    Raises UserError for a flag that is not among `known`, and for one that is given twice.
+    """
+    flags: dict[str, str | bool] = {}
+    words = list(argv)
+    while words:
+        key, text = _split_flag(words.pop(0))
+        if key not in known:
+            raise UserError(f"there is no flag --{key} here; there are "
+                            f"{', '.join(f'--{name}' for name in known)}.{nearest(key, known)}")
+        if text is None and words and not words[0].startswith("--"):
+            text = words.pop(0)
+        if key in flags:
+            raise UserError(f"--{key} is given twice. Keep one.")
+        flags[key] = True if text is None else text
     return flags
 
 
@@ -93,7 +113,8 @@ def _file_list(text: str | None, words: list[str]) -> list[str]:
     return files
 
 
-def _value(key: str, text: str) -> object:
+def value_of(key: str, text: str) -> object:
+    """Return the YAML value of a flag's text. Raises UserError where it is none."""
     if text == "None":
         return None
     try:

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "train": LEAVES | {"train", "evaluation", "compat"},
     "report": LEAVES | {"report", "result", "comparison"},
 }
-ON_TOP = {"compare", "tune"}  # may import all but dataset_prep
+ON_TOP = {"compare", "serve", "tune"}  # may import all but dataset_prep
 PREPARATION_MAY_IMPORT = {"errors", "flags", "graph.cache", "data.features", "data.feature_files",
                           "data.feature_writer", "data.ids", "data.manifest",
                           "data.split_hash", "dataset_prep", "__version__"}

@@ -48,6 +48,36 @@ class BipartiteGraph(Constants):
         users = torch.arange(self.n_users, device=crow.device)
         return users.repeat_interleave(crow.diff()), cols
 
+    def receiving_rows(self, users: Tensor, items: Tensor, n: int) -> Tensor:
+        r"""Return what :math:`\hat R` would hold of n users who are not part of the graph.
+
+        A user's degree is the number of its distinct items, an item's that of the graph, so that
+        a user of the graph with its own items has its own row; an item without interactions
+        counts as one with the first. Shapes: users (E,) from 0, items (E,); result (n, I) CSR.
+        """
+        pairs = torch.unique(users.long() * self.n_items + items.long())
+        users, items = pairs // self.n_items, pairs % self.n_items
+        d_user = torch.bincount(users, minlength=n).double()
+        d_item = self["Rt"].crow_indices().diff().clamp(min=1).double()
+        values = (d_user[users] * d_item[items]).rsqrt().to(self["R"].dtype)
+        return csr_tensor(users, items, values, (n, self.n_items))
+
+    def add_receivers(self, rows: Tensor) -> None:
+        """Append users, in place, who receive from their items and send nothing back.
+
+        No other node is changed by them, whatever is propagated. Shapes: rows (n, I) CSR.
+        """
+        R, Rt = self["R"], self["Rt"]
+        crow, added = R.crow_indices(), rows.crow_indices()
+        self.n_users += len(rows)
+        self._tensors = {
+            "R": _csr(torch.cat([crow, added[1:] + crow[-1]]),
+                      torch.cat([R.col_indices(), rows.col_indices()]),
+                      torch.cat([R.values(), rows.values()]), (self.n_users, self.n_items)),
+            "Rt": _csr(Rt.crow_indices(), Rt.col_indices(), Rt.values(),
+                       (self.n_items, self.n_users)),
+        }
+
     def add_product(self, out: Nodes, x: Nodes, alpha: float = 1.0, beta: float = 1.0) -> Nodes:
         r"""Overwrite `out` with :math:`\beta\,out + \alpha\,\hat A x` and return it.
 
@@ -59,3 +89,7 @@ class BipartiteGraph(Constants):
         out[0].addmm_(self["R"], x[1], beta=beta, alpha=alpha)
         out[1].addmm_(self["Rt"], x[0], beta=beta, alpha=alpha)
         return out
+
+
+def _csr(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)

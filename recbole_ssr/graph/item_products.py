@@ -102,8 +102,12 @@ class WeightedSum(nn.Module):
 
 def standardised(scores: Tensor) -> Tensor:
     """Return the rows with mean 0 and deviation 1. Shapes: (B, I)."""
-    deviation = scores.std(1, keepdim=True).clamp(min=_SMALLEST_DEVIATION)
-    return (scores - scores.mean(1, keepdim=True)) / deviation
+    return (scores - scores.mean(1, keepdim=True)) / deviation_of(scores)
+
+
+def deviation_of(scores: Tensor) -> Tensor:
+    """Return what :func:`standardised` divides rows by. Shapes: scores (B, I); result (B, 1)."""
+    return scores.std(1, keepdim=True).clamp(min=_SMALLEST_DEVIATION)
 
 
 def _columns(rows: Tensor) -> Tensor:

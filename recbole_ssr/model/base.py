@@ -39,6 +39,11 @@ class MultimodalRecommender(GeneralRecommender):
 
     input_type = InputType.PAIRWISE
     paper_objective: str | None = None  # what `objective: paper` stands for
+    # The parameters with a row per user, where a user's embedding follows from these rows and the
+    # user's row of `graph` alone, so that new users can be folded in; None where it does not.
+    user_tables: tuple[str, ...] | None = None
+    # Whether that embedding is affine in both, so that a user's items add up to it.
+    affine_users = False
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -78,6 +83,12 @@ class MultimodalRecommender(GeneralRecommender):
         """
         return self.objective(user, item, batch, self.item_degree, item_bias)
 
+    def receivers_added(self, rows: Tensor) -> None:
+        """Take in users that joined the graph and the tables; see model/receivers.py.
+
+        A model overrides it that keeps more of a user. Shapes: rows (n, I) CSR.
+        """
+
     def trained_features(self) -> list[Tensor]:
         """Return the raw features that are parameters, one per modality in the dataset's order.
 
@@ -93,16 +104,17 @@ class MultimodalRecommender(GeneralRecommender):
 
     def predict(self, interaction) -> Tensor:
         """Score the pairs of `interaction`. Shapes: result (B,)."""
-        user, item = self._evaluation_embeddings()
+        user, item = self.final_embeddings()
         return (user[interaction[self.USER_ID]] * item[interaction[self.ITEM_ID]]).sum(1)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Score every item for the users of `interaction`. Shapes: result (B * I,)."""
-        user, item = self._evaluation_embeddings()
+        user, item = self.final_embeddings()
         return (user[interaction[self.USER_ID]] @ item.T).view(-1)
 
     @torch.no_grad()
-    def _evaluation_embeddings(self) -> Embeddings:
+    def final_embeddings(self) -> Embeddings:
+        """Return what scores are inner products of, kept between calls in evaluation mode."""
         if self.training:
             return self.encode()
         if self._encoded is None:

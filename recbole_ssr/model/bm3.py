@@ -54,6 +54,7 @@ class BM3(Baseline):
     """BM3. Settings: properties/model/BM3.yaml."""
 
     paper_objective = None
+    user_tables, affine_users = ("E_user",), True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

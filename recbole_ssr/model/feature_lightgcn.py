@@ -40,6 +40,7 @@ class FeatureLightGCN(Baseline):
     """LightGCN on ids and features. Settings: properties/model/FeatureLightGCN.yaml."""
 
     paper_objective = "sampled_softmax"
+    user_tables, affine_users = ("E_user",), True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -76,7 +76,7 @@ class FeatureSignal(nn.Module):
         # The column of ones carries the bias through every linear step.
         F = torch.cat([(matrix - centre) * present, present], dim=1)
         if trainable:
-            self.F, self.present = nn.Parameter(F[:, :-1].clone()), Constants(ones=present)
+            self.F, self.constants = nn.Parameter(F[:, :-1].clone()), Constants(present=present)
         else:
             self.constants = Constants(F=F)
         self.trainable = trainable
@@ -96,6 +96,11 @@ class FeatureSignal(nn.Module):
         """The raw features where they are a parameter. Shapes: (I, f)."""
         return self.F if self.trainable else None
 
+    @property
+    def present(self) -> Tensor:
+        """Which items have features. Shapes: (I, 1) of 0 and 1."""
+        return self._features()[1]
+
     def signal(self, propagation: Propagation, raw: bool = False) -> Nodes:
         """Return G, of the raw features [F, 1] if `raw`. Shapes: (U, d), (I, d)."""
         F, present = self._features()
@@ -113,7 +118,7 @@ class FeatureSignal(nn.Module):
         if not self.trainable:
             F = self.constants["F"]
             return F, F[:, -1:]
-        present = self.present["ones"]
+        present = self.constants["present"]
         return torch.cat([self.F * present, present], dim=1), present
 
     def frozen_bands(self, propagation: Propagation, bank, users, items) -> Nodes:

@@ -50,6 +50,7 @@ class FREEDOM(Baseline):
     """FREEDOM. Settings: properties/model/FREEDOM.yaml."""
 
     paper_objective = "bpr"
+    user_tables, affine_users = ("E_user",), True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

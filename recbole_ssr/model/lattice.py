@@ -82,6 +82,7 @@ class LATTICE(Baseline):
     """LATTICE. Settings: properties/model/LATTICE.yaml."""
 
     paper_objective = "bpr"
+    affine_users = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -100,6 +101,10 @@ class LATTICE(Baseline):
         if self.adjacency == "row":
             self.degrees = Constants(user=_degrees(self.graph, 0), item=_degrees(self.graph, 1))
         self.begin_epoch(0)
+
+    @property
+    def user_tables(self) -> tuple[str, ...] | None:
+        return ("E_user",) if self.adjacency == "symmetric" else None
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: ARG002
         """Have the next batch mine S."""

@@ -48,6 +48,7 @@ class LayerGCN(IdBaseline):
     """LayerGCN. Settings: properties/model/LayerGCN.yaml."""
 
     paper_objective = "bpr"
+    affine_users = False
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -75,6 +75,7 @@ class MENTOR(Baseline):
     """MENTOR. Settings: properties/model/MENTOR.yaml."""
 
     paper_objective = "bpr"
+    affine_users = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -92,6 +93,10 @@ class MENTOR(Baseline):
         self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
         self.a = nn.Parameter(torch.zeros(len(self.features)))
         self.predictor = xavier_linear(d, d)
+
+    @property
+    def user_tables(self) -> tuple[str, ...]:
+        return ("E_user", *(f"P.{m}" for m in range(len(self.P))))
 
     def forward(self) -> Embeddings:
         return Embeddings(*map(self.general, self.encoded(self.signals())))

@@ -54,6 +54,7 @@ class PGL(Baseline):
     """PGL with local extraction. Settings: properties/model/PGL.yaml."""
 
     paper_objective = "bpr"
+    user_tables, affine_users = ("E_user",), True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

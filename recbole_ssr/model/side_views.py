@@ -41,6 +41,7 @@ class SideViews(Baseline):
     """A subclass writes :meth:`item_views` and :meth:`side`."""
 
     paper_objective = "bpr"
+    user_tables = ("E_u",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -64,6 +64,7 @@ class SLMRec(Baseline):
     """SLMRec. Settings: properties/model/SLMRec.yaml."""
 
     paper_objective = None
+    user_tables, affine_users = ("E_user",), True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -42,6 +42,7 @@ from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
 from recbole_ssr.spectral.slots import tap
 
+_SMALLEST_NORM = 1e-12
 _UNSEEN = 0.5  # interactions that an item without any counts as in the log of popularity
 
 
@@ -101,6 +102,25 @@ class Pairs(NamedTuple):
         return (x.user.index_select(0, self.user) * x.item.index_select(0, self.item)).sum(1)
 
 
+class LinearFusion(NamedTuple):
+    """Embeddings as sums over slots, gate and mixing held at their values.
+
+    Shapes: slots, coefficients (M, C, B, d), whose product summed over M and C is the embedding.
+    """
+
+    slots: Tensor
+    coefficients: Tensor
+
+    def parts(self) -> Tensor:
+        """Return what every slot contributes. Shapes: (M, C, B, d)."""
+        return self.slots * self.coefficients
+
+    def unit(self) -> LinearFusion:
+        """Divide by the norm of the embeddings, held at its value."""
+        norm = self.parts().sum((0, 1)).norm(dim=1, keepdim=True).clamp(min=_SMALLEST_NORM)
+        return self._replace(coefficients=self.coefficients / norm)
+
+
 class SSR(MultimodalRecommender):
     """SSR, profile `paper`. Settings: properties/model/SSR.yaml.
 
@@ -142,7 +162,7 @@ class SSR(MultimodalRecommender):
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
         self.b = self._initial_bias(config["item_bias"])
         self.constants = Constants(
-            **self._facts(features), inference_gains=band_gains(config["inference_gains"], M)
+            **self._facts(self.n_users, self.n_items), inference_gains=band_gains(config["inference_gains"], M)
         )
         settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
                     config["gate_gains"], config["gate_speed"])
@@ -172,22 +192,37 @@ class SSR(MultimodalRecommender):
         b = power * self.item_degree.clamp(min=_UNSEEN).log()
         return nn.Parameter(b - b[seen].mean())
 
-    def _facts(self, features) -> dict[str, Tensor]:
+    def _facts(self, n_users: int, n_items: int) -> dict[str, Tensor]:
         """What the gate knows of a node: its degree, and how far it has each feature modality.
 
+        Log degrees are standardised by the first `n_users` and `n_items`, those trained on.
         Shapes: user (U, C), item (I, C): standardised log degree, then one coverage per modality.
         """
         facts = {}
-        present = [features.has_feature(c) for c in features.modalities]
-        by_user = [self.propagation.coverage(here, False)[0].reciprocal() for here in present]
-        for side, product, extra in (
-            ("user", self.graph["R"], by_user),
-            ("item", self.graph["Rt"], [here[:, None].float() for here in present]),
-        ):
+        present = [feature.present for feature in self.features]
+        by_user = [self.propagation.coverage(here[:, 0] > 0, False)[0].reciprocal()
+                   for here in present]
+        for side, n, product, extra in (("user", n_users, self.graph["R"], by_user),
+                                        ("item", n_items, self.graph["Rt"], present)):
             log_degree = product.crow_indices().diff().float().log1p()[:, None]
-            log_degree = (log_degree - log_degree.mean()) / log_degree.std().clamp(min=1e-6)
+            basis = log_degree[:n]
+            log_degree = (log_degree - basis.mean()) / basis.std().clamp(min=1e-6)
             facts[side] = torch.cat([log_degree, *extra], dim=1)
         return facts
+
+    @property
+    def user_tables(self) -> tuple[str, ...]:
+        trained = [f"features.{k}.P" for k, f in enumerate(self.features) if f.P is not None]
+        return ("E_user", *(["v"] if self.v is not None else []), *trained)
+
+    def receivers_added(self, rows: Tensor) -> None:
+        self.bank.add_receivers(rows)
+        for feature in self.features:
+            feature.n_users += len(rows)
+            feature.drop_bands()
+        facts = self._facts(len(self.constants["user"]), self.n_items)
+        gains = self.constants["inference_gains"]
+        self.constants = Constants(**facts, inference_gains=gains).to(gains)
 
     # Stage 1: decompose
 
@@ -260,6 +295,31 @@ class SSR(MultimodalRecommender):
         factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
         user, item = self.fuse(*self.spectra(), (factors, factors))
         return Embeddings(*self.objective.scored(user, item, self.b))
+
+    @torch.no_grad()
+    def linear_fusion(
+        self, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[LinearFusion, LinearFusion]:
+        """Return the embeddings of :meth:`encode`, but the bias, of some nodes as sums over slots.
+
+        Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
+        """
+        gains = self.constants["inference_gains"][:, None].unsqueeze(0)
+        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items))
+        user, item = (
+            LinearFusion(slots, fusion.coefficients(
+                slots, facts, _product(slots, weights, gains.expand(-1, -1, slots.shape[1]))))
+            for fusion, (slots, facts, weights) in sides
+        )
+        if self.objective.cosine:
+            user, item = user.unit(), item.unit()
+        return user, item
+
+    @torch.no_grad()
+    def score_bias(self) -> Tensor:
+        """Return what the bias of every item adds to its scores. Shapes: (I,)."""
+        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.b
+        return bias / self.objective.logit_scale
 
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)

@@ -101,6 +101,10 @@ class ReferenceSSR(MultimodalRecommender):
         self.user_operator = BandOperator(*settings)
         self.item_operator = BandOperator(*settings)
 
+    @property
+    def user_tables(self) -> tuple[str, ...]:
+        return ("w", *(f"P.{k}" for k in range(len(self.modalities))))
+
     def trained_features(self) -> list[Tensor]:
         return list(self.features.values()) if isinstance(self.features, nn.ParameterDict) else []
 

@@ -55,6 +55,16 @@ def constants_of(factors: Factors) -> Constants:
     return Constants(**{name: torch.from_numpy(x) for name, x in zip("PsQ", factors)})
 
 
+def with_receivers(factors: Constants, rows: Tensor) -> Constants:
+    r"""Append users to the factors: what P = R Q / s says of their rows of R.
+
+    Shapes: rows (n, I) CSR; P (U + n, r).
+    """
+    P, s, Q = (factors[name] for name in "PsQ")
+    added = (rows.double() @ Q.double() / s.double()).to(P)
+    return Constants(P=torch.cat([P, added]), s=s, Q=Q)
+
+
 class ExactBank(FilterBank):
     """Ideal bands of about equal energy from all singular triples of R.
 
@@ -69,7 +79,7 @@ class ExactBank(FilterBank):
 
     def __init__(self, factors: Factors, n_bands: int):
         super().__init__(n_bands)
-        self.factors = constants_of(factors)
+        self.factors, self.senders = constants_of(factors), None
         P, s, Q = factors
         rank, rest = len(s), len(P) + len(Q) - 2 * len(s)
         self.register_buffer("weights", torch.zeros(n_bands, 2 * rank + 1))
@@ -79,7 +89,12 @@ class ExactBank(FilterBank):
     def forward(self, signals, users=None, items=None) -> Nodes:
         rank = len(self.factors["s"])
         a, c, b = self.weights.split([rank, 1, rank], dim=1)
-        return mode_rows(self.factors, Gains(a, b.flip(1), c[:, 0]), signals, users, items)
+        return mode_rows(self.factors, Gains(a, b.flip(1), c[:, 0]), signals, users, items,
+                         self.senders)
+
+    def add_receivers(self, rows: Tensor) -> None:
+        self.senders = self.senders or len(self.factors["P"])
+        self.factors = with_receivers(self.factors, rows)
 
     @torch.no_grad()
     def fit(self, signal: Nodes) -> None:

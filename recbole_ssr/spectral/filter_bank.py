@@ -50,6 +50,12 @@ class FilterBank(nn.Module):
         """
         raise NotImplementedError
 
+    def add_receivers(self, rows: Tensor) -> None:
+        """Filter the signals of users who joined the graph, too; see BipartiteGraph.add_receivers.
+
+        For a bank that keeps more of the graph than the graph. Shapes: rows (n, I) CSR.
+        """
+
     def response(self, eigenvalues: Tensor) -> Tensor:
         """Return every band's gain at Laplacian eigenvalues.
 

@@ -77,6 +77,21 @@ class SpectralFusion(nn.Module):
             return residual
         return residual + band_sums(Z * self.p[:, None], (g @ A)[None])[0]
 
+    def coefficients(self, slots: Tensor, facts: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Return what every channel of every slot is multiplied with, the gate held fixed.
+
+        The sum over slots of coefficients x slots is what :meth:`forward` returns.
+        Shapes: result (M, C, B, d).
+        """
+        M, C, B, d = slots.shape
+        kept = slots.new_ones(B, M, C) if keep is None else keep.expand(B, M, C)
+        kept = kept.reshape(B, M * C)
+        q = torch.einsum("sbd,bs->bd", slots.reshape(M * C, B, d), kept)
+        g = self.gate(q, facts)
+        A, beta = self.factors()
+        mixed = torch.einsum("br,sr,rd->sbd", g @ A, beta, self.p)
+        return ((g.T[:, :, None] + mixed) * kept.T[:, :, None]).view(M, C, B, d)
+
     def gate(self, q: Tensor, facts: Tensor) -> Tensor:
         """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""
         direction = nn.functional.normalize(q, dim=1)

@@ -42,9 +42,11 @@ def mode_rows(
     signals: Sequence[Nodes],
     users: Tensor | None = None,
     items: Tensor | None = None,
+    senders: int | None = None,
 ) -> Nodes:
     """Return the filtered signals on some nodes.
 
+    Only the first `senders` users, all where it is None, enter the modes; the others receive.
     Only modes on which a filter differs from its c are computed with, and only the rows asked for.
 
     Shapes: factors P (U, r), s (r,), Q (I, r); gains not differentiated; signals: C pairs of
@@ -52,7 +54,7 @@ def mode_rows(
     pair of (M, Bu, D) and (M, Bi, D), the signals side by side.
     """
     flat = [part for signal in signals for part in signal]
-    return _ModeRows.apply(factors, gains, users, items, *flat)
+    return _ModeRows.apply(factors, gains, users, items, senders, *flat)
 
 
 def mode_energies(factors: Constants, signal: Nodes) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,8 +74,9 @@ def mode_energies(factors: Constants, signal: Nodes) -> tuple[Tensor, Tensor, Te
 
 class _ModeRows(Function):
     @staticmethod
-    def forward(ctx, factors, gains, users, items, *flat):
+    def forward(ctx, factors, gains, users, items, senders, *flat):
         ctx.sides, ctx.rows = (factors["P"], factors["Q"]), (users, items)
+        ctx.senders = senders, None
         ctx.same = (gains.a + gains.b) / 2 - gains.c[:, None]
         ctx.cross = (gains.a - gains.b) / 2
         ctx.c, ctx.spans = gains.c.tolist(), _spans(ctx.same, ctx.cross)
@@ -82,7 +85,8 @@ class _ModeRows(Function):
         bands = tuple(flat[0].new_zeros(len(ctx.c), len(side), width) for side in sides)
         for k in range(len(flat) // 2):
             channels, signal = slice(k * d, (k + 1) * d), flat[2 * k : 2 * k + 2]
-            alpha, beta = (side.T @ part for side, part in zip(ctx.sides, signal))
+            alpha, beta = (side[:n].T @ part[:n]
+                           for side, part, n in zip(ctx.sides, signal, ctx.senders))
             for m, (c, span) in enumerate(zip(ctx.c, ctx.spans)):
                 mixed = _mix(ctx, m, span, alpha[span], beta[span])
                 for band, side, part, rows, x in zip(bands, sides, signal, ctx.rows, mixed):
@@ -96,7 +100,7 @@ class _ModeRows(Function):
     @once_differentiable
     def backward(ctx, *grad):
         width = grad[0].shape[2]
-        d = width // ((len(ctx.needs_input_grad) - 4) // 2)
+        d = width // ((len(ctx.needs_input_grad) - 5) // 2)
         sides = [_select(side, rows) for side, rows in zip(ctx.sides, ctx.rows)]
         gradients = []
         for start in range(0, width, d):
@@ -106,15 +110,17 @@ class _ModeRows(Function):
                 alpha, beta = (side[:, span].T @ g[m] for side, g in zip(sides, G))
                 for total, x in zip(totals, _mix(ctx, m, span, alpha, beta)):
                     total[span].add_(x)
-            for side, total, g, rows in zip(ctx.sides, totals, G, ctx.rows):
+            for side, total, g, rows, n in zip(ctx.sides, totals, G, ctx.rows, ctx.senders):
                 gradient = side @ total
+                if n is not None:
+                    gradient[n:] = 0
                 for m, c in enumerate(ctx.c):
                     if c and rows is None:
                         gradient.add_(g[m], alpha=c)
                     elif c:
                         gradient.index_add_(0, rows, g[m], alpha=c)
                 gradients.append(gradient)
-        return None, None, None, None, *gradients
+        return None, None, None, None, None, *gradients
 
 
 def _mix(ctx, m: int, span: slice, alpha: Tensor, beta: Tensor) -> Nodes:

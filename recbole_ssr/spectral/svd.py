@@ -15,6 +15,7 @@ from recbole_ssr.spectral.exact import (
     constants_of,
     exact_factors,
     oriented,
+    with_receivers,
 )
 from recbole_ssr.spectral.filter_bank import FilterBank
 from recbole_ssr.spectral.modes import Gains, mode_energies, mode_rows
@@ -126,7 +127,7 @@ class SVDBank(FilterBank):
         kept = len(factors[1]) if svd_bands else 0
         like = graph["R"].values()
         self.factors = constants_of(tuple(x[..., :kept] for x in factors)).to(like)
-        self.svd_bands = svd_bands
+        self.svd_bands, self.senders = svd_bands, None
         self.rest = ChebyshevBank(graph, n_bands - svd_bands, degree, method)
         self.register_buffer("mode_weights", like.new_zeros(svd_bands, kept))
         # Apart from the modes that it takes out, white noise is white; so all modes weigh the same.
@@ -141,8 +142,12 @@ class SVDBank(FilterBank):
             return bands
         a = torch.cat([self.mode_weights, -self.rest.response(1 - self.factors["s"])])
         gains = Gains(a, torch.zeros_like(a), torch.zeros_like(a[:, 0]))
-        exact = mode_rows(self.factors, gains, signals, users, items)
+        exact = mode_rows(self.factors, gains, signals, users, items, self.senders)
         return tuple(band.add_(part) for band, part in zip(bands, exact))
+
+    def add_receivers(self, rows: Tensor) -> None:
+        self.senders = self.senders or len(self.factors["P"])
+        self.factors = with_receivers(self.factors, rows)
 
     @torch.no_grad()
     def fit(self, signal: Nodes) -> None:

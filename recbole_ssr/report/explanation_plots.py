@@ -1,0 +1,73 @@
+"""A picture of why a user gets an item, every number where it belongs."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from recbole_ssr.files import in_one_step
+from recbole_ssr.report.explanation import Explanation, label
+
+_SHOWN = 10  # items of the user's with a bar of their own
+_UP, _DOWN, _TOTAL = "#3b6ea5", "#b5533c", "#444444"
+_DPI, _LINE = 120, 46  # characters of a label
+
+
+def draw(found: Explanation, path: Path) -> None:
+    """Draw the items that brought an item up, and its bands and modalities; write a PNG."""
+    figure = Figure(figsize=(11 if found.slots else 7.5, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if found.slots else 1, squeeze=False,
+                           width_ratios=[1.25, 1] if found.slots else None)[0]
+    title = (f"Why {label(found.item, found.title)} for user {found.user}: rank {found.rank} of "
+             f"{found.ranked:,}, score {found.score:.3f}")
+    figure.suptitle(textwrap.fill(title, 100))
+    _sources(axes[0], found)
+    if found.slots:
+        _slots(axes[1], found)
+    with in_one_step(path) as draft:
+        figure.savefig(draft, dpi=_DPI)
+
+
+def _sources(axis, found: Explanation) -> None:
+    shown = sorted(found.sources, key=lambda source: -abs(source.score))[:_SHOWN]
+    shown.sort(key=lambda source: -source.score)
+    rest = sum(source.score for source in found.sources) - sum(s.score for s in shown)
+    rows = [(label(source.item, source.title), source.score) for source in shown]
+    if len(found.sources) > len(shown):
+        rows.append((f"{len(found.sources) - len(shown)} other items", rest))
+    rows += [("the user's own embedding", found.own), ("all of it: the score", found.score)]
+    names, values = zip(*rows)
+    colours = [*(_UP if value >= 0 else _DOWN for value in values[:-1]), _TOTAL]
+    bars = axis.barh(range(len(rows)), values, color=colours)
+    axis.bar_label(bars, [f"{value:+.3f}" for value in values], padding=3, fontsize="small")
+    axis.set_yticks(range(len(rows)), [textwrap.shorten(name, _LINE, placeholder="…")
+                                       for name in names])
+    axis.invert_yaxis()
+    axis.margins(x=0.18)
+    axis.axvline(0, color="0.3", linewidth=0.8)
+    axis.set_title("What each item of the user's adds", fontsize="medium")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _slots(axis, found: Explanation) -> None:
+    matrix = np.array(found.slots.item).T
+    whole = np.block([[matrix, matrix.sum(1, keepdims=True)],
+                      [matrix.sum(0, keepdims=True), matrix.sum(keepdims=True)]])
+    reach = max(np.abs(whole).max(), 1e-12)
+    axis.imshow(whole, cmap="RdBu", vmin=-1.6 * reach, vmax=1.6 * reach, aspect="auto")
+    axis.set_xticks(range(whole.shape[1]), [*(f"{b} band" for b in found.slots.bands), "sum"])
+    axis.set_yticks(range(whole.shape[0]), [*found.slots.modalities, "sum"])
+    for (row, column), value in np.ndenumerate(whole):
+        last = row == len(whole) - 1 or column == whole.shape[1] - 1
+        axis.text(column, row, f"{value:+.3f}", ha="center", va="center",
+                  fontweight="bold" if last else None)
+    axis.axhline(len(whole) - 1.5, color="white", linewidth=4)
+    axis.axvline(whole.shape[1] - 1.5, color="white", linewidth=4)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_title("Through which band and modality of the item", fontsize="medium")

@@ -1,0 +1,77 @@
+"""The users and items of a run by their tokens, and what is known of their interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.experiment import Experiment, interactions_of
+from recbole_ssr.serve.items import ItemTable
+
+_NAMED = 5  # unknown tokens that a message names
+
+
+class Catalogue:
+    """Tokens and interactions of a run; id 0 is padding. `new_items` get ids after the others.
+
+    Attributes: users (U,), items (I,) tokens; seen (U, I) CSR of training and validation;
+    popularity (I,) training interactions.
+    """
+
+    def __init__(self, experiment: Experiment, new_items: Sequence[str] = ()):
+        dataset = experiment.dataset
+        self.dataset = dataset
+        self.users, self.items = (dataset.field2id_token[field].astype(str)
+                                  for field in (dataset.uid_field, dataset.iid_field))
+        self.items = np.concatenate([self.items, np.asarray(new_items, dtype=str)])
+        self.first_new = len(self.items) - len(new_items)
+        parts = interactions_of(experiment)
+        pairs = np.concatenate([parts.train, parts.valid], axis=1)
+        shape = len(self.users), len(self.items)
+        self.seen = sp.csr_matrix((np.ones(pairs.shape[1], np.float32), pairs), shape)
+        self.popularity = np.bincount(parts.train[1], minlength=len(self.items))
+
+    @cached_property
+    def table(self) -> ItemTable:
+        """What the dataset's .item file says of the items."""
+        return ItemTable.of(self.dataset, self.items)
+
+    @cached_property
+    def _user_ids(self) -> Mapping[str, int]:
+        return {token: i for i, token in enumerate(self.users) if i}
+
+    @cached_property
+    def _item_ids(self) -> Mapping[str, int]:
+        return {token: i for i, token in enumerate(self.items) if i}
+
+    def user_ids(self, tokens: Iterable[str]) -> np.ndarray:
+        """Return the ids of users, 0 where one is unknown."""
+        return np.array([self._user_ids.get(str(token), 0) for token in tokens], dtype=np.int64)
+
+    def item_ids(self, tokens: Iterable[str]) -> np.ndarray:
+        """Return the ids of items, 0 where one is unknown."""
+        return np.array([self._item_ids.get(str(token), 0) for token in tokens], dtype=np.int64)
+
+    def user_id(self, token: str) -> int:
+        """Return the id of one user; UserError with the nearest token if there is none."""
+        return self._one(token, self._user_ids, "user")
+
+    def item_id(self, token: str) -> int:
+        """Return the id of one item; UserError with the nearest token if there is none."""
+        return self._one(token, self._item_ids, "item")
+
+    def _one(self, token: str, ids: Mapping[str, int], kind: str) -> int:
+        if str(token) not in ids:
+            raise UserError(f"the run knows no {kind} {str(token)!r}.{nearest(token, ids)} It has "
+                            f"{len(ids):,}, for instance {', '.join(list(ids)[:3])}")
+        return ids[str(token)]
+
+
+def named(tokens: Sequence[str]) -> str:
+    """Return a few of the tokens as text, and how many more there are."""
+    more = len(tokens) - _NAMED
+    return ", ".join(map(str, tokens[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,55 @@
+"""Why a run recommends an item to a user, in plain values."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from recbole_ssr.model.ssr import SSR
+from recbole_ssr.report.diagnosis import band_names
+from recbole_ssr.report.explanation import Explanation, SlotShares, Source
+from recbole_ssr.serve.attribution import parts_of, slots_of
+from recbole_ssr.serve.recommender import Recommender
+
+
+def explain(recommender: Recommender, user: str, item: str) -> Explanation:
+    """Return why a user gets an item.
+
+    Raises UserError for an unknown user or item, and for a model whose scores are no sums over a
+    user's items.
+    """
+    catalogue, experiment = recommender.catalogue, recommender.experiment
+    u, i = catalogue.user_id(user), catalogue.item_id(item)
+    parts = parts_of(experiment, u, i)
+    rank, ranked, seen, score = _place(recommender, u, i)
+    items = parts.items.cpu().numpy()
+    tokens, titles = catalogue.items[items], catalogue.table.titles(items)
+    by_modality = [None] * len(items) if parts.by_modality is None else parts.by_modality.tolist()
+    sources = [Source(str(token), title, value, split) for token, title, value, split in
+               zip(tokens, titles, parts.scores.tolist(), by_modality)]
+    slots = None
+    if isinstance(experiment.model, SSR):
+        found = slots_of(experiment.model, u, i)
+        slots = SlotShares(band_names(len(found.item)), list(experiment.model.modalities),
+                           *(x.double().tolist() for x in found))
+    return Explanation(
+        run=str(recommender.run), model=experiment.config["model"],
+        dataset=experiment.config["dataset"], user=str(user), item=str(item),
+        title=catalogue.table.titles(np.array([i]))[0], score=score, rank=rank, ranked=ranked,
+        seen=seen, sources=sorted(sources, key=lambda source: -source.score),
+        own=parts.own.item(), slots=slots,
+    )
+
+
+def _place(recommender: Recommender, user: int, item: int) -> tuple[int, int, bool, float]:
+    """Return rank, number of ranked items, whether the user has seen the item, and its score."""
+    scores = recommender.scores.block(torch.tensor([user]))[0].cpu().numpy()
+    row = recommender.catalogue.seen[user]
+    mine = scores[item]
+    others = np.ones(len(scores), dtype=bool)
+    others[0] = False
+    others[row.indices] = False
+    seen = not others[item]
+    others[item] = False
+    return (int((scores[others] > mine).sum()) + 1, int(others.sum()) + 1, bool(seen),
+            float(mine))

@@ -1,0 +1,91 @@
+"""A run's embeddings in files that anyone can read without this package.
+
+::
+
+    export.json       model, run, dataset, split, metrics, and what the other files are
+    users.npy         (users, D) float32, row r belongs to line r of users.tokens
+    users.tokens      one token a line
+    items.npy, items.tokens          likewise
+    users.parquet, items.parquet     in their place with format parquet: token, embedding
+
+The score of a user and an item is the inner product of their rows, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.experiment import protocol_of
+from recbole_ssr.files import in_one_step
+from recbole_ssr.result import RunResult
+from recbole_ssr.runs import versions
+from recbole_ssr.serve.recommender import Recommender
+
+FORMATS = ("npy", "parquet")
+
+
+def export(recommender: Recommender, out: str | Path, format: str = "npy") -> list[Path]:
+    """Write the embeddings of all users and items into a folder; return the files.
+
+    Raises UserError for another format, and for a model whose scores are no inner products.
+    """
+    if format not in FORMATS:
+        raise UserError(f"format is {format!r}; choose npy or parquet.{nearest(format, FORMATS)}")
+    folder = Path(out).expanduser()
+    user, item = (x[1:].cpu().numpy().astype(np.float32) for x in recommender.embeddings())
+    write = {"npy": _write_npy, "parquet": _write_parquet}[format]
+    files = [*write(folder, "users", user, recommender.users),
+             *write(folder, "items", item, recommender.items)]
+    about = folder / "export.json"
+    with in_one_step(about) as draft:
+        draft.write_text(json.dumps(_about(recommender, user, item, files), indent=2) + "\n")
+    return [*files, about]
+
+
+def _write_npy(folder: Path, name: str, matrix: np.ndarray, tokens: np.ndarray) -> list[Path]:
+    files = [folder / f"{name}.npy", folder / f"{name}.tokens"]
+    with in_one_step(files[0]) as draft:
+        np.save(draft, np.ascontiguousarray(matrix))
+    with in_one_step(files[1]) as draft:
+        draft.write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))
+    return files
+
+
+def _write_parquet(folder: Path, name: str, matrix: np.ndarray, tokens: np.ndarray) -> list[Path]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise UserError('format parquet needs pyarrow: pip install "recbole_ssr[report]", or take '
+                        "format npy") from None
+    path = folder / f"{name}.parquet"
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    with in_one_step(path) as draft:
+        pq.write_table(pa.table({"token": pa.array(list(tokens)), "embedding": vectors}), draft)
+    return [path]
+
+
+def _about(recommender: Recommender, user: np.ndarray, item: np.ndarray, files) -> dict:
+    config = recommender.experiment.config
+    result = _result_of(recommender)
+    return {
+        "model": config["model"], "dataset": config["dataset"], "run": str(recommender.run),
+        "seed": config["seed"], "protocol": protocol_of(recommender.experiment),
+        "best_epoch": result.best_epoch if result else None,
+        "valid": result.valid if result else None, "test": result.test if result else None,
+        "score": "inner product of a user's row and an item's row",
+        "users": len(user), "items": len(item), "dimensions": int(user.shape[1]),
+        "files": [file.name for file in files], "versions": versions(),
+    }
+
+
+def _result_of(recommender: Recommender) -> RunResult | None:
+    """Return what the run measured, None where it has not ended yet."""
+    try:
+        return RunResult.read(recommender.run)
+    except UserError:
+        return None

@@ -1,0 +1,278 @@
+"""Recommendations of a finished run. Users and items go by their tokens.
+
+.. code-block:: python
+
+    recommender = recbole_ssr.load("runs/ml-100k-SSR-20261124-101500")
+    recommender.recommend(["196", "22"], k=10)      # a DataFrame: user, item, rank, score
+    recommender.similar_items("50")
+    recommender.score("196", ["50", "181"])
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_ssr import runs
+from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.experiment import Experiment
+from recbole_ssr.model.base import Embeddings
+from recbole_ssr.model.closed_form import ClosedForm
+from recbole_ssr.quick_start import load_run
+from recbole_ssr.serve.catalogue import Catalogue, named
+from recbole_ssr.serve.fold_in import folded_in
+from recbole_ssr.serve.scores import Scores, embeddings_of, scores_of
+
+if TYPE_CHECKING:
+    from recbole_ssr.report.explanation import Explanation
+
+logger = logging.getLogger("recbole_ssr")
+
+COLUMNS = ("user", "item", "rank", "score")
+UNKNOWN = ("error", "popularity")
+_SCORES_AT_ONCE = 2**24  # of a block of users: 64 MiB
+
+
+class Audience(NamedTuple):
+    """Who is recommended to.
+
+    Shapes: tokens (n,); rows (n,) of `scores` and `seen`, -1 for a user nothing is known of;
+    seen (rows, I) CSR, what to leave out.
+    """
+
+    tokens: np.ndarray
+    rows: np.ndarray
+    scores: Scores
+    seen: sp.csr_matrix
+
+
+class Recommender:
+    """A finished run, ready to recommend."""
+
+    def __init__(self, experiment: Experiment, run: Path):
+        self.experiment, self.run = experiment, run
+        self.catalogue = Catalogue(experiment)
+        self.scores = scores_of(experiment)
+
+    @property
+    def users(self) -> np.ndarray:
+        """Tokens of all users of the run."""
+        return self.catalogue.users[1:]
+
+    @property
+    def items(self) -> np.ndarray:
+        """Tokens of all items that are ranked."""
+        return self.catalogue.items[1:]
+
+    def recommend(self, users: str | Sequence[str] | None = None, k: int = 20, **options
+                  ) -> pd.DataFrame:
+        """Return the k best items of users, all of them where None is given.
+
+        Options are those of :meth:`blocks`. Columns: user, item (tokens), rank (from 1), score;
+        fewer than k rows for a user who has seen almost everything.
+        """
+        blocks = list(self.blocks(users, k, **options))
+        return pd.concat(blocks, ignore_index=True)
+
+    def blocks(
+        self, users: str | Sequence[str] | None = None, k: int = 20, *, keep_seen: bool = False,
+        candidates: Sequence[str] | None = None, where: Mapping[str, object] | None = None,
+        history: Mapping[str, Sequence[str]] | None = None, unknown: str = "error",
+    ) -> Iterator[pd.DataFrame]:
+        """Yield recommendations for some users at a time, so that memory does not grow with them.
+
+        Args:
+            users: tokens; None for all of the run, or all of `history`.
+            k: how many items each.
+            keep_seen: rank items that the user has in training or validation, too.
+            candidates: the only items to rank.
+            where: field -> value or values that an item must have, from the dataset's .item file.
+            history: the items of users, new ones or known, in place of those of training.
+            unknown: "error" refuses users that the run does not know; "popularity" answers them
+                by the items with most training interactions, without a score.
+
+        Raises:
+            UserError: an unknown user, item, field or option, or nothing left to rank.
+        """
+        if not isinstance(k, int) or k < 1:
+            raise UserError(f"k is {k!r}; ask for at least 1 item")
+        if unknown not in UNKNOWN:
+            raise UserError(f"unknown is {unknown!r}; choose error or popularity."
+                            f"{nearest(unknown, UNKNOWN)}")
+        audience = self._audience(users, history, unknown)
+        items = self._candidates(candidates, where)
+        step = max(1, _SCORES_AT_ONCE // (len(items) if items is not None else len(self.items)))
+        return (self._block(audience, slice(start, start + step), items, k, keep_seen)
+                for start in range(0, len(audience.tokens), step))
+
+    def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
+        """Return the k items most similar to an item: columns item, rank, score.
+
+        By the cosine of the final embeddings; a closed form says what the item alone brings up.
+        Raises UserError for an unknown item and a model without either.
+        """
+        i = self.catalogue.item_id(item)
+        if isinstance(self.experiment.model, ClosedForm):
+            found = folded_in(self.experiment, torch.tensor([0]), torch.tensor([i]),
+                              torch.tensor([0])).block(torch.tensor([0]))[0]
+        else:
+            embeddings = F.normalize(self.embeddings().item, dim=1)
+            found = embeddings @ embeddings[i]
+        found[[0, i]] = -torch.inf
+        values, ids = found.topk(min(k, len(self.items) - 1))
+        return pd.DataFrame({"item": self.catalogue.items[ids.cpu().numpy()],
+                             "rank": np.arange(1, len(ids) + 1), "score": values.cpu().numpy()})
+
+    def score(self, user: str, items: str | Sequence[str]) -> np.ndarray:
+        """Return a user's scores of items. Shapes: items (n,) tokens; result (n,) float32."""
+        tokens = [items] if isinstance(items, str) else list(items)
+        ids = torch.tensor([self.catalogue.item_id(token) for token in tokens])
+        users = torch.tensor([self.catalogue.user_id(user)])
+        return self.scores.block(users, ids)[0].cpu().numpy()
+
+    def explain(self, user: str, item: str) -> Explanation:
+        """Return why a user gets an item, see :func:`recbole_ssr.serve.explain.explain`."""
+        from recbole_ssr.serve.explain import explain
+
+        return explain(self, user, item)
+
+    def embeddings(self) -> Embeddings:
+        """Return what scores are inner products of, padding in row 0. Shapes: (U, D), (I, D).
+
+        Raises UserError for a model whose scores are no inner products.
+        """
+        return embeddings_of(self.experiment)
+
+    def _audience(self, users, history, unknown: str) -> Audience:
+        if users is not None:
+            users = [users] if isinstance(users, str) else [str(user) for user in users]
+        if history is not None:
+            return self._joining(users, history, unknown)
+        catalogue = self.catalogue
+        if users is None:
+            rows = np.arange(1, len(catalogue.users))
+            return Audience(self.users, rows, self.scores, catalogue.seen)
+        ids = catalogue.user_ids(users)
+        rows = np.where(ids > 0, ids, -1)
+        self._check_unknown([u for u, row in zip(users, rows) if row < 0], unknown,
+                            "give their items with history")
+        return Audience(np.array(users, dtype=str), rows, self.scores, catalogue.seen)
+
+    def _joining(self, users, history: Mapping[str, Sequence[str]], unknown: str) -> Audience:
+        tokens = [str(user) for user in (history if users is None else users)]
+        missing = [token for token in tokens if token not in history]
+        if missing:
+            raise UserError(f"history has no items of {named(missing)}; add them, or name only "
+                            "users that it has")
+        given = [self.catalogue.item_ids(history[token]) for token in tokens]
+        lost = sum(int((ids == 0).sum()) for ids in given)
+        if lost:
+            logger.warning("%s of %s items in the histories are not in the run and left out",
+                           f"{lost:,}", f"{sum(map(len, given)):,}")
+        given = [ids[ids > 0] for ids in given]
+        users_of = np.repeat(np.arange(len(given)), [len(ids) for ids in given])
+        items_of = np.concatenate([*given, np.zeros(0, np.int64)])
+        empty = np.array([not len(ids) for ids in given], dtype=bool)
+        self._check_unknown([t for t, e in zip(tokens, empty) if e], unknown,
+                            "give items that the run knows")
+        scores = self._folded_in(users_of, items_of, self.catalogue.user_ids(tokens))
+        seen = sp.csr_matrix((np.ones(len(items_of), np.float32), (users_of, items_of)),
+                             (len(given), len(self.catalogue.items)))
+        return Audience(np.array(tokens, dtype=str),
+                        np.where(empty, -1, np.arange(len(given))), scores, seen)
+
+    def _folded_in(self, users: np.ndarray, items: np.ndarray, own: np.ndarray) -> Scores:
+        return folded_in(self.experiment, *map(torch.from_numpy, (users, items, own)))
+
+    def _check_unknown(self, users: list[str], unknown: str, remedy: str) -> None:
+        if not users:
+            return
+        if unknown == "error":
+            raise UserError(f"nothing is known of {len(users):,} of the users: {named(users)}; "
+                            f"correct them, {remedy}, or answer them by popularity "
+                            "(unknown=popularity)")
+        logger.warning("nothing is known of %s, who are answered by popularity", named(users))
+
+    def _candidates(self, candidates, where) -> Tensor | None:
+        """Return the ids of the items to rank, None for all."""
+        keep = np.ones(len(self.catalogue.items), dtype=bool)
+        if candidates is not None:
+            ids = self.catalogue.item_ids(candidates)
+            lost = [str(token) for token, i in zip(candidates, ids) if not i]
+            if lost:
+                raise UserError(f"the run knows no items {named(lost)}; leave them out of the "
+                                "candidates")
+            keep &= np.isin(np.arange(len(keep)), ids)
+        if where:
+            keep &= self.catalogue.table.matching(where)
+        keep[0] = False
+        if not keep.any():
+            raise UserError("no item is left to rank; give other candidates or another filter")
+        return None if keep[1:].all() else torch.from_numpy(np.flatnonzero(keep))
+
+    def _block(self, audience: Audience, part: slice, items: Tensor | None, k: int,
+               keep_seen: bool) -> pd.DataFrame:
+        rows, tokens = audience.rows[part], audience.tokens[part]
+        known = rows >= 0
+        n_items = len(self.catalogue.items)
+        every = np.arange(n_items) if items is None else items.numpy()
+        found = np.zeros((len(rows), min(k, len(every))), dtype=np.int64)
+        values = np.full(found.shape, -np.inf, dtype=np.float32)
+        seen = audience.seen[rows[known]] if not keep_seen else None
+        if known.any():
+            scores = audience.scores.block(torch.from_numpy(rows[known]), items)
+            self._leave_out(scores, seen, every)
+            best = scores.topk(found.shape[1], dim=1)
+            values[known] = best.values.cpu().numpy()
+            found[known] = every[best.indices.cpu().numpy()]
+            if np.isnan(values).any():
+                raise UserError("some scores are no numbers: the run's model has diverged; train "
+                                "it again with a smaller learning_rate")
+        kept = values > -np.inf
+        if not known.all():
+            popular = self._most_popular(every, found.shape[1])
+            found[~known, : len(popular)], values[~known] = popular, np.nan
+            kept[~known] = found[~known] > 0
+        return pd.DataFrame({
+            "user": np.repeat(tokens, found.shape[1])[kept.ravel()],
+            "item": self.catalogue.items[found[kept]],
+            "rank": np.broadcast_to(np.arange(1, found.shape[1] + 1), found.shape)[kept],
+            "score": values[kept],
+        })
+
+    def _most_popular(self, items: np.ndarray, k: int) -> np.ndarray:
+        """Return the k of some items with most training interactions, most first."""
+        order = np.argsort(-self.catalogue.popularity[items], kind="stable")
+        return items[order][items[order] > 0][:k]
+
+    def _leave_out(self, scores: Tensor, seen: sp.csr_matrix | None, every: np.ndarray) -> None:
+        """Put padding and what users have seen last, in place. Shapes: scores (B, J); every (J,)."""
+        if every[0] == 0:
+            scores[:, 0] = -torch.inf
+        if seen is None:
+            return
+        place = np.full(len(self.catalogue.items), -1)
+        place[every] = np.arange(len(every))
+        row, column = seen.nonzero()
+        column = place[column]
+        inside = column >= 0
+        scores[torch.from_numpy(row[inside]), torch.from_numpy(column[inside])] = -torch.inf
+
+
+def load(run: str | Path, device: str = "auto") -> Recommender:
+    """Return the recommender of a run folder: its best epoch, ready to score.
+
+    Raises UserError where the folder is no finished run.
+    """
+    folder = runs.existing(run)
+    with runs.quiet_host(), torch.no_grad():
+        return Recommender(load_run(folder, device), folder)

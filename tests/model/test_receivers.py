@@ -1,0 +1,100 @@
+"""Users who join a trained model: what they are, and that nobody else is changed by them."""
+
+import pytest
+import torch
+from contract import ITEMS, USERS, ModelContract
+from recbole.utils import get_model
+
+from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.model.receivers import MEAN, NOTHING, with_receivers
+from recbole_ssr.registry import MODELS
+
+FOLDED = {
+    "SSR": ({}, {"band_filter": "chebyshev", "user_weights": True},
+            {"band_filter": "svd", "svd_modes": 4, "modality_preferences": True},
+            {"objective": "bce", "projection": "mlp", "item_graph_weight": 0.4},
+            {"profile": "reference"}),
+    "FastLightGCN": ({},), "LayerGCN": ({},), "FastSGL": ({},), "FeatureLightGCN": ({},),
+    "LATTICE": ({},), "FREEDOM": ({},), "PGL": ({},), "MENTOR": ({},), "BM3": ({},),
+    "SLMRec": ({},), "MGCN": ({},), "SMORE": ({},),
+}  # fmt: skip
+CASES = [pytest.param(model, changes, id=f"{model}-{k}")
+         for model, cases in FOLDED.items() for k, changes in enumerate(cases)]
+
+
+def built(model, changes):
+    """A model with parameters far from those it starts with, some users and items without edges."""
+    contract = ModelContract()
+    contract.model, contract.profile = model, changes.get("profile")
+    edges = [(u, i) for u, i in contract.edges()[0] if u != 3 and i != 7]
+    model = contract.build(edges=edges, **{k: v for k, v in changes.items() if k != "profile"})
+    generator = torch.Generator().manual_seed(4)
+    for p in model.parameters():
+        p.data += 0.3 * torch.randn(p.shape, generator=generator)
+    if hasattr(model, "fit_bands"):
+        model.fit_bands()
+    return model.eval(), torch.tensor(edges)
+
+
+@pytest.mark.parametrize("model, changes", CASES)
+def test_a_trained_user_that_joins_again_is_itself_and_changes_nobody(model, changes):
+    model, edges = built(model, changes)
+    before = model.final_embeddings()
+    users, items = edges.T
+    rows = model.graph.receiving_rows(users, items, USERS)
+    twin = with_receivers(model, rows, torch.arange(USERS))
+    after = twin.final_embeddings()
+    torch.testing.assert_close(after.user[USERS + 1:], before.user[1:], rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(after.user[:USERS], before.user, rtol=0, atol=1e-6)
+    torch.testing.assert_close(after.item, before.item, rtol=0, atol=1e-6)
+    assert model.n_users == USERS and model.graph.n_users == USERS
+    check_affine(model, edges)
+
+
+def check_affine(model, edges):
+    """A model says that its users are affine in their items if and only if these add up."""
+    user = 2
+    own = edges[edges[:, 0] == user, 1]
+    whole = model.graph.receiving_rows(torch.zeros_like(own), own, 1)
+    apart = torch.sparse_csr_tensor(
+        torch.tensor([*range(len(own) + 1), len(own), len(own)], dtype=torch.int32),
+        whole.col_indices(), whole.values(), (len(own) + 2, ITEMS), check_invariants=False)
+    who = torch.tensor([*[NOTHING] * len(own), user, NOTHING])
+    parts = with_receivers(model, apart, who).final_embeddings().user[USERS:]
+    constant = parts[-1]
+    total = (parts[:-1] - constant).sum(0) + constant
+    adds_up = torch.allclose(total, model.final_embeddings().user[user], rtol=1e-4, atol=1e-5)
+    assert adds_up == model.affine_users
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(FOLDED)))
+def test_models_that_keep_more_of_a_user_say_that_none_can_join(name):
+    assert getattr(get_model(name), "user_tables", None) is None
+
+
+def test_a_new_user_starts_from_the_mean_of_the_active_users():
+    model, edges = built("FastLightGCN", {})
+    rows = model.graph.receiving_rows(torch.tensor([0, 0]), torch.tensor([1, 1]), 2)
+    assert rows.values().numel() == 1  # an interaction given twice counts once
+    twin = with_receivers(model, rows, torch.tensor([MEAN, NOTHING]))
+    active = edges[:, 0].unique()
+    torch.testing.assert_close(twin.E_user[USERS], model.E_user[active].mean(0))
+    assert not twin.E_user[USERS + 1].any()
+
+
+def test_rows_of_a_graph_are_its_own_and_cold_items_count_their_first_user():
+    users, items = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])
+    graph = BipartiteGraph(users, items, 2, 3)
+    rows = graph.receiving_rows(users, items, 2).to_dense()
+    torch.testing.assert_close(rows, graph["R"].to_dense())
+    cold = graph.receiving_rows(torch.tensor([0, 0]), torch.tensor([1, 2]), 1).to_dense()
+    torch.testing.assert_close(cold, torch.tensor([[0, 0.5, 0.5**0.5]]))
+
+
+@pytest.mark.parametrize("changes", FOLDED["SSR"][:-1])
+def test_ssr_is_the_sum_of_its_slots(changes):
+    model, _ = built("SSR", changes | {"inference_gains": [0.7, 1, 2], "user_weights": True})
+    users, items = torch.tensor([5, 1, 9]), torch.tensor([2, 11])
+    whole = model.final_embeddings()
+    for fusion, side, rows in zip(model.linear_fusion(users, items), whole, (users, items)):
+        torch.testing.assert_close(fusion.parts().sum((0, 1)), side[rows], rtol=1e-4, atol=1e-5)
