@@ -27,5 +27,6 @@ _registry.register_all()
 from recbole_ssr.errors import UserError  # noqa: E402
 from recbole_ssr.quick_start import load_run, run  # noqa: E402
 from recbole_ssr.result import RunResult  # noqa: E402
+from recbole_ssr.serve.recommender import load  # noqa: E402
 
-__all__ = ["RunResult", "UserError", "__version__", "load_run", "run"]
+__all__ = ["RunResult", "UserError", "__version__", "load", "load_run", "run"]

@@ -29,6 +29,9 @@ usage: recbole-ssr [--model=NAME] [--dataset=NAME] [--config_files FILE ...] [--
        recbole-ssr prepare NAME | --from=LAYOUT PATH --name=NAME | --interactions=FILE --name=NAME
        recbole-ssr data [NAME] [--out=FOLDER]
        recbole-ssr diagnose RUN_FOLDER [--part=valid] [--out=FOLDER] [--device=auto]
+       recbole-ssr recommend RUN_FOLDER --users=U,U | --users=FILE | --history=FILE | --all
+       recbole-ssr export RUN_FOLDER --out=FOLDER [--format=npy] [--index=flat,hnsw]
+       recbole-ssr explain RUN_FOLDER --user=U --item=I [--plot] [--out=FOLDER]
 
 Trains a recommender with RecBole, selects on validation, tests once. Without arguments: SSR on the
 embedded ml-100k.
@@ -77,6 +80,24 @@ It prints tables and leaves diagnosis.json and plots in the run folder, or in --
 
   --part=valid            the part to evaluate on: valid or test
   --out=FOLDER            where to leave the files
+
+`recommend` ranks items for users of a finished run, by its best epoch. Users and items go by their
+tokens; what a user has in training and validation is left out.
+
+  --users=196,22          users, or a file with one a line; --all takes every one, into --out
+  --history=FILE          users by their items, new ones too: a table of users and items (.csv,
+                          .tsv, .parquet) or lines {"user": ..., "items": [...]} (.jsonl)
+  --topk=20               items per user
+  --out=FILE              .csv, .jsonl or .parquet; else a table
+  --keep-seen             rank what a user has already, too
+  --candidates=FILE       rank these items alone; --where="{class: Comedy}" those with such a field
+  --unknown=popularity    answer users of whom nothing is known by what is popular
+
+`export` writes embeddings whose inner products are the scores, for readers without this package;
+--index adds indices for FAISS and prints their recall.
+
+`explain` shows why a user gets an item: what each item of the user's adds to the score and, for
+SSR, each band and modality. --plot draws it into the run folder, or --out.
 """
 
 
@@ -264,7 +285,17 @@ def _diagnose(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
-COMMANDS = {"tune": _tune, "diagnose": _diagnose, "prepare": _prepare, "data": _data}
+def _serve(name: str) -> Callable[[Sequence[str], Console], int]:
+    def command(argv: Sequence[str], console: Console) -> int:
+        from recbole_ssr.serve import commands
+
+        return getattr(commands, name)(argv, console)
+
+    return command
+
+
+COMMANDS = {"tune": _tune, "diagnose": _diagnose, "prepare": _prepare, "data": _data,
+            **{name: _serve(name) for name in ("recommend", "export", "explain")}}
 TRIALS, DEFAULT_MODEL = 20, "SSR"
 _DIAGNOSE_FLAGS = ("part", "out", "device")
 

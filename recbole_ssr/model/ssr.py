@@ -162,7 +162,8 @@ class SSR(MultimodalRecommender):
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
         self.b = self._initial_bias(config["item_bias"])
         self.constants = Constants(
-            **self._facts(self.n_users, self.n_items), inference_gains=band_gains(config["inference_gains"], M)
+            **self._facts(self.n_users, self.n_items),
+            inference_gains=band_gains(config["inference_gains"], M),
         )
         settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
                     config["gate_gains"], config["gate_speed"])

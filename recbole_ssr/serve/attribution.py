@@ -4,7 +4,8 @@ All a user's embedding holds comes from its own rows of the tables or over one o
 whatever path the propagation takes behind that item:
 
 .. math:: e_u = e_u^{own} + \sum_{j \in N(u)} \hat R_{uj}\, [p(\hat A)\, x]_j,
-    \qquad s_{ui} = \langle e_u^{own}, e_i \rangle + \sum_j \hat R_{uj} \langle [p(\hat A)x]_j, e_i \rangle
+    \qquad s_{ui} = \langle e_u^{own}, e_i \rangle
+    + \sum_{j \in N(u)} \hat R_{uj}\, \langle [p(\hat A)\, x]_j, e_i \rangle
 
 Each term is the embedding of a receiver with that one item, at the weight which the edge has for
 the user (:mod:`recbole_ssr.model.receivers`). SSR's gate and coverage are not linear: they are held

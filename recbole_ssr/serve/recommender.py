@@ -255,7 +255,7 @@ class Recommender:
         return items[order][items[order] > 0][:k]
 
     def _leave_out(self, scores: Tensor, seen: sp.csr_matrix | None, every: np.ndarray) -> None:
-        """Put padding and what users have seen last, in place. Shapes: scores (B, J); every (J,)."""
+        """Rank padding and what users have seen last, in place. Shapes: scores (B, J)."""
         if every[0] == 0:
             scores[:, 0] = -torch.inf
         if seen is None:

@@ -13,16 +13,24 @@ from recbole_ssr.files import in_one_step
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 
+def check_format(path: str | bool) -> Path:
+    """Return the path of a file to write. Raises UserError where its suffix is of no format."""
+    if path is True:
+        raise UserError("--out needs a file: --out=recommendations.csv, .jsonl or .parquet")
+    path = Path(path).expanduser()
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path} ends in none of {', '.join(FORMATS)}."
+                        f"{nearest(path.suffix, FORMATS)}")
+    return path
+
+
 def write_blocks(blocks: Iterable[pd.DataFrame], path: str | Path) -> int:
     """Write tables of the same columns one after the other and return the number of rows.
 
     The suffix says how: .csv, .jsonl (one row a line) or .parquet (one row group a block). The
     file is complete or not there at all. Raises UserError for another suffix.
     """
-    path = Path(path).expanduser()
-    if path.suffix not in FORMATS:
-        raise UserError(f"{path} ends in none of {', '.join(FORMATS)}."
-                        f"{nearest(path.suffix, FORMATS)}")
+    path = check_format(path)
     writers = {".csv": _write_csv, ".jsonl": _write_json_lines, ".parquet": _write_parquet}
     with in_one_step(path, "Name another file with --out=FILE") as draft:
         return writers[path.suffix](blocks, draft)
