@@ -32,6 +32,7 @@ usage: recbole-ssr [--model=NAME] [--dataset=NAME] [--config_files FILE ...] [--
        recbole-ssr recommend RUN_FOLDER --users=U,U | --users=FILE | --history=FILE | --all
        recbole-ssr export RUN_FOLDER --out=FOLDER [--format=npy] [--index=flat,hnsw]
        recbole-ssr explain RUN_FOLDER --user=U --item=I [--plot] [--out=FOLDER]
+       recbole-ssr browse RUN_FOLDER [--port=8765]
 
 Trains a recommender with RecBole, selects on validation, tests once. Without arguments: SSR on the
 embedded ml-100k.
@@ -91,6 +92,7 @@ tokens; what a user has in training and validation is left out.
   --out=FILE              .csv, .jsonl or .parquet; else a table
   --keep-seen             rank what a user has already, too
   --candidates=FILE       rank these items alone; --where="{class: Comedy}" those with such a field
+  --new-items=FOLDER      features of items that the run has never seen, to rank among the others
   --unknown=popularity    answer users of whom nothing is known by what is popular
 
 `export` writes embeddings whose inner products are the scores, for readers without this package;
@@ -98,6 +100,9 @@ tokens; what a user has in training and validation is left out.
 
 `explain` shows why a user gets an item: what each item of the user's adds to the score and, for
 SSR, each band and modality. --plot draws it into the run folder, or --out.
+
+`browse` shows a run in a web page on this machine: history and recommendations of a user, SSR's
+bands and modalities to move, and why an item is there.
 """
 
 
@@ -295,7 +300,7 @@ def _serve(name: str) -> Callable[[Sequence[str], Console], int]:
 
 
 COMMANDS = {"tune": _tune, "diagnose": _diagnose, "prepare": _prepare, "data": _data,
-            **{name: _serve(name) for name in ("recommend", "export", "explain")}}
+            **{name: _serve(name) for name in ("recommend", "export", "explain", "browse")}}
 TRIALS, DEFAULT_MODEL = 20, "SSR"
 _DIAGNOSE_FLAGS = ("part", "out", "device")
 

@@ -30,6 +30,10 @@ class Features:
     def fitted(self):
         return self
 
+    @property
+    def n_known(self):
+        return len(next(iter(self._matrices.values())))
+
     def matrix(self, c):
         return self._matrices[c].clone()
 

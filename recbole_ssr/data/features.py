@@ -11,7 +11,7 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -129,6 +129,8 @@ class ItemFeatures:
         corruption: what was done to the features on purpose.
         fitted: the features that a model was trained on, itself in training: whatever a model
             computes from all items once (means, directions) is theirs at inference, too.
+        n_known: how many of the items, padding included, the fitted features have; those behind
+            are new items, which are nobody's neighbours.
     """
 
     def __init__(self, sources: "Sequence[_Source]", tokens: Sequence[str], fill: str,
@@ -138,6 +140,7 @@ class ItemFeatures:
         self._tokens = np.asarray(tokens)
         self.fill, self.scaling, self.corruption = fill, scaling, corruption
         self.fitted = fitted or self
+        self.n_known = len(self.fitted._tokens)
         self._here = {name: self._kept(source) for name, source in self._sources.items()}
         self._announce()
 
@@ -150,6 +153,22 @@ class ItemFeatures:
         corruption.check(self.modalities)
         return ItemFeatures(tuple(self._sources.values()), self._tokens, self.fill, self.scaling,
                             corruption, self.fitted)
+
+    def with_new_items(self, folder: str | Path, tokens: Sequence[str]) -> "ItemFeatures":
+        """Return these features with those of new items behind, as the trained model sees them.
+
+        `folder` has the files of all modalities or some; the items lack the others. Raises
+        UserError for a file that cannot be used, and for another width than in training.
+        """
+        found = list_modalities(folder)
+        unknown = [name for name in found if name not in self._sources]
+        if len(unknown) == len(found):
+            raise UserError(f"{folder} has features {', '.join(found)}, but the model was trained "
+                            f"on {', '.join(self._sources)}. Name the files after these.")
+        sources = [_with_new_rows(source, folder if name in found else None, tokens)
+                   for name, source in self._sources.items()]
+        return ItemFeatures(sources, [*self._tokens, *tokens], self.fill, self.scaling,
+                            self.corruption, self.fitted)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -194,6 +213,7 @@ class ItemFeatures:
         """
         source = self._source(modality)
         here, fitted = self._here[modality], self.fitted._here[modality]
+        fitted = np.pad(fitted, (0, len(here) - len(fitted)))  # new items were not trained on
         # Columns are scaled as in training; by the rows at hand where training had none.
         basis = fitted if fitted.any() else here
         out = self._scaled(source, here | basis, basis)
@@ -270,6 +290,31 @@ class _Source:
                 "to other items. Build the dataset again, or restore the files."
             )
         return open_matrix(npy)
+
+
+@dataclass
+class _SourceOfNew(_Source):
+    """The files of known items, and those of new ones, whose rows are counted on."""
+
+    new: _Source
+
+    def open(self) -> np.ndarray:
+        return np.concatenate([super().open(), self.new.open()])
+
+
+def _with_new_rows(source: _Source, folder: str | Path | None, tokens: Sequence[str]) -> _Source:
+    """Return a source for the known items and new ones, who lack it where there is no folder."""
+    absent = np.full(len(tokens), -1)
+    if folder is None:
+        return replace(source, rows=np.concatenate([source.rows, absent]))
+    new = _load_source(folder, source.modality, (source.modality,), ["", *tokens], "zero")
+    if new.dim != source.dim:
+        raise UserError(f"{new.folder}/{source.modality}.npy has {new.dim} columns, but the model "
+                        f"was trained on {source.dim}. Encode the new items as the others were.")
+    stored = len(source.open())
+    rows = np.where(new.rows[1:] >= 0, new.rows[1:] + stored, -1)
+    return _SourceOfNew(source.folder, source.modality, source.dim, source.digest,
+                        np.concatenate([source.rows, rows]), new)
 
 
 def _load_source(folder, modality: str, found: tuple, items: list[str], fill: str) -> _Source:

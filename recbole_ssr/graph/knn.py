@@ -12,18 +12,26 @@ from recbole_ssr.graph.csr import csr_tensor
 _ROWS_AT_ONCE = 1024
 
 
-def knn(features: Tensor, present: Tensor, k: int, block: int = 1024) -> Tensor:
+def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
+        n_known: int | None = None) -> Tensor:
     """Return the k items most similar by cosine, each item itself among them.
 
-    Only items with features are neighbours or have any. Memory is block x I, never I x I.
+    Only items with features are neighbours or have any. Items from `n_known` on are new: each is
+    its own neighbour and nobody else's. Memory is block x I, never I x I.
 
     Shapes: features (I, F); present (I,) bool; result (n_present, min(k, n_present)) item ids,
     one row per present item in ascending order, most similar first.
     """
     ids = present.nonzero().squeeze(1)
     unit = F.normalize(features[ids], dim=1)
-    k = min(k, len(ids))
-    neighbours = [ids[(rows @ unit.T).topk(k, dim=1).indices] for rows in unit.split(block)]
+    first_new = len(ids) if n_known is None else int((ids < n_known).sum())
+    k, places = min(k, max(first_new, 1)), torch.arange(len(ids), device=ids.device)
+    neighbours = []
+    for rows, own in zip(unit.split(block), places.split(block)):
+        cosine = rows @ unit.T
+        if first_new < len(ids):
+            cosine.masked_fill_((places >= first_new) & (places != own[:, None]), -torch.inf)
+        neighbours.append(ids[cosine.topk(k, dim=1).indices])
     return torch.cat(neighbours) if neighbours else ids.new_zeros(0, k)
 
 

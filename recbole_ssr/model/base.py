@@ -44,6 +44,8 @@ class MultimodalRecommender(GeneralRecommender):
     user_tables: tuple[str, ...] | None = None
     # Whether that embedding is affine in both, so that a user's items add up to it.
     affine_users = False
+    # Whether an item without interactions has an embedding by its features.
+    embeds_new_items = False
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -87,6 +89,12 @@ class MultimodalRecommender(GeneralRecommender):
         """Take in users that joined the graph and the tables; see model/receivers.py.
 
         A model overrides it that keeps more of a user. Shapes: rows (n, I) CSR.
+        """
+
+    def items_added(self, n_known: int) -> None:
+        """Take items from id `n_known` on as new ones, that the model was not trained on.
+
+        A model overrides it that standardises over all items.
         """
 
     def trained_features(self) -> list[Tensor]:

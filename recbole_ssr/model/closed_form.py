@@ -51,6 +51,7 @@ class ClosedForm(GeneralRecommender):
     input_type = InputType.PAIRWISE
     trainer_class = "recbole_ssr.train.fitted:FittedTrainer"
     dataset_class = "recbole_ssr.data.on_demand:OnDemandDataset"
+    embeds_new_items = False  # whether an item without interactions is scored by its features
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

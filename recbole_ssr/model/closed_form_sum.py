@@ -28,6 +28,8 @@ from recbole_ssr.model.closed_form import (
 class ClosedFormSum(ClosedForm):
     """EASE, low-pass, linear filter and item kNN, weighted."""
 
+    embeds_new_items = True
+
     def fit(self, config, dataset, graph) -> WeightedSum:
         return weighted_sum({
             "ease_weight": (config["ease_weight"], partial(fit_ease, config, dataset, graph)),

@@ -56,6 +56,7 @@ class DualGNN(Baseline):
     """Wang et al., TMM 2021; see the module."""
 
     paper_objective = "bpr"
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -27,5 +27,7 @@ from recbole_ssr.model.closed_form import ClosedForm, fit_ease
 class FeatureEASE(ClosedForm):
     """EASE on interactions and features."""
 
+    embeds_new_items = True
+
     def fit(self, config, dataset, graph) -> DenseWeights:
         return fit_ease(config, dataset, graph)

@@ -26,5 +26,7 @@ from recbole_ssr.model.closed_form import ClosedForm, fit_item_knn
 class FeatureItemKNN(ClosedForm):
     """Item kNN by the cosine of features, of interactions, or both."""
 
+    embeds_new_items = True
+
     def fit(self, config, dataset, graph) -> SparseWeights:
         return fit_item_knn(config, dataset, graph)

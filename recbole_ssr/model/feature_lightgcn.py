@@ -41,6 +41,7 @@ class FeatureLightGCN(Baseline):
 
     paper_objective = "sampled_softmax"
     user_tables, affine_users = ("E_user",), True
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -69,6 +69,7 @@ class GRCN(Baseline):
     """Wei et al., ACM Multimedia 2020; see the module."""
 
     paper_objective = "bpr"
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

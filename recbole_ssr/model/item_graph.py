@@ -64,9 +64,11 @@ def neighbours_of(config, features, modality: str, k: int) -> torch.Tensor:
     Shapes: result (n_present, k), see :func:`recbole_ssr.graph.knn.knn`.
     """
     matrix, here = features.matrix(modality), features.has_feature(modality)
-    key = content_key("knn", _VERSION, k, matrix.numpy(), here.numpy())
+    n_known = features.n_known if features.n_known < len(here) else None
+    new = () if n_known is None else ("new items from", n_known)
+    key = content_key("knn", _VERSION, k, matrix.numpy(), here.numpy(), *new)
     near = cached_array(cache_folder(config["cache_dir"]) / "item-graphs", key,
-                        lambda: knn(matrix, here, k).numpy())
+                        lambda: knn(matrix, here, k, n_known=n_known).numpy())
     return torch.from_numpy(near)
 
 

@@ -83,6 +83,7 @@ class LATTICE(Baseline):
 
     paper_objective = "bpr"
     affine_users = True
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -94,6 +95,7 @@ class LATTICE(Baseline):
         self.rebuild = config["rebuild"]
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
         self.features = raw_features(config, dataset)
+        self.n_known = features.n_known
         self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
         self.a = nn.Parameter(torch.zeros(len(self.features)))
         self.initial = _edges_of(
@@ -181,7 +183,7 @@ class LATTICE(Baseline):
         """Return the edges of the learned graph of one modality, times its share."""
         x, here = unit_rows(X.through(W)), X.present.squeeze(1) > 0
         ids, absent = here.nonzero().squeeze(1), (~here).nonzero().squeeze(1)
-        near = knn(x.detach(), here, self.knn_k)
+        near = knn(x.detach(), here, self.knn_k, n_known=self.n_known)
         pattern = EdgePattern(ids.repeat_interleave(near.shape[1]), near.reshape(-1),
                               (self.n_items, self.n_items))
         value = torch.cat([edge_dot(pattern, x, x), x.new_ones(len(absent))])

@@ -65,6 +65,7 @@ class LGMRec(Baseline):
     """Settings: properties/model/LGMRec.yaml."""
 
     paper_objective = "bpr"
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -76,6 +76,7 @@ class MENTOR(Baseline):
 
     paper_objective = "bpr"
     affine_users = True
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

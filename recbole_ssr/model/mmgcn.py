@@ -54,6 +54,7 @@ class MMGCN(Baseline):
     """Wei et al., ACM Multimedia 2019; see the module."""
 
     paper_objective = "bpr"
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

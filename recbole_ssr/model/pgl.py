@@ -55,6 +55,7 @@ class PGL(Baseline):
 
     paper_objective = "bpr"
     user_tables, affine_users = ("E_user",), True
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -42,6 +42,7 @@ class SideViews(Baseline):
 
     paper_objective = "bpr"
     user_tables = ("E_u",)
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -65,6 +65,7 @@ class SLMRec(Baseline):
 
     paper_objective = None
     user_tables, affine_users = ("E_user",), True
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

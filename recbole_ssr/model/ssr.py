@@ -129,6 +129,7 @@ class SSR(MultimodalRecommender):
     """
 
     paper_objective = "bce"
+    embeds_new_items = True
 
     def __new__(cls, config=None, dataset=None):
         # Without arguments in deepcopy.
@@ -223,6 +224,11 @@ class SSR(MultimodalRecommender):
             feature.drop_bands()
         facts = self._facts(len(self.constants["user"]), self.n_items)
         gains = self.constants["inference_gains"]
+        self.constants = Constants(**facts, inference_gains=gains).to(gains)
+
+    def items_added(self, n_known: int) -> None:
+        gains = self.constants["inference_gains"]
+        facts = self._facts(self.n_users, n_known)
         self.constants = Constants(**facts, inference_gains=gains).to(gains)
 
     # Stage 1: decompose

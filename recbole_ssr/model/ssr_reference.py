@@ -59,6 +59,8 @@ class Spectrum(NamedTuple):
 class ReferenceSSR(MultimodalRecommender):
     """SSR as released. Settings: properties/model/SSR.reference.yaml over SSR.yaml."""
 
+    embeds_new_items = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         if self.objective.name != "bce":

@@ -51,6 +51,7 @@ class VBPR(Baseline):
     """
 
     paper_objective = "bpr"
+    embeds_new_items = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

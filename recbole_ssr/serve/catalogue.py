@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,29 +17,37 @@ _NAMED = 5  # unknown tokens that a message names
 
 
 class Catalogue:
-    """Tokens and interactions of a run; id 0 is padding. `new_items` get ids after the others.
+    """Tokens and interactions; id 0 is padding.
 
     Attributes: users (U,), items (I,) tokens; seen (U, I) CSR of training and validation;
-    popularity (I,) training interactions.
+    popularity (I,) training interactions; first_new, the id from which on items are new.
     """
 
-    def __init__(self, experiment: Experiment, new_items: Sequence[str] = ()):
+    def __init__(self, users: np.ndarray, items: np.ndarray, seen: sp.csr_matrix,
+                 popularity: np.ndarray, first_new: int | None = None,
+                 read_table: Callable[[], ItemTable] | None = None):
+        self.users, self.items, self.seen, self.popularity = users, items, seen, popularity
+        self.first_new = len(items) if first_new is None else first_new
+        self._read_table = read_table
+
+    @classmethod
+    def of(cls, experiment: Experiment, new_items: Sequence[str] = ()) -> Catalogue:
+        """Return that of a run; new items get the ids after those of the others."""
         dataset = experiment.dataset
-        self.dataset = dataset
-        self.users, self.items = (dataset.field2id_token[field].astype(str)
-                                  for field in (dataset.uid_field, dataset.iid_field))
-        self.items = np.concatenate([self.items, np.asarray(new_items, dtype=str)])
-        self.first_new = len(self.items) - len(new_items)
+        users, known = (dataset.field2id_token[field].astype(str)
+                        for field in (dataset.uid_field, dataset.iid_field))
+        items = np.concatenate([known, np.asarray(new_items, dtype=str)])
         parts = interactions_of(experiment)
         pairs = np.concatenate([parts.train, parts.valid], axis=1)
-        shape = len(self.users), len(self.items)
-        self.seen = sp.csr_matrix((np.ones(pairs.shape[1], np.float32), pairs), shape)
-        self.popularity = np.bincount(parts.train[1], minlength=len(self.items))
+        seen = sp.csr_matrix((np.ones(pairs.shape[1], np.float32), pairs),
+                             (len(users), len(items)))
+        return cls(users, items, seen, np.bincount(parts.train[1], minlength=len(items)),
+                   len(known), partial(ItemTable.of, dataset, items))
 
     @cached_property
     def table(self) -> ItemTable:
         """What the dataset's .item file says of the items."""
-        return ItemTable.of(self.dataset, self.items)
+        return self._read_table() if self._read_table else ItemTable(Path(), {}, {})
 
     @cached_property
     def _user_ids(self) -> Mapping[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _USERS_SHOWN = 10  # on the terminal; a file takes all
-_LOADING = ("device",)
+_LOADING = ("new_items", "device")
 _RECOMMEND = ("users", "all", "history", "topk", "out", "keep_seen", "candidates", "where",
               "unknown", *_LOADING)
 _EXPORT = ("out", "format", "index", *_LOADING)
+_BROWSE = ("port", *_LOADING)
+_PORT, _LAST_PORT = 8765, 65535
 _EXPLAIN = ("user", "item", "plot", "out", *_LOADING)
 
 
@@ -112,6 +115,23 @@ def explain(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
+def browse(argv: Sequence[str], console: Console) -> int:
+    """browse RUN [--port=8765]"""
+    from recbole_ssr.serve.browse import Browser
+    from recbole_ssr.serve.server import BrowseServer
+
+    run, flags = _run_and_flags("browse", argv, _BROWSE)
+    port = _text(flags, "port") if "port" in flags else str(_PORT)
+    if not port.isdecimal() or int(port) > _LAST_PORT:
+        raise UserError(f"--port is {port!r}; give a number from 0, for any that is free, to "
+                        f"{_LAST_PORT}")
+    with BrowseServer(Browser(_loaded(run, flags)), int(port)) as server:
+        console.print(f"Open {server.url} in a browser on this machine; Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
+
+
 def _run_and_flags(command: str, argv: Sequence[str], known: Sequence[str]):
     if not argv or argv[0].startswith("-"):
         raise UserError(f"{command} needs a run folder as its first word: recbole-ssr {command} "
@@ -122,7 +142,9 @@ def _run_and_flags(command: str, argv: Sequence[str], known: Sequence[str]):
 def _loaded(run: str, flags: dict):
     from recbole_ssr.serve.recommender import load
 
-    return load(run, str(flags.get("device", "auto")))
+    new_items = _text(flags, "new_items") if "new_items" in flags else None
+    with log_to_terminal() if new_items else nullcontext():
+        return load(run, str(flags.get("device", "auto")), new_items)
 
 
 def _text(flags: dict, key: str, missing: str = "") -> str:

@@ -20,6 +20,8 @@ def explain(recommender: Recommender, user: str, item: str) -> Explanation:
     """
     catalogue, experiment = recommender.catalogue, recommender.experiment
     u, i = catalogue.user_id(user), catalogue.item_id(item)
+    if i >= catalogue.first_new:
+        experiment = recommender.new.experiment
     parts = parts_of(experiment, u, i)
     rank, ranked, seen, score = _place(recommender, u, i)
     items = parts.items.cpu().numpy()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,38 +30,33 @@ from recbole_ssr.model.closed_form import ClosedForm
 from recbole_ssr.quick_start import load_run
 from recbole_ssr.serve.catalogue import Catalogue, named
 from recbole_ssr.serve.fold_in import folded_in
-from recbole_ssr.serve.scores import Scores, embeddings_of, scores_of
+from recbole_ssr.serve.new_items import NewItems
+from recbole_ssr.serve.ranking import Audience, ranked
+from recbole_ssr.serve.scores import EmbeddingScores, Scores, embeddings_of, scores_of
 
 if TYPE_CHECKING:
     from recbole_ssr.report.explanation import Explanation
 
 logger = logging.getLogger("recbole_ssr")
 
-COLUMNS = ("user", "item", "rank", "score")
 UNKNOWN = ("error", "popularity")
-_SCORES_AT_ONCE = 2**24  # of a block of users: 64 MiB
-
-
-class Audience(NamedTuple):
-    """Who is recommended to.
-
-    Shapes: tokens (n,); rows (n,) of `scores` and `seen`, -1 for a user nothing is known of;
-    seen (rows, I) CSR, what to leave out.
-    """
-
-    tokens: np.ndarray
-    rows: np.ndarray
-    scores: Scores
-    seen: sp.csr_matrix
 
 
 class Recommender:
-    """A finished run, ready to recommend."""
+    """A finished run, ready to recommend.
 
-    def __init__(self, experiment: Experiment, run: Path):
+    `new_items` is a folder of features of items that the run has never seen, which are ranked
+    among the others.
+    """
+
+    def __init__(self, experiment: Experiment, run: Path, new_items: str | Path | None = None):
         self.experiment, self.run = experiment, run
-        self.catalogue = Catalogue(experiment)
-        self.scores = scores_of(experiment)
+        self.new = None if new_items is None else NewItems(experiment, new_items)
+        self.catalogue = Catalogue.of(experiment, self.new.tokens if self.new else ())
+        self.scores = self._with_new(scores_of(experiment))
+
+    def _with_new(self, scores: Scores) -> Scores:
+        return self.new.behind(scores) if self.new else scores
 
     @property
     def users(self) -> np.ndarray:
@@ -110,9 +105,7 @@ class Recommender:
                             f"{nearest(unknown, UNKNOWN)}")
         audience = self._audience(users, history, unknown)
         items = self._candidates(candidates, where)
-        step = max(1, _SCORES_AT_ONCE // (len(items) if items is not None else len(self.items)))
-        return (self._block(audience, slice(start, start + step), items, k, keep_seen)
-                for start in range(0, len(audience.tokens), step))
+        return ranked(audience, self.catalogue, k, items, keep_seen)
 
     def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
         """Return the k items most similar to an item: columns item, rank, score.
@@ -122,8 +115,8 @@ class Recommender:
         """
         i = self.catalogue.item_id(item)
         if isinstance(self.experiment.model, ClosedForm):
-            found = folded_in(self.experiment, torch.tensor([0]), torch.tensor([i]),
-                              torch.tensor([0])).block(torch.tensor([0]))[0]
+            found = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
+            found = found.block(torch.tensor([0]))[0]
         else:
             embeddings = F.normalize(self.embeddings().item, dim=1)
             found = embeddings @ embeddings[i]
@@ -150,7 +143,8 @@ class Recommender:
 
         Raises UserError for a model whose scores are no inner products.
         """
-        return embeddings_of(self.experiment)
+        user, item = embeddings_of(self.experiment)
+        return Embeddings(user, self._with_new(EmbeddingScores(user, item)).item)
 
     def _audience(self, users, history, unknown: str) -> Audience:
         if users is not None:
@@ -191,7 +185,11 @@ class Recommender:
                         np.where(empty, -1, np.arange(len(given))), scores, seen)
 
     def _folded_in(self, users: np.ndarray, items: np.ndarray, own: np.ndarray) -> Scores:
-        return folded_in(self.experiment, *map(torch.from_numpy, (users, items, own)))
+        if (items >= self.catalogue.first_new).any():
+            raise UserError("a history names new items, over which nothing was propagated in "
+                            "training; leave them out of the histories")
+        found = folded_in(self.experiment, *map(torch.from_numpy, (users, items, own)))
+        return self._with_new(found)
 
     def _check_unknown(self, users: list[str], unknown: str, remedy: str) -> None:
         if not users:
@@ -219,60 +217,14 @@ class Recommender:
             raise UserError("no item is left to rank; give other candidates or another filter")
         return None if keep[1:].all() else torch.from_numpy(np.flatnonzero(keep))
 
-    def _block(self, audience: Audience, part: slice, items: Tensor | None, k: int,
-               keep_seen: bool) -> pd.DataFrame:
-        rows, tokens = audience.rows[part], audience.tokens[part]
-        known = rows >= 0
-        n_items = len(self.catalogue.items)
-        every = np.arange(n_items) if items is None else items.numpy()
-        found = np.zeros((len(rows), min(k, len(every))), dtype=np.int64)
-        values = np.full(found.shape, -np.inf, dtype=np.float32)
-        seen = audience.seen[rows[known]] if not keep_seen else None
-        if known.any():
-            scores = audience.scores.block(torch.from_numpy(rows[known]), items)
-            self._leave_out(scores, seen, every)
-            best = scores.topk(found.shape[1], dim=1)
-            values[known] = best.values.cpu().numpy()
-            found[known] = every[best.indices.cpu().numpy()]
-            if np.isnan(values).any():
-                raise UserError("some scores are no numbers: the run's model has diverged; train "
-                                "it again with a smaller learning_rate")
-        kept = values > -np.inf
-        if not known.all():
-            popular = self._most_popular(every, found.shape[1])
-            found[~known, : len(popular)], values[~known] = popular, np.nan
-            kept[~known] = found[~known] > 0
-        return pd.DataFrame({
-            "user": np.repeat(tokens, found.shape[1])[kept.ravel()],
-            "item": self.catalogue.items[found[kept]],
-            "rank": np.broadcast_to(np.arange(1, found.shape[1] + 1), found.shape)[kept],
-            "score": values[kept],
-        })
 
-    def _most_popular(self, items: np.ndarray, k: int) -> np.ndarray:
-        """Return the k of some items with most training interactions, most first."""
-        order = np.argsort(-self.catalogue.popularity[items], kind="stable")
-        return items[order][items[order] > 0][:k]
-
-    def _leave_out(self, scores: Tensor, seen: sp.csr_matrix | None, every: np.ndarray) -> None:
-        """Rank padding and what users have seen last, in place. Shapes: scores (B, J)."""
-        if every[0] == 0:
-            scores[:, 0] = -torch.inf
-        if seen is None:
-            return
-        place = np.full(len(self.catalogue.items), -1)
-        place[every] = np.arange(len(every))
-        row, column = seen.nonzero()
-        column = place[column]
-        inside = column >= 0
-        scores[torch.from_numpy(row[inside]), torch.from_numpy(column[inside])] = -torch.inf
-
-
-def load(run: str | Path, device: str = "auto") -> Recommender:
+def load(run: str | Path, device: str = "auto", new_items: str | Path | None = None
+         ) -> Recommender:
     """Return the recommender of a run folder: its best epoch, ready to score.
 
-    Raises UserError where the folder is no finished run.
+    `new_items` is a folder of features, `<modality>.npy` and `.tokens`, of items to rank that the
+    run has never seen. Raises UserError where a folder cannot be used.
     """
     folder = runs.existing(run)
     with runs.quiet_host(), torch.no_grad():
-        return Recommender(load_run(folder, device), folder)
+        return Recommender(load_run(folder, device), folder, new_items)

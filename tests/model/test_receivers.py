@@ -2,38 +2,16 @@
 
 import pytest
 import torch
-from contract import ITEMS, USERS, ModelContract
+from contract import ITEMS, USERS
 from recbole.utils import get_model
+from stub_models import FOLDED, built
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.receivers import MEAN, NOTHING, with_receivers
 from recbole_ssr.registry import MODELS
 
-FOLDED = {
-    "SSR": ({}, {"band_filter": "chebyshev", "user_weights": True},
-            {"band_filter": "svd", "svd_modes": 4, "modality_preferences": True},
-            {"objective": "bce", "projection": "mlp", "item_graph_weight": 0.4},
-            {"profile": "reference"}),
-    "FastLightGCN": ({},), "LayerGCN": ({},), "FastSGL": ({},), "FeatureLightGCN": ({},),
-    "LATTICE": ({},), "FREEDOM": ({},), "PGL": ({},), "MENTOR": ({},), "BM3": ({},),
-    "SLMRec": ({},), "MGCN": ({},), "SMORE": ({},),
-}  # fmt: skip
 CASES = [pytest.param(model, changes, id=f"{model}-{k}")
          for model, cases in FOLDED.items() for k, changes in enumerate(cases)]
-
-
-def built(model, changes):
-    """A model with parameters far from those it starts with, some users and items without edges."""
-    contract = ModelContract()
-    contract.model, contract.profile = model, changes.get("profile")
-    edges = [(u, i) for u, i in contract.edges()[0] if u != 3 and i != 7]
-    model = contract.build(edges=edges, **{k: v for k, v in changes.items() if k != "profile"})
-    generator = torch.Generator().manual_seed(4)
-    for p in model.parameters():
-        p.data += 0.3 * torch.randn(p.shape, generator=generator)
-    if hasattr(model, "fit_bands"):
-        model.fit_bands()
-    return model.eval(), torch.tensor(edges)
 
 
 @pytest.mark.parametrize("model, changes", CASES)

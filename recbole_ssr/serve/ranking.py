@@ -1,0 +1,96 @@
+"""The best items of many users, a block at a time.
+
+Shapes: U users, I items, B users of a block, J items that are ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.serve.catalogue import Catalogue
+from recbole_ssr.serve.scores import Scores
+
+SCORES_AT_ONCE = 2**24  # of a block of users: 64 MiB
+
+
+class Audience(NamedTuple):
+    """Who is recommended to.
+
+    Shapes: tokens (n,); rows (n,) of `scores` and `seen`, -1 for a user nothing is known of;
+    seen (rows, I) CSR, what to leave out.
+    """
+
+    tokens: np.ndarray
+    rows: np.ndarray
+    scores: Scores
+    seen: sp.csr_matrix
+
+
+def ranked(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | None = None,
+           keep_seen: bool = False) -> Iterator[pd.DataFrame]:
+    """Yield the k best items of some users at a time: columns user, item, rank, score.
+
+    Users nothing is known of get the most popular items, without a score. `items` are the ids to
+    rank, ascending, None for all. Raises UserError for scores that are no numbers.
+    """
+    every = np.arange(len(catalogue.items)) if items is None else items.numpy()
+    step = max(1, SCORES_AT_ONCE // len(every))
+    for start in range(0, len(audience.tokens), step):
+        part = slice(start, start + step)
+        yield _block(audience._replace(tokens=audience.tokens[part], rows=audience.rows[part]),
+                     catalogue, k, items, every, keep_seen)
+
+
+def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | None,
+           every: np.ndarray, keep_seen: bool) -> pd.DataFrame:
+    known = audience.rows >= 0
+    found = np.zeros((len(known), min(k, len(every))), dtype=np.int64)
+    values = np.full(found.shape, -np.inf, dtype=np.float32)
+    if known.any():
+        rows = audience.rows[known]
+        scores = audience.scores.block(torch.from_numpy(rows), items)
+        if every[0] == 0:  # padding
+            scores[:, 0] = -torch.inf
+        if not keep_seen:
+            _leave_out(scores, audience.seen[rows], every)
+        best = scores.topk(found.shape[1], dim=1)
+        values[known] = best.values.cpu().numpy()
+        found[known] = every[best.indices.cpu().numpy()]
+        if np.isnan(values).any():  # which would rank first
+            raise UserError("some scores are no numbers: the run's model has diverged; train it "
+                            "again with a smaller learning_rate")
+    kept = values > -np.inf
+    if not known.all():
+        popular = _most_popular(catalogue, every, found.shape[1])
+        found[~known, : len(popular)], values[~known] = popular, np.nan
+        kept[~known] = found[~known] > 0
+    return pd.DataFrame({
+        "user": np.repeat(audience.tokens, found.shape[1])[kept.ravel()],
+        "item": catalogue.items[found[kept]],
+        "rank": np.broadcast_to(np.arange(1, found.shape[1] + 1), found.shape)[kept],
+        "score": values[kept],
+    })
+
+
+def _leave_out(scores: Tensor, seen: sp.csr_matrix, every: np.ndarray) -> None:
+    """Rank what users have seen last, in place. Shapes: scores (B, J); seen (B, I); every (J,)."""
+    place = np.full(seen.shape[1], -1)
+    place[every] = np.arange(len(every))
+    row, column = seen.nonzero()
+    column = place[column]
+    inside = column >= 0
+    scores[torch.from_numpy(row[inside]), torch.from_numpy(column[inside])] = -torch.inf
+
+
+def _most_popular(catalogue: Catalogue, items: np.ndarray, k: int) -> np.ndarray:
+    """Return the k of some items with most training interactions, most first."""
+    order = items[np.argsort(-catalogue.popularity[items], kind="stable")]
+    return order[order > 0][:k]

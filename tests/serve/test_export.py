@@ -1,0 +1,77 @@
+"""Exported embeddings: their inner products are the model's scores, read without this package."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_ssr.cli import main
+from recbole_ssr.errors import UserError
+from recbole_ssr.serve.export import export
+
+
+def read_back(folder):
+    """What another program does: two matrices and two lists of names."""
+    sides = ("users", "items")
+    tokens = (Path(folder, f"{side}.tokens").read_text().splitlines() for side in sides)
+    return *(np.load(Path(folder, f"{side}.npy")) for side in sides), *tokens
+
+
+@pytest.mark.parametrize("model", ["SSR", "BPR", "LightGCN"])
+def test_inner_products_are_the_scores_and_give_the_ranking(model, recommender, tmp_path):
+    recommender = recommender(model)
+    files = export(recommender, tmp_path)
+    assert {file.name for file in files} == {"users.npy", "users.tokens", "items.npy",
+                                             "items.tokens", "export.json"}
+    user, item, users, items = read_back(tmp_path)
+    assert user.dtype == item.dtype == np.float32
+    scores = user @ item.T
+    for token in users[::9]:
+        np.testing.assert_allclose(scores[users.index(token)], recommender.score(token, items),
+                                   rtol=1e-5, atol=1e-6)
+        best = np.argsort(-scores[users.index(token)], kind="stable")
+        ranked = recommender.recommend(token, len(items), keep_seen=True)["item"]
+        assert [items[i] for i in best] == ranked.tolist()
+    about = json.loads((tmp_path / "export.json").read_text())
+    assert about["model"] == model and about["dimensions"] == user.shape[1]
+    assert about["run"] == str(recommender.run) and about["test"]["recall@5"] >= 0
+    assert len(about["protocol"]["split_fingerprint"]) == 64
+
+
+def test_parquet(recommender, tmp_path):
+    pytest.importorskip("pyarrow")
+    export(recommender(), tmp_path, "parquet")
+    table = pd.read_parquet(tmp_path / "items.parquet")
+    matrix = recommender().embeddings().item[1:].numpy()
+    assert table["token"].tolist() == recommender().items.tolist()
+    np.testing.assert_array_equal(np.stack(table["embedding"]), matrix)
+
+
+def test_models_without_embeddings_are_named(recommender, tmp_path):
+    with pytest.raises(UserError, match="the scores of GFCF are no inner products"):
+        export(recommender("GFCF"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_indices_find_what_is_best(train, recommender, tmp_path, capsys):
+    faiss = pytest.importorskip("faiss", reason="faiss-cpu is not installed: the extra ann")
+    assert main(["export", train(), f"--out={tmp_path}", "--index=flat,hnsw"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("recall 1.0000") == 2 and "items.hnsw.faiss" in out
+    user, item, users, items = read_back(tmp_path)
+    for kind in ("flat", "hnsw"):
+        index = faiss.read_index(str(tmp_path / f"items.{kind}.faiss"))
+        found = index.search(user[:3], 4)[1]
+        for token, row in zip(users, found):
+            ranked = recommender().recommend(token, 4, keep_seen=True)["item"]
+            assert [items[i] for i in row] == ranked.tolist()
+
+
+def test_mistakes_on_the_command_line(train, capsys):
+    for words, part in [([], "run folder"), ([train()], "--out=FOLDER"),
+                        ([train(), "--out=x", "--format=csv"], "npy or parquet"),
+                        ([train(), "--out=x", "--index=ivf"], "flat or hnsw")]:
+        assert main(["export", *words]) == 2
+        assert part in capsys.readouterr().err

@@ -1,0 +1,137 @@
+"""Items that a run has never seen: their place comes from their features, that of others stays."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from recbole.utils import get_model
+from tiny import ITEMS
+
+import recbole_ssr
+from recbole_ssr.cli import main
+from recbole_ssr.data.features import write_features
+from recbole_ssr.errors import UserError
+from recbole_ssr.graph.knn import knn
+from recbole_ssr.registry import MODELS
+
+WIDTHS = {"text": 5, "image": 7}
+NEW = {"red1": 1.0, "red2": 1.0, "blue1": -1.0, "blue2": -1.0}  # even items are +1 in `tiny`
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """New items of both colours, and one token that the run knows; blue2 has no image."""
+    folder, rng = tmp_path_factory.mktemp("new"), np.random.default_rng(8)
+    for modality, width in WIDTHS.items():
+        tokens = [*NEW, "i3"][: 5 if modality == "text" else 3]
+        rows = np.array([[NEW.get(token, 5.0)] for token in tokens])
+        rows = rows + rng.normal(scale=0.2, size=(len(tokens), width))
+        write_features(folder, modality, rows.astype(np.float32), tokens)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_new(train, folder):
+    """Return a function that loads a model's run with the new items, once."""
+    found = {}
+
+    def load(model, **changes):
+        key = model + str(changes)
+        if key not in found:
+            found[key] = recbole_ssr.load(train(model, **changes), "cpu", folder)
+        return found[key]
+
+    return load
+
+
+@pytest.mark.parametrize("model", ["SSR", "FREEDOM", "FeatureItemKNN"])
+def test_new_items_are_ranked_by_colour_and_known_ones_stay(model, with_new, recommender):
+    new, known = with_new(model), recommender(model)
+    assert new.items[-4:].tolist() == sorted(NEW)
+    every = new.recommend(k=ITEMS + 4, keep_seen=True)
+    old = every[~every["item"].isin(list(NEW))].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        old[["user", "item", "score"]],
+        known.recommend(k=ITEMS, keep_seen=True)[["user", "item", "score"]])
+    fresh = every[every["item"].isin(list(NEW))]
+    red_user = fresh["user"].str[1:].astype(int) % 2 == 0
+    red_item = fresh["item"].str.startswith("red")
+    liked = fresh[red_user == red_item]["score"].mean()
+    assert liked > fresh[red_user != red_item]["score"].mean()
+
+
+def test_a_new_item_of_feature_lightgcn_is_its_projected_features(with_new, folder):
+    """Without interactions: unit((sum of W_c f_c + b_c) / (L + 1)), f_c unit rows."""
+    found = with_new("FeatureLightGCN")
+    model, total = found.experiment.model, 0
+    for W, (modality, here) in zip(model.W, (("image", 2), ("text", 2))):
+        row = np.load(folder / f"{modality}.npy")[here]  # blue1
+        total = total + W(torch.from_numpy(row / np.linalg.norm(row)))
+    modalities = found.experiment.train._dataset.item_features.modalities
+    assert modalities == ("image", "text")
+    expected = torch.nn.functional.normalize(total, dim=0)
+    row = found.embeddings().item[found.catalogue.item_id("blue1")]
+    torch.testing.assert_close(row, expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_item_does_not_depend_on_the_others_that_come_with_it(
+        with_new, train, tmp_path, folder):
+    for modality in WIDTHS:
+        rows = np.load(folder / f"{modality}.npy")[1:2]
+        write_features(tmp_path, modality, rows, ["red2"])
+    for model in ("SSR", "FREEDOM", "FeatureItemKNN"):
+        alone = recbole_ssr.load(train(model), "cpu", tmp_path)
+        for user in ("u0", "u1"):
+            np.testing.assert_allclose(alone.score(user, "red2"),
+                                       with_new(model).score(user, "red2"), rtol=1e-4, atol=1e-6)
+
+
+def test_new_items_can_be_explained_exported_and_recommended(with_new, train, folder, tmp_path,
+                                                             capsys):
+    found = with_new("SSR")
+    why = found.explain("u2", "red1")
+    assert sum(s.score for s in why.sources) + why.own == pytest.approx(why.score, abs=1e-5)
+    assert why.score == pytest.approx(found.score("u2", "red1")[0], abs=1e-5)
+    assert found.similar_items("red1", 1)["rank"].tolist() == [1]
+    out = tmp_path / "r.csv"
+    words = ["recommend", train(), "--users=u0", f"--new-items={folder}", f"--out={out}",
+             "--candidates=red1,blue1"]
+    assert main(words) == 0
+    assert pd.read_csv(out)["item"].tolist() == ["red1", "blue1"]
+    assert "4 new items" in capsys.readouterr().err
+
+
+def test_what_cannot_be_used_is_refused(train, folder, tmp_path):
+    with pytest.raises(UserError, match="FastLightGCN has no embedding of an item by its features"):
+        recbole_ssr.load(train("FastLightGCN"), "cpu", folder)
+    with pytest.raises(UserError, match="makes nothing of the features"):
+        recbole_ssr.load(train("FeatureItemKNN", interaction_weight=1.0), "cpu", folder)
+    write_features(tmp_path / "wide", "text", np.ones((1, 9), np.float32), ["x"])
+    with pytest.raises(UserError, match="9 columns, but the model was trained on 5"):
+        recbole_ssr.load(train(), "cpu", tmp_path / "wide")
+    write_features(tmp_path / "known", "text", np.ones((1, 5), np.float32), ["i4"])
+    with pytest.raises(UserError, match="no item that the run does not know"):
+        recbole_ssr.load(train(), "cpu", tmp_path / "known")
+    write_features(tmp_path / "sound", "sound", np.ones((1, 5), np.float32), ["x"])
+    with pytest.raises(UserError, match="sound, but the model was trained on image, text"):
+        recbole_ssr.load(train(), "cpu", tmp_path / "sound")
+
+
+def test_new_items_are_nobody_s_neighbours_but_their_own():
+    features = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [1, 0.01], [0.95, 0]])
+    present = torch.tensor([True, True, True, True, True])
+    near = knn(features, present, 2, block=2, n_known=3)
+    assert near[:3].tolist() == knn(features[:3], present[:3], 2).tolist()
+    assert [set(row) for row in near[3:].tolist()] == [{3, 0}, {4, 0}]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [
+    name for name in MODELS
+    if get_model(name).embeds_new_items])
+def test_every_model_that_can_takes_new_items(model, with_new, recommender):
+    found, known = with_new(model), recommender(model)
+    item = found.score("u0", list(NEW))
+    assert np.isfinite(item).all() and len(set(item)) == len(NEW)
+    np.testing.assert_allclose(found.score("u0", known.items), known.score("u0", known.items),
+                               rtol=1e-5)

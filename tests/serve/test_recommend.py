@@ -1,0 +1,199 @@
+"""Recommendations: the right items, in the right order, for the right users."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import ITEMS, USERS
+
+from recbole_ssr.cli import main
+from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.rankings import read_rankings
+from recbole_ssr.experiment import interactions_of
+from recbole_ssr.serve import ranking
+from recbole_ssr.serve.histories import read_histories, tokens_from
+from recbole_ssr.serve.writers import write_blocks
+
+MODELS = ("SSR", "GFCF", "BPR")
+
+
+def training_histories(recommender):
+    """Every user's items in training."""
+    users, items = interactions_of(recommender.experiment).train
+    catalogue = recommender.catalogue
+    return {catalogue.users[u]: list(catalogue.items[items[users == u]])
+            for u in np.unique(users)}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_best_items_are_those_of_the_run_s_own_test_ranking(model, recommender):
+    found = recommender(model).recommend(k=5)
+    catalogue = recommender(model).catalogue
+    ranking = read_rankings(Path(recommender(model).run) / "ranking.npz")[0]["test"]
+    assert len(ranking.users) == USERS
+    by_user = found.groupby("user", sort=False)["item"].apply(list)
+    for user, items in zip(ranking.users, ranking.items):
+        assert by_user[catalogue.users[user]] == list(catalogue.items[items[:5]])
+    assert found["rank"].tolist() == [1, 2, 3, 4, 5] * USERS
+    scores = found["score"].to_numpy().reshape(USERS, 5)
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_scores_are_the_model_s_and_seen_items_stay_on_demand(recommender):
+    recommender = recommender()
+    every = recommender.recommend("u3", ITEMS, keep_seen=True)
+    assert sorted(every["item"]) == sorted(recommender.items)
+    np.testing.assert_allclose(recommender.score("u3", list(every["item"])), every["score"])
+    embeddings = recommender.embeddings()
+    u, i = (recommender.catalogue.user_ids(["u3"])[0],
+            recommender.catalogue.item_ids(every["item"][:1])[0])
+    assert every["score"][0] == pytest.approx(float(embeddings.user[u] @ embeddings.item[i]))
+    seen = {recommender.catalogue.items[i] for i in recommender.catalogue.seen[u].indices}
+    assert len(seen) == 8  # 9 interactions, one of them in the test part
+    unseen = recommender.recommend("u3", ITEMS)
+    assert set(unseen["item"]) == set(recommender.items) - seen
+    assert unseen["rank"].tolist() == list(range(1, ITEMS - 8 + 1))
+
+
+def test_blocks_do_not_change_what_is_recommended(recommender, monkeypatch):
+    whole = recommender().recommend(k=3)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 7 * (ITEMS + 1))
+    blocks = list(recommender().blocks(k=3))
+    assert [len(block) for block in blocks] == [21] * 5 + [15]
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), whole)
+
+
+def test_candidates_and_fields(recommender):
+    recommender = recommender()
+    red = recommender.recommend(["u0", "u1"], ITEMS, where={"colour": "red"})
+    assert set(red["item"]) <= {f"i{i}" for i in range(0, ITEMS, 2)}
+    every = recommender.recommend(["u0", "u1"], ITEMS)
+    kept = every[every["item"].isin([f"i{i}" for i in range(0, ITEMS - 1, 2)])]
+    assert red["item"].tolist() == kept["item"].tolist()
+    few = recommender.recommend("u0", 9, candidates=["i1", "i3", "i5"], where={"name": ["3", "5"]})
+    assert sorted(few["item"]) == ["i3", "i5"]
+    for options, words in [({"candidates": ["i1", "x9"]}, ["x9"]),
+                           ({"where": {"color": "red"}}, ["'color'", "colour"]),
+                           ({"where": {"colour": "rod"}}, ["rod", "'red'"]),
+                           ({"k": 0}, ["k is 0"]), ({"unknown": "popular"}, ["popularity"])]:
+        with pytest.raises(UserError) as error:
+            recommender.recommend("u0", **{"k": 3, **options})
+        assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize("model", ["SSR", "GFCF"])
+def test_a_trained_user_folded_in_by_its_own_history_has_its_own_ranking(model, recommender):
+    recommender = recommender(model)
+    own = recommender.recommend(k=ITEMS, keep_seen=True)
+    folded = recommender.recommend(k=ITEMS, keep_seen=True,
+                                   history=training_histories(recommender))
+    assert own["item"].tolist() == folded["item"].tolist()
+    np.testing.assert_allclose(folded["score"], own["score"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_new_user_gets_what_goes_with_its_items(recommender):
+    recommender = recommender("GFCF")
+    found = recommender.recommend(
+        k=4, history={"red": ["i0", "i2", "i4"], "blue": ["i1", "i3"], "lost": ["x"]},
+        unknown="popularity")
+    groups = {user: block for user, block in found.groupby("user")}
+    assert {int(item[1:]) % 2 for item in groups["red"]["item"]} == {0}
+    assert {int(item[1:]) % 2 for item in groups["blue"]["item"]} == {1}
+    assert not {"i0", "i2", "i4"} & set(groups["red"]["item"])
+    assert groups["lost"]["score"].isna().all()
+    with pytest.raises(UserError, match="lost"):
+        recommender.recommend(history={"lost": ["x"]})
+
+
+def test_models_without_a_fold_in_are_named(recommender):
+    with pytest.raises(UserError, match="BPR has no embedding of a user by the user's items"):
+        recommender("BPR").recommend(history={"new": ["i1"]})
+
+
+def test_unknown_users_are_named_or_answered_by_popularity(recommender):
+    recommender = recommender()
+    with pytest.raises(UserError, match="2 of the users: nobody, 7"):
+        recommender.recommend(["u1", "nobody", 7])
+    found = recommender.recommend(["u1", "nobody"], 3, unknown="popularity")
+    popular = found[found["user"] == "nobody"]
+    counts = recommender.catalogue.popularity
+    assert counts[recommender.catalogue.item_ids(popular["item"])].tolist() == sorted(
+        counts, reverse=True)[:3]
+    assert popular["score"].isna().all() and found["score"][:3].notna().all()
+
+
+def test_similar_items(recommender):
+    recommender = recommender()
+    found = recommender.similar_items("i4", 3)
+    item = recommender.embeddings().item.numpy()
+    unit = item / np.linalg.norm(item, axis=1, keepdims=True).clip(1e-12)
+    i = recommender.catalogue.item_id("i4")
+    cosine = unit @ unit[i]
+    cosine[[0, i]] = -2
+    assert found["item"].tolist() == list(recommender.catalogue.items[np.argsort(-cosine)[:3]])
+    np.testing.assert_allclose(found["score"], np.sort(cosine)[::-1][:3], rtol=1e-5)
+    with pytest.raises(UserError, match="no item 'i99'"):
+        recommender.similar_items("i99")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_files_hold_all_blocks(suffix, recommender, tmp_path):
+    pytest.importorskip("pyarrow" if suffix == "parquet" else "json")
+    whole = recommender().recommend(k=3)
+    parts = [whole[:50], whole[50:]]
+    path = tmp_path / f"out.{suffix}"
+    assert write_blocks(iter(parts), path) == len(whole)
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet,
+            "jsonl": lambda file: pd.read_json(file, lines=True)}[suffix](path)
+    pd.testing.assert_frame_equal(read.astype({"score": "float32"}), whole)
+
+    def broken():
+        yield parts[0]
+        raise UserError("stop")
+
+    with pytest.raises(UserError, match="stop"):
+        write_blocks(broken(), path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_histories_of_every_format(tmp_path):
+    table = pd.DataFrame({"user": ["1", "1", "2"], "item": ["07", "a", "b"]})
+    expected = {"1": ["07", "a"], "2": ["b"]}
+    table.to_csv(tmp_path / "h.csv", index=False)
+    table.to_csv(tmp_path / "h.tsv", index=False, sep="\t")
+    (tmp_path / "h.jsonl").write_text('{"user": 1, "items": ["07", "a"]}\n'
+                                      '{"user": "2", "items": ["b"]}\n')
+    for file in tmp_path.iterdir():
+        assert read_histories(file) == expected, file
+    (tmp_path / "bad.jsonl").write_text('{"user": 1}\n')
+    with pytest.raises(UserError, match="line 1"):
+        read_histories(tmp_path / "bad.jsonl")
+    with pytest.raises(UserError, match="h.xls"):
+        read_histories(tmp_path / "h.xls")
+    (tmp_path / "names.txt").write_text("u1\n\nu2\nu1\n")
+    assert tokens_from(str(tmp_path / "names.txt")) == tokens_from("u1, u2") == ["u1", "u2"]
+
+
+def test_the_command_line(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = train()
+    assert main(["recommend", run, "--users=u1,u2", "--topk=3"]) == 0
+    out = capsys.readouterr().out
+    assert "u1" in out and "Thing" in out and max(map(len, out.splitlines())) <= 100
+    (tmp_path / "h.jsonl").write_text(json.dumps({"user": "new", "items": ["i1", "i3"]}))
+    assert main(["recommend", run, "--history=h.jsonl", "--topk=2", "--out=r.csv"]) == 0
+    assert pd.read_csv("r.csv")["user"].tolist() == ["new", "new"]
+    assert main(["recommend", run, "--all", "--out=all.jsonl", "--topk=2", "--keep-seen"]) == 0
+    assert len(Path("all.jsonl").read_text().splitlines()) == 2 * USERS
+    capsys.readouterr()
+    for words, parts in [([], ["run folder"]), ([run], ["--users"]), ([run, "--all"], ["--out"]),
+                         ([run, "--usres=u1"], ["--usres", "'users'"]),
+                         ([run, "--users=u1", "--out=r.xlsx"], [".csv"]),
+                         ([run, "--users=u1", "--topk=x"], ["topk"]),
+                         ([run, "--users=u1", "--where=red"], ["where"]),
+                         (["runs/none", "--users=u1"], ["not a run folder"])]:
+        assert main(["recommend", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and all(part in error for part in parts), error
