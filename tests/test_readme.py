@@ -4,8 +4,11 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+import recbole_ssr
 from recbole_ssr.cli import main
 from recbole_ssr.compare import options
 from recbole_ssr.compare.command import presets_of
@@ -20,6 +23,9 @@ from recbole_ssr.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+
+
+OF_A_RUN = ("recommend", "export", "explain", "browse")
 
 
 def blocks(language):
@@ -59,7 +65,7 @@ def test_every_command_line_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     checked = dict.fromkeys(("run", "prepare", "on demand", "comparison"), 0)
     for words in command_lines():
-        if words[0] in ("diagnose", "data"):  # run in test_diagnose.py and below
+        if words[0] in ("diagnose", "data", *OF_A_RUN):  # run in test_diagnose.py and below
             continue
         if words[0] == "tune" or is_comparison(words):
             check_comparison(words)
@@ -113,6 +119,27 @@ def test_the_guide_to_your_own_data_runs(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "SSR" in out and "photo" in out and "text" in out
     assert (tmp_path / "dataset/shop/dataset.png").is_file()
+
+
+def test_what_a_trained_model_is_good_for_runs(tmp_path, monkeypatch, capsys):
+    """On a run of the first command, cut short."""
+    monkeypatch.chdir(tmp_path)
+    lines = [words for words in command_lines() if words[0] in OF_A_RUN]
+    assert {words[0] for words in lines} == set(OF_A_RUN)
+    (run,) = {words[1] for words in lines}
+    recbole_ssr.run(flags={"epochs": 1, "embedding_size": 8, "show_progress": False}, folder=run)
+    (line,) = re.findall(r'`(\{"user".*\})`', README)
+    (tmp_path / "visitors.jsonl").write_text(line)
+    for words in lines:
+        if words[0] != "browse":  # which waits for a browser: test_browse.py
+            assert main(words) == 0, words
+    out = capsys.readouterr().out
+    assert "visitor" in out and "the user's own embedding" in out
+    assert (tmp_path / run / "explanation-196-15.png").is_file()
+    rows = pd.read_csv("recommendations.csv")
+    assert len(rows) == 943 * 20 and list(rows) == ["user", "item", "rank", "score"]
+    user, item = np.load("embeddings/users.npy"), np.load("embeddings/items.npy")
+    assert user.shape == (943, 8) and item.shape == (1682, 8)
 
 
 def test_the_table_of_splits_names_each_one():

@@ -26,33 +26,40 @@ _EXPLAIN = ("user", "item", "plot", "out", *_LOADING)
 
 def recommend(argv: Sequence[str], console: Console) -> int:
     """recommend RUN --users=u1,u2 | --users=FILE | --all | --history=FILE [--topk=20] ..."""
-    from recbole_ssr.serve.histories import read_histories, tokens_from
     from recbole_ssr.serve.writers import check_format, write_blocks
 
     run, flags = _run_and_flags("recommend", argv, _RECOMMEND)
     out = check_format(flags["out"]) if "out" in flags else None
-    users = tokens_from(_text(flags, "users")) if "users" in flags else None
-    history = read_histories(_text(flags, "history")) if "history" in flags else None
-    if users is None and history is None and not _switch(flags, "all"):
-        raise UserError("say whom to recommend to: --users=u1,u2, --users=FILE, --history=FILE or "
-                        "--all")
-    if "all" in flags and (users is not None or history is not None):
-        raise UserError("--all names every user of the run; drop it, or --users and --history")
-    if "all" in flags and out is None:
+    options = _ranking_options(flags)
+    if options["users"] is None and options["history"] is None and out is None:
         raise UserError("--all has many rows; name a file with --out=recommendations.csv, .jsonl "
                         "or .parquet")
     recommender = _loaded(run, flags)
     with log_to_terminal():
-        blocks = recommender.blocks(
-            users, _whole_number(flags, "topk", 20), keep_seen=_switch(flags, "keep_seen"),
-            candidates=tokens_from(_text(flags, "candidates")) if "candidates" in flags else None,
-            where=_where(flags), history=history, unknown=str(flags.get("unknown", "error")))
-        if out is not None:
+        blocks = recommender.blocks(**options)
+        if out is None:
+            _show(recommender, next(blocks), console)
+        else:
             rows = write_blocks(blocks, out)
             console.print(f"{rows:,} rows: {out}", soft_wrap=True, markup=False)
-            return 0
-        _show(recommender, next(blocks), console)
     return 0
+
+
+def _ranking_options(flags: dict) -> dict:
+    """Return what Recommender.blocks is asked for. Raises UserError where nobody is named."""
+    from recbole_ssr.serve.histories import read_histories, tokens_from
+
+    users = tokens_from(_text(flags, "users")) if "users" in flags else None
+    history = read_histories(_text(flags, "history")) if "history" in flags else None
+    if _switch(flags, "all") != (users is None and history is None):
+        raise UserError("say whom to recommend to, once: --users=u1,u2, --users=FILE, "
+                        "--history=FILE or --all")
+    return {
+        "users": users, "history": history, "k": _whole_number(flags, "topk", 20),
+        "keep_seen": _switch(flags, "keep_seen"), "where": _where(flags),
+        "candidates": tokens_from(_text(flags, "candidates")) if "candidates" in flags else None,
+        "unknown": str(flags.get("unknown", "error")),
+    }
 
 
 def _show(recommender, found, console: Console) -> None:

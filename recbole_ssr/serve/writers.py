@@ -43,7 +43,8 @@ def _write_csv(blocks: Iterable[pd.DataFrame], path: Path) -> int:
 
 def _write_json_lines(blocks: Iterable[pd.DataFrame], path: Path) -> int:
     def write(block: pd.DataFrame, first: bool) -> None:  # noqa: ARG001
-        block.to_json(file, orient="records", lines=True, force_ascii=False)
+        block.to_json(file, orient="records", lines=True, force_ascii=False,
+                      double_precision=15)
 
     with open(path, "w", encoding="utf-8") as file:
         return _each(blocks, write)
