@@ -21,7 +21,7 @@ class Source:
 
 @dataclass(frozen=True)
 class SlotShares:
-    """How a score is shared out among bands and modalities. Each table adds up to the score.
+    """How a score is shared out among bands and modalities; each table adds up to it less the bias.
 
     Shapes: user (M, C), of the user's bands with the whole item; item (M, C), of the item's with
     the whole user; modalities (C, C), the user's modality in the row, the item's in the column.
@@ -36,9 +36,10 @@ class SlotShares:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a user gets an item. The scores of `sources`, largest first, and `own` add up to `score`.
+    """Why a user gets an item. `sources`, largest first, `own` and `bias` add up to `score`.
 
     `own` is what does not come over the user's items: the user's own embedding, or a constant.
+    `bias` is the item's for every user alike, which follows its popularity.
     `rank` counts from 1 among the items that the user has not seen; `seen` tells whether the item
     is one that the user has. `slots` is of SSR alone.
     """
@@ -55,6 +56,7 @@ class Explanation:
     seen: bool
     sources: list[Source]
     own: float
+    bias: float = 0.0
     slots: SlotShares | None = None
 
     def write(self, path: Path) -> None:

@@ -40,7 +40,10 @@ def _sources(axis, found: Explanation) -> None:
     rows = [(label(source.item, source.title), source.score) for source in shown]
     if len(found.sources) > len(shown):
         rows.append((f"{len(found.sources) - len(shown)} other items", rest))
-    rows += [("the user's own embedding", found.own), ("all of it: the score", found.score)]
+    rows.append(("the user's own embedding", found.own))
+    if found.bias:
+        rows.append(("the item's bias, its popularity", found.bias))
+    rows.append(("all of it: the score", found.score))
     names, values = zip(*rows)
     colours = [*(_UP if value >= 0 else _DOWN for value in values[:-1]), _TOTAL]
     bars = axis.barh(range(len(rows)), values, color=colours)

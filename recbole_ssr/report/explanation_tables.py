@@ -34,7 +34,9 @@ def sources_table(found: Explanation) -> Table:
         parts = np.sum([source.by_modality for source in others], axis=0) if modalities else []
         table.add_row(f"{len(others)} other items", f"{sum(s.score for s in others):+.4f}",
                       *(f"{part:+.4f}" for part in parts))
-    table.add_row("the user's own embedding", f"{found.own:+.4f}", end_section=True)
+    table.add_row("the user's own embedding", f"{found.own:+.4f}", end_section=not found.bias)
+    if found.bias:
+        table.add_row("the item's bias, its popularity", f"{found.bias:+.4f}", end_section=True)
     table.add_row("score", f"{found.score:.4f}")
     return table
 
@@ -42,7 +44,7 @@ def sources_table(found: Explanation) -> Table:
 def slots_table(found: Explanation) -> Table:
     """One row per side and modality, one column per band; each side adds up to the score."""
     slots = found.slots
-    table = _table("Through which band of which modality: each side adds up to the score",
+    table = _table(f"Through which band of which modality: each side adds up to {_whole(found)}",
                    "bands of", "modality", *slots.bands, "sum")
     for side, shares in (("the item", slots.item), ("the user", slots.user)):
         matrix = np.array(shares)
@@ -57,11 +59,16 @@ def slots_table(found: Explanation) -> Table:
 def modalities_table(found: Explanation) -> Table:
     """One row per modality of the user's, one column per modality of the item's."""
     slots = found.slots
-    table = _table("Which modality of the user meets which of the item; all add up to the score",
+    table = _table("Which modality of the user meets which of the item: all add up to "
+                   f"{_whole(found)}",
                    "the user's", *(f"the item's\n{name}" for name in slots.modalities), "sum")
     for name, row in zip(slots.modalities, slots.modalities_of_both):
         table.add_row(escape(name), *(f"{x:+.4f}" for x in row), f"{sum(row):+.4f}")
     return table
+
+
+def _whole(found: Explanation) -> str:
+    return "the score without the item's bias" if found.bias else "the score"
 
 
 def _table(title: str, first: str, *names: str) -> Table:

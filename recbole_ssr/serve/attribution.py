@@ -8,8 +8,8 @@ whatever path the propagation takes behind that item:
     + \sum_{j \in N(u)} \hat R_{uj}\, \langle [p(\hat A)\, x]_j, e_i \rangle
 
 Each term is the embedding of a receiver with that one item, at the weight which the edge has for
-the user (:mod:`recbole_ssr.model.receivers`). SSR's gate and coverage are not linear: they are held
-at the user's values, as in Gradient x Input, so that the terms still add up exactly.
+the user (:mod:`recbole_ssr.model.receivers`). SSR's gate, coverage and norms are not linear: they
+are held at the user's values, as in Gradient x Input, so that the terms still add up exactly.
 
 Shapes: n items of the user, M bands, C modalities, d channels.
 """
@@ -33,16 +33,23 @@ _ITEMS_AT_ONCE = 256  # of a closed form, whose rows are dense over all items
 
 
 class Parts(NamedTuple):
-    """A score in parts. Shapes: items (n,) ids; scores (n,); by_modality (n, C) or None; own ()."""
+    """A score in parts, which add up to it: `scores`, `own`, and the item's `bias`.
+
+    Shapes: items (n,) ids; scores (n,); by_modality (n, C) or None; own, bias ().
+    """
 
     items: Tensor
     scores: Tensor
     own: Tensor
     by_modality: Tensor | None = None
+    bias: float = 0.0
 
 
 class Slots(NamedTuple):
-    """A score by slots. Shapes: user, item (M, C); both (C, C), user's modality first."""
+    """A score, but the item's bias, by slots.
+
+    Shapes: user, item (M, C); both (C, C), user's modality first.
+    """
 
     user: Tensor
     item: Tensor
@@ -105,7 +112,8 @@ def _parts_of_ssr(model: SSR, user: int, item: int) -> Parts:
     weights = u.coefficients.double() * i.parts().sum((0, 1)).double()
     values = (slots * weights).sum(3)
     by_modality = values.sum(0).T
-    return Parts(items, by_modality[:-1].sum(1), by_modality[-1].sum(), by_modality[:-1])
+    return Parts(items, by_modality[:-1].sum(1), by_modality[-1].sum(), by_modality[:-1],
+                 model.score_bias()[item].item())
 
 
 class _CoverageOf:

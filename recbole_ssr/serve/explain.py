@@ -39,7 +39,7 @@ def explain(recommender: Recommender, user: str, item: str) -> Explanation:
         dataset=experiment.config["dataset"], user=str(user), item=str(item),
         title=catalogue.table.titles(np.array([i]))[0], score=score, rank=rank, ranked=ranked,
         seen=seen, sources=sorted(sources, key=lambda source: -source.score),
-        own=parts.own.item(), slots=slots,
+        own=parts.own.item(), bias=parts.bias, slots=slots,
     )
 
 

@@ -75,4 +75,7 @@ def test_ssr_is_the_sum_of_its_slots(changes):
     users, items = torch.tensor([5, 1, 9]), torch.tensor([2, 11])
     whole = model.final_embeddings()
     for fusion, side, rows in zip(model.linear_fusion(users, items), whole, (users, items)):
-        torch.testing.assert_close(fusion.parts().sum((0, 1)), side[rows], rtol=1e-4, atol=1e-5)
+        d = fusion.slots.shape[3]
+        torch.testing.assert_close(fusion.parts().sum((0, 1)), side[rows, :d], rtol=1e-4, atol=1e-5)
+    bias = whole.item[:, d] if model.b is not None else torch.zeros(model.n_items)
+    torch.testing.assert_close(model.score_bias(), bias)

@@ -34,7 +34,7 @@ def test_a_user_s_items_and_own_embedding_add_up_to_the_score(name, changes):
     for user, item in ((2, 1), (9, 16)):
         parts = parts_of(as_experiment(model, name), user, item)
         assert sorted(parts.items.tolist()) == sorted(edges[edges[:, 0] == user, 1].tolist())
-        total = parts.scores.sum() + parts.own
+        total = parts.scores.sum() + parts.own + parts.bias
         score = score_of(model, user, item)
         assert total.item() == pytest.approx(score, abs=1e-5 * max(1, abs(score)))
         assert name == "SSR" or parts.by_modality is None
@@ -57,7 +57,7 @@ def test_what_an_item_adds_is_what_goes_over_it():
 def test_slots_add_up_to_the_score_on_either_side_and_on_both():
     model, _ = built("SSR", {"inference_gains": [0.5, 1, 1.5], "user_weights": True})
     found = slots_of(model, 7, 3)
-    score = score_of(model, 7, 3)
+    score = score_of(model, 7, 3) - model.score_bias()[3].item()
     M, C = model.bank.n_bands, len(model.modalities)
     assert found.user.shape == found.item.shape == (M, C) and found.both.shape == (C, C)
     for table in found:
@@ -78,11 +78,12 @@ def test_an_explanation_of_a_run(train, recommender, tmp_path, capsys):
     found = recommender.explain("u5", best["item"][1])
     assert found.rank == 2 and found.ranked == 16 and not found.seen
     assert found.score == pytest.approx(best["score"][1])
-    assert sum(s.score for s in found.sources) + found.own == pytest.approx(found.score, abs=1e-5)
+    total = sum(s.score for s in found.sources) + found.own + found.bias
+    assert total == pytest.approx(found.score, abs=1e-5)
     assert len(found.sources) == 7 and all(s.title in ("", f"Thing {s.item[1:]}")
                                            for s in found.sources)
     for shares in (found.slots.user, found.slots.item, found.slots.modalities_of_both):
-        assert np.sum(shares) == pytest.approx(found.score, abs=1e-5)
+        assert np.sum(shares) == pytest.approx(found.score - found.bias, abs=1e-5)
     assert recommender.explain("u5", found.sources[0].item).seen
 
     words = ["explain", train(), "--user=u5", f"--item={found.item}", f"--out={tmp_path}"]

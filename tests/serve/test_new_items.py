@@ -90,7 +90,8 @@ def test_new_items_can_be_explained_exported_and_recommended(with_new, train, fo
                                                              capsys):
     found = with_new("SSR")
     why = found.explain("u2", "red1")
-    assert sum(s.score for s in why.sources) + why.own == pytest.approx(why.score, abs=1e-5)
+    total = sum(s.score for s in why.sources) + why.own + why.bias
+    assert total == pytest.approx(why.score, abs=1e-5)
     assert why.score == pytest.approx(found.score("u2", "red1")[0], abs=1e-5)
     assert found.similar_items("red1", 1)["rank"].tolist() == [1]
     out = tmp_path / "r.csv"
