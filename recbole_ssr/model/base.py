@@ -128,7 +128,8 @@ class MultimodalRecommender(GeneralRecommender):
         if self.training:
             return self.encode()
         if self._encoded is None:
-            self._encoded = self.encode()
+            # An embedding may be a parameter itself, which no_grad leaves as it is.
+            self._encoded = Embeddings(*(side.detach() for side in self.encode()))
         return self._encoded
 
     def use_embeddings(self, embeddings: Embeddings) -> None:
