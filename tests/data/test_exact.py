@@ -1,9 +1,14 @@
 """Ids and times as they stand in the file, in every class of RecBole's datasets."""
 
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 import pytest
+import recbole
 import torch
 from recbole.config import Config
+from recbole.data.dataset import KnowledgeBasedDataset
 
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.errors import UserError
@@ -252,3 +257,25 @@ def test_the_fixed_split_orders_by_label_whatever_the_times(make):
     assert [set(named(part)) for part in parts] == [
         {row[:2] for row in rows if row[3] == part} for part in range(3)]
     assert parts[0].inter_feat["timestamp"].dtype == torch.float32
+
+
+def test_files_without_such_cells_are_read_as_recbole_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x"])
+    (tmp_path / "few").mkdir()
+    for file in Path(recbole.__path__[0], "dataset_example", "ml-100k").iterdir():
+        with open(file, encoding="utf-8") as lines:
+            (tmp_path / "few" / f"few{file.suffix}").write_text("".join(islice(lines, 2000)))
+    config = Config(model="CKE", dataset="few",
+                    config_dict={"data_path": str(tmp_path), "load_col": None})
+    stock, ours = KnowledgeBasedDataset(config), _dataset_class(config)(config)
+    assert (stock.item2entity, stock.field2type, stock.field2seqlen, stock.field2bucketnum) == (
+        ours.item2entity, ours.field2type, ours.field2seqlen, ours.field2bucketnum)
+    for field, tokens in stock.field2id_token.items():
+        assert tokens.tolist() == ours.field2id_token[field].tolist(), field
+    for one, other in zip(stock.build(), ours.build()):
+        for name in ("inter_feat", "user_feat", "item_feat", "kg_feat"):
+            columns = getattr(one, name).interaction
+            assert list(columns) == list(getattr(other, name).interaction)
+            assert name == "inter_feat" or all(
+                torch.equal(values, getattr(other, name)[key]) for key, values in columns.items())
+    assert len(stock.inter_feat) == len(ours.inter_feat)
