@@ -1,6 +1,6 @@
 """Items that no model was trained on, ranked by their features alone.
 
-    python benchmarks/new_items.py --out <folder>                               ml-100k
+    python benchmarks/new_items.py --out <folder> --modalities text             ml-100k
     python benchmarks/new_items.py --out <folder> --data <folder> --dataset tiktok
 
 The split `cold-items` divides the items. Models train on the interactions of its training items
@@ -40,14 +40,16 @@ MODELS = ("SSR", "FeatureLightGCN", "FREEDOM", "PGL", "MGCN", "SMORE", "VBPR", "
 K = 20
 
 
-def divide(dataset: str, settings: dict, out: Path) -> tuple[Path, Path, pd.DataFrame]:
+def divide(dataset: str, settings: dict, out: Path, modalities: list[str] | None = None
+           ) -> tuple[Path, Path, pd.DataFrame]:
     """Write the dataset `warm` and the features of the new items below `out`.
 
     Returns the folder of datasets, that of the new features, and the test interactions (columns
     user and item). A new item has at least one feature and no interaction in `warm`; users who
     are left without any are no part of the test.
     """
-    config = build_config("SSR", dataset, config_dict={"show_progress": False, **settings})
+    config = build_config("SSR", dataset, config_dict={
+        "show_progress": False, "modalities": modalities, **settings})
     experiment = prepare(config)
     parts, data = interactions_of(experiment), experiment.dataset
     pairs = np.concatenate([parts.train, parts.valid, parts.test], axis=1)
@@ -115,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     out = Path(args.out)
     settings = convert(args.dataset, Path(args.data), out / "source") if args.data else {}
-    data, new, test = divide(args.dataset, settings, out)
+    data, new, test = divide(args.dataset, settings, out, args.modalities)
     lines = {}
     for model in args.models:
         run = run_of(model, data, args)
@@ -141,6 +143,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder of data, runs and figures")
     parser.add_argument("--data", help="folder that holds the published dataset's folder")
     parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--modalities", nargs="+", help="all of the dataset by default")
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--epochs", type=int, default=60)
