@@ -84,7 +84,9 @@ def measured(run: str, new: Path, test: pd.DataFrame) -> dict[str, float]:
     fresh = recommender.new.tokens
     test = test[test["item"].isin(fresh)]
     wanted = test.groupby("user")["item"].apply(set)
-    found = {"new_items": len(fresh), "users": len(wanted)}
+    seen = recommender.catalogue.seen[recommender.catalogue.user_ids(wanted.index)]
+    found = {"new_items": len(fresh), "users": len(wanted),
+             "ranked": len(recommender.items) - seen.nnz / len(wanted)}
     for name, candidates in (("new", fresh), ("all", None)):
         ranked = recommender.recommend(list(wanted.index), K, candidates=candidates)
         by_user = ranked.groupby("user")["item"].apply(list)
@@ -125,12 +127,13 @@ def main(argv: list[str] | None = None) -> int:
                         "warm": RunResult.read(run).valid[f"recall@{K}"]}
         (out / "new_items.json").write_text(json.dumps(lines, indent=2) + "\n")
     first = next(iter(lines.values()))
-    chance = min(1, K / first["new_items"])
+    chance = [min(1, K / first[key]) for key in ("new_items", "ranked")]
     print(f"{args.dataset}: {first['new_items']:,} new items, {first['users']:,} users who have "
           f"one; seed {args.seed}, at most {args.epochs} epochs, {hardware(args.device)}\n")
     print(f"| model | R@{K} among new | N@{K} among new | R@{K} among all | valid R@{K}, known |")
     print("|---|---|---|---|---|")
-    print(f"| random, and popularity | {chance:.4f} | | .0000 | |")
+    print(f"| random | {chance[0]:.4f} | | {chance[1]:.4f} | |")
+    print(f"| popularity | {chance[0]:.4f} | | 0.0000 | |")
     for model, line in sorted(lines.items(), key=lambda pair: -pair[1]["recall_new"]):
         print("| " + " | ".join([model, *(f"{line[key]:.4f}" for key in (
             "recall_new", "ndcg_new", "recall_all", "warm"))]) + " |")
