@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from recbole_ssr.result import RunResult
+from recbole_ssr.result import RunResult, larger_is_better
 
 
 class Spread(NamedTuple):
@@ -165,7 +165,8 @@ class Comparison:
     def ranked(self, metric: str) -> list[Line]:
         """Return the lines with results, the best first."""
         done = [line for line in self.lines if line.results]
-        return sorted(done, key=lambda line: line.spread(metric).mean, reverse=True)
+        return sorted(done, key=lambda line: line.spread(metric).mean,
+                      reverse=larger_is_better(metric))
 
     def marks(self, metric: str) -> tuple[str | None, str | None]:
         """Return the labels to mark best and second best: only where the difference is significant.

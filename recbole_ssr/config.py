@@ -16,8 +16,10 @@ from copy import deepcopy
 from enum import Enum
 from pathlib import Path, PurePath
 
+import recbole.data.dataset
 import torch
 from recbole.config import Config
+from recbole.data.dataset import KnowledgeBasedDataset
 from recbole.utils import ModelType, get_model
 
 from recbole_ssr import registry
@@ -234,6 +236,9 @@ class PluginConfig(Config):
     def _families(self) -> set[str]:
         """Names of what the model is, see Setting.families."""
         own = set() if registry.is_plugin_model(self.model) else {"recbole"}
+        data = getattr(recbole.data.dataset, f"{self.model}Dataset", None)
+        if data and issubclass(data, KnowledgeBasedDataset):
+            own.add("knowledge")  # sequential models that read a knowledge graph
         return {self.model_class.type.name.lower(), *own}
 
     def _given(self, key: str, value: object) -> str:

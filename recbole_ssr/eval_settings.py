@@ -12,11 +12,14 @@ from recbole.evaluator.register import (
     metrics_dict,
     smaller_metrics,
 )
+from recbole.utils import EvaluatorType
 
 from recbole_ssr.errors import UserError, nearest
 
 MOST_NEGATIVES = 10_000  # of uniN and popN, drawn for every interaction that is evaluated
-LEAVE_ONE_OUT = ("valid_and_test", "valid_only", "test_only")
+# Whether each leaves a validation part, and a test part.
+LEAVE_ONE_OUT = {"valid_and_test": (True, True), "valid_only": (True, False),
+                 "test_only": (False, True)}
 _MODE = re.compile(r"full|labeled|(?:uni|pop)([1-9]\d*)$")
 
 # How a message names a setting: key, value and where the value came from.
@@ -32,7 +35,10 @@ def check_evaluation(final: dict, given: Given) -> None:
     _check_direction(final, given)
     if "split" in final["eval_args"]:  # RecBole fills in what a dataset's yaml leaves out
         check_split(final["eval_args"]["split"], given)
-    check_threshold(final, modes_of(final["eval_args"].get("mode", "full"), given), given)
+    modes = modes_of(final["eval_args"].get("mode", "full"), given)
+    _check_kind(final, set(modes.values()), given)
+    check_threshold(final, modes, given)
+    _check_dynamic(final.get("train_neg_sample_args"), given)
 
 
 def check_metrics(final: dict, given: Given) -> None:
@@ -88,8 +94,35 @@ def check_split(split: object, given: Given) -> None:
         if len(shares) != 3 or not numbers or not 0 < sum(shares) < math.inf:
             raise UserError(f"{said}: {rule} must be the shares of train, valid and test, for "
                             "instance [0.8, 0.1, 0.1].")
+        if not shares[0] or not any(shares[1:]):
+            raise UserError(f"{said} leaves nothing to {'measure' if shares[0] else 'train'} on. "
+                            "Give every part that is needed a share above 0.")
     else:
         raise UserError(f"{said}: there is no rule {rule!r}. Use RS, LS or TS.")
+
+
+def parts_of(split: dict) -> tuple[bool, bool]:
+    """Tell whether a checked split is to have a validation part, and a test part."""
+    (rule, how), = split.items()
+    return LEAVE_ONE_OUT[how] if rule == "LS" else (how[1] > 0, how[2] > 0)
+
+
+def _check_kind(final: dict, modes: set[str], given: Given) -> None:
+    """Values are of pairs with labels, ranks of a user's items: neither is had from the other."""
+    said = given("metrics", final["metrics"])
+    kind = metric_types[final["metrics"][0].lower()]
+    if kind == EvaluatorType.VALUE and "full" in modes:
+        raise UserError(f"{said} are of scored pairs, but eval_args has the mode full, which ranks "
+                        "all items. Set mode to labeled, where there are labels, or to uniN.")
+    if kind == EvaluatorType.RANKING and "labeled" in modes:
+        raise UserError(f"{said} are of rankings, but eval_args has the mode labeled, which scores "
+                        "labelled pairs. Set mode to full, or metrics to [AUC, LogLoss].")
+
+
+def _check_dynamic(sampling: object, given: Given) -> None:
+    if isinstance(sampling, dict) and sampling.get("dynamic") and not sampling.get("candidate_num"):
+        raise UserError(f"{given('train_neg_sample_args', sampling)}: dynamic sampling takes the "
+                        "negative among candidates. Set candidate_num to 1 or more.")
 
 
 def modes_of(mode: object, given: Given) -> dict[str, str]:

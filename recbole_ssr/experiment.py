@@ -54,7 +54,14 @@ def protocol_of(experiment: Experiment) -> dict:
         "stopping_rule": config["stopping_rule"],
         "metric_decimal_place": config["metric_decimal_place"],
         "corruption": _corruption(config),
+        **_without_selection(experiment),
     }
+
+
+def _without_selection(experiment: Experiment) -> dict:
+    """Return what a run without validation tells of itself; nothing where validation selects."""
+    selects = len(experiment.valid) and experiment.config["eval_step"]
+    return {} if selects else {"selection": "the last epoch"}
 
 
 def _masked(config: PluginConfig) -> str:

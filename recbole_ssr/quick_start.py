@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -14,19 +15,23 @@ import yaml
 from recbole.data import data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
-from recbole.utils import ModelType, get_model, get_trainer, init_seed
+from recbole.utils import EvaluatorType, ModelType, get_model, get_trainer, init_seed
 from torch import nn
 
-from recbole_ssr import runs
+from recbole_ssr import registry, runs
 from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
 from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
+from recbole_ssr.data.fields import check_columns
 from recbole_ssr.data.masking import apply_masking
+from recbole_ssr.data.parts import check_parts, needs_labels
 from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.errors import UserError
+from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, ids_hash, protocol_of, training_of
+from recbole_ssr.host_errors import host_errors, missing_columns
 from recbole_ssr.inference import inference_model
 from recbole_ssr.result import VALID_FILE, RunResult
 from recbole_ssr.train import checkpoint
@@ -86,7 +91,8 @@ def run(
         started()
         _announce(experiment, folder)
         try:
-            return _train_and_test(experiment, trainer, folder, test, callback)
+            with _errors_of_host_model("train", config), missing_columns(config):
+                return _train_and_test(experiment, trainer, folder, test, callback)
         except KeyboardInterrupt:
             logger.warning("interrupted; continue with --resume=%s", folder)
             raise
@@ -95,21 +101,64 @@ def run(
 def prepare(config: PluginConfig) -> Experiment:
     """Build the dataset, its loaders and the model of a configuration."""
     init_seed(config["seed"], config["reproducibility"])
-    dataset = _dataset_class(config)(config)
-    if "eval_batch_size" not in config.sources:
-        config["eval_batch_size"] = config["eval_users_per_step"] * dataset.item_num
-    try:
-        train, valid, test = data_preparation(config, dataset)
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        check_candidates(dataset)
-        raise UserError(f"RecBole refuses the data of {config['dataset']}: {error}") from error
+    _trainer_class(config)  # a model without one here is refused before its data are read
+    kind = _dataset_class(config)
+    check_columns(config, _needed_columns(kind))
+    with host_errors(f"use the data of {config['dataset']}"):
+        dataset = kind(config)
+        if "eval_batch_size" not in config.sources:
+            config["eval_batch_size"] = config["eval_users_per_step"] * dataset.item_num
+        _check_cutoffs(config, dataset)
+        train, valid, test = _loaders(config, dataset)
+    _check_split(config, dataset, (train, valid, test))
     check_training(train._dataset)
     apply_masking(config, dataset, valid, test)
     init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, train._dataset).to(config["device"])
+    with _errors_of_host_model("build", config):
+        model = get_model(config["model"])(config, train._dataset).to(config["device"])
     return Experiment(config, dataset, train, valid, test, model)
+
+
+def _loaders(config: PluginConfig, dataset: Dataset) -> tuple:
+    try:
+        return data_preparation(config, dataset)
+    except UserError:
+        raise
+    except ValueError:
+        check_candidates(dataset)
+        raise
+
+
+def _needed_columns(kind: type) -> list[str]:
+    """Return the settings that name a column of a knowledge graph, where the model reads one."""
+    if not issubclass(kind, host_dataset.KnowledgeBasedDataset):
+        return []
+    return ["HEAD_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "ENTITY_ID_FIELD"]
+
+
+def _errors_of_host_model(doing: str, config: PluginConfig) -> AbstractContextManager:
+    """What RecBole's own models raise in one line; an error of the package's is shown in full."""
+    if registry.is_plugin_model(config["model"]):
+        return nullcontext()
+    return host_errors(f"{doing} its model {config['model']}")
+
+
+def _check_cutoffs(config: PluginConfig, dataset: Dataset) -> None:
+    """Raise UserError where rankings are asked for that are longer than the list of all items."""
+    longest, n_items = max(config["topk"]), dataset.item_num - 1
+    if config["eval_type"] == EvaluatorType.RANKING and longest > n_items:
+        raise UserError(f"topk={config['topk']} asks for the best {longest} items, and "
+                        f"{config['dataset']} has {n_items}: take {n_items} or fewer.")
+
+
+def _check_split(config: PluginConfig, dataset: Dataset, loaders: tuple) -> None:
+    """Raise UserError where a part that is asked for is empty, or labels that it needs are not."""
+    split = config["eval_args"]["split"]
+    drawn = not (config["split_column"] or config["benchmark_filename"])
+    asked = (True, *(parts_of(split) if drawn else (True, True)))
+    name = f"split {split}" if drawn else "the split of the dataset"
+    check_parts(asked, [len(loader._dataset) for loader in loaders], name)
+    needs_labels(config["eval_args"]["mode"], config["LABEL_FIELD"], list(dataset.inter_feat))
 
 
 def load_run(folder: str | Path, device: str = "auto", stage: str = "inference") -> Experiment:
@@ -186,10 +235,13 @@ def _dataset_class(config) -> type:
 def trainer_of(experiment: Experiment) -> RunMixin:
     """Return the trainer that RecBole would choose, with run folder, resume and named losses."""
     config = experiment.config
-    host = get_trainer(config["MODEL_TYPE"], config["model"])
-    trainer = run_trainer(host)(config, experiment.model)
+    trainer = _trainer_class(config)(config, experiment.model)
     trainer.as_measured = _as_measured(experiment)
     return trainer
+
+
+def _trainer_class(config: PluginConfig) -> type:
+    return run_trainer(get_trainer(config["MODEL_TYPE"], config["model"]))
 
 
 def _as_measured(experiment: Experiment) -> Callable[[nn.Module], nn.Module]:
@@ -228,16 +280,21 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     rankings = {}
     valid, rankings["valid"] = evaluated(trainer, experiment.valid, load_best_model=True)
     tested = {}
-    if test:
-        tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=False)
+    if test:  # without a validation part nothing has loaded the parameters yet
+        tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
     result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
-    _leave(result, folder, rankings, ids_hash(experiment.dataset))
+    _leave(result, folder, rankings, ids_hash(experiment.dataset), test)
     logger.debug("valid %s, test %s", valid, tested)
     return result
 
 
 def evaluated(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ranking | None]:
-    """Return the metrics of a part, and its ranking where all items were ranked."""
+    """Return the metrics of a part, and its ranking where all items were ranked.
+
+    Of a part that the split does not have there are neither.
+    """
+    if not part:
+        return {}, None
     collector = trainer.eval_collector
     collector.keep_ranking = isinstance(part, FullSortEvalDataLoader)
     metrics = trainer.evaluate(part, load_best_model=load_best_model)
@@ -267,7 +324,7 @@ def _peak_mib(device: torch.device, folder: Path) -> float | None:
     return max(peak, RunResult.read(folder, VALID_FILE).peak_mib or 0)
 
 
-def _leave(result: RunResult, folder: Path, rankings: dict, ids: str) -> None:
+def _leave(result: RunResult, folder: Path, rankings: dict, ids: str, tested: bool) -> None:
     """Write what a run measured: the metrics last, so that they stand for a complete folder."""
     from recbole_ssr.report.plots import learning_curve  # matplotlib is slow to import
 
@@ -275,7 +332,7 @@ def _leave(result: RunResult, folder: Path, rankings: dict, ids: str) -> None:
     if rankings:
         write_rankings(folder / RANKING, rankings, ids)
     learning_curve(result, folder / "curve.png")
-    if result.test:
+    if tested:
         result.write()
         (folder / VALID_FILE).unlink(missing_ok=True)
     else:

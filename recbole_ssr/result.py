@@ -11,6 +11,8 @@ from recbole_ssr.files import in_one_step
 
 FILE = "metrics.json"
 _PROTOCOL = {"threshold": None, "tail_ratio": None}  # entries that older results lack
+# Metrics of RecBole of which less is more.
+_SMALLER = ("averagepopularity", "giniindex", "logloss", "mae", "rmse")
 VALID_FILE = "valid.json"  # of a run that has been trained and validated, and not been tested
 
 
@@ -67,6 +69,11 @@ class RunResult:
             raise UserError(f"{path} does not exist: has the run finished?") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a result of this version: {error!r}") from None
+
+
+def larger_is_better(metric: str) -> bool:
+    """Tell the direction of a metric such as "recall@20" or "logloss"."""
+    return metric.partition("@")[0].lower() not in _SMALLER
 
 
 def earlier_results(run_dir: str | Path, like: RunResult) -> list[RunResult]:

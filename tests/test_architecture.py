@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "train": LEAVES | {"train", "evaluation", "compat"},
     "report": LEAVES | {"report", "result", "comparison"},
 }
-ON_TOP = {"compare", "serve", "tune"}  # may import all but dataset_prep
+ON_TOP = {"compare", "conformance", "serve", "tune"}  # may import all but dataset_prep
 PREPARATION_MAY_IMPORT = {"errors", "flags", "graph.cache", "data.features", "data.feature_files",
                           "data.feature_writer", "data.ids", "data.manifest",
                           "data.split_hash", "dataset_prep", "__version__"}
@@ -117,7 +117,8 @@ def keys_read(path):
 def test_every_key_that_the_code_reads_has_a_default_in_a_yaml():
     known = set(registry.keys_of_any_model()) | set(registry.KEYS_WITHOUT_YAML)
     # Settled by RecBole's Config, or by the run itself.
-    known |= {"MODEL_TYPE", "MODEL_INPUT_TYPE", "single_spec", "local_rank", "run_folder"}
+    known |= {"MODEL_TYPE", "MODEL_INPUT_TYPE", "single_spec", "local_rank", "run_folder",
+              "eval_type"}
     for path in MODULES:
         assert keys_read(path) <= known, f"{path}: {keys_read(path) - known}"
 

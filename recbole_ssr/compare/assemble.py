@@ -29,6 +29,10 @@ from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interact
 from recbole_ssr.quick_start import RANKING
 from recbole_ssr.result import RunResult
 
+_NOT_BY_USER = ("Differences are not tested, and there are no groups and no measures beyond "
+                "accuracy: they are of full rankings with a cut-off, and these are {metrics} under "
+                "{mode}.")
+
 
 def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     """Return what the finished runs of a plan show, also where others are missing or failed.
@@ -44,12 +48,15 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     notes = [*compare_protocols(results, _features_vary(lines)), *_gaps(lines, options)]
     notes += [f"{' and '.join(labels)} have the same settings: they are the same runs."
               for labels in same_lines(plan)]
-    protocol = results[0].protocol
-    rankings = {line.label: _rankings(line) for line in lines if line.results}
+    protocol, metrics = results[0].protocol, tuple(results[0].test)
+    by_user = protocol["ranking"] == "full" and any("@" in metric for metric in metrics)
+    if not by_user:
+        notes.append(_NOT_BY_USER.format(mode=protocol["ranking"], metrics=", ".join(metrics)))
+    rankings = {line.label: _rankings(line) for line in lines if line.results and by_user}
     interactions = _interactions(results[0], rankings)
-    metrics = tuple(results[0].test)
     tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
-    found = significance_of(lines, tests, interactions, metrics, options.reference)
+    found = significance_of(lines, tests, interactions, metrics,
+                            options.reference if by_user else None)
     cutoff = max(protocol["topk"])
     grouped = groups_of(lines, tests, interactions, cutoff, options.user_groups,
                         options.head_share, data.matrices())

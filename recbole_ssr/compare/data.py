@@ -15,6 +15,7 @@ from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.host_errors import host_errors
 from recbole_ssr.runs import quiet_host
 
 logger = logging.getLogger("recbole_ssr")
@@ -40,7 +41,7 @@ def load_data(settings: Mapping) -> Data:
     # RecBole's LightGCN has no setting that changes the data.
     config = build_config("LightGCN", config_dict={**settings, "show_progress": False})
     init_seed(config["seed"], config["reproducibility"])
-    with quiet_host():
+    with quiet_host(), host_errors(f"use the data of {config['dataset']}"):
         try:
             dataset = MultimodalDataset(config)
         except UserError as error:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from recbole_ssr.compare.engine import Progress
 from recbole_ssr.comparison import Failure
-from recbole_ssr.config import build_config, config_hash
+from recbole_ssr.config import PluginConfig, build_config, config_hash
 from recbole_ssr.errors import UserError
+from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.files import in_one_step
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.train.trainer import LAST
@@ -57,8 +58,20 @@ def task_of(label: str, model: str, settings: Mapping, seed: int, runs: str | Pa
     plain = {key: str(value) if isinstance(value, PurePath) else value
              for key, value in settings.items()} | {"seed": int(seed)}
     config = build_config(model, config_dict=plain)
+    _check_split(config)
     name = f"{config['model']}-seed{config['seed']}-{config_hash(config)}"
     return Task(label, config["model"], config["seed"], plain, Path(runs) / name, stage)
+
+
+def _check_split(config: PluginConfig) -> None:
+    """Raise UserError for a split without the part that selects, or the part that is reported."""
+    split = config["eval_args"]["split"]
+    drawn = not (config["split_column"] or config["benchmark_filename"])
+    for name, there in zip(("validation", "test"), parts_of(split)):
+        if drawn and not there:
+            raise UserError(f"eval_args has the split {split} without a {name} part: lines are "
+                            "selected on validation and compared on test. Give it a share, as in "
+                            "RS: [0.8, 0.1, 0.1], or run the models one by one.")
 
 
 def state_of(task: Task) -> str:

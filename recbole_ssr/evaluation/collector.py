@@ -1,5 +1,6 @@
 """Collecting what full-ranking metrics need, without a dense users x items matrix of positives."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ class FullRankingCollector(Collector):
         self.keep_ranking = False
         self._ranking: Ranking | None = None
 
+    def data_collect(self, train_data: Any) -> None:
+        """Collect what metrics read of the training data, with a knowledge graph as well."""
+        # RecBole reads `dataset`, which its loader of interactions and triples does not have.
+        super().data_collect(SimpleNamespace(dataset=train_data._dataset))
+
     def eval_batch_collect(
         self,
         scores_tensor: torch.Tensor,
@@ -49,6 +55,9 @@ class FullRankingCollector(Collector):
         if self._wanted:
             self._collect_ranking(scores_tensor, positive_u, positive_i)
             self._collect_users(interaction, len(scores_tensor))
+        else:
+            pairs = scores_tensor.view(len(scores_tensor), -1)
+            _check_scores(pairs.isnan().any(1), "users" if scores_tensor.dim() > 1 else "pairs")
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
 
     def _collect_ranking(
@@ -56,12 +65,7 @@ class FullRankingCollector(Collector):
     ) -> None:
         best, items = torch.topk(scores, max(self.topk), dim=-1)
         # topk puts NaN first, so the first column knows all rows that hold one.
-        broken = int(best[:, 0].isnan().sum())
-        if broken:
-            raise UserError(
-                f"the model scored NaN for {broken} of {len(scores)} users in a batch: lower "
-                "learning_rate, or check the features for NaN."
-            )
+        _check_scores(best[:, 0].isnan(), "users")
         if "rec.items" in self._wanted or self.keep_ranking:
             self._append("rec.items", items)
         if "rec.topk" in self._wanted:
@@ -103,6 +107,14 @@ class FullRankingCollector(Collector):
         """
         ranking, self._ranking = self._ranking, None
         return ranking
+
+
+def _check_scores(broken: torch.Tensor, of: str) -> None:
+    """Raise UserError where a score is NaN. Shapes: broken (B,) bool."""
+    n = int(broken.sum())
+    if n:
+        raise UserError(f"the model scored NaN for {n} of {len(broken)} {of} in a batch: lower "
+                        "learning_rate, or check the features for NaN.")
 
 
 def _ranking_of(struct: DataStruct) -> Ranking | None:

@@ -39,6 +39,7 @@ class MultimodalRecommender(GeneralRecommender):
 
     input_type = InputType.PAIRWISE
     paper_objective: str | None = None  # what `objective: paper` stands for
+    reads_negatives = False  # whether the loss has a part with negatives beside the objective
     # The parameters with a row per user, where a user's embedding follows from these rows and the
     # user's row of `graph` alone, so that new users can be folded in; None where it does not.
     user_tables: tuple[str, ...] | None = None
@@ -46,6 +47,8 @@ class MultimodalRecommender(GeneralRecommender):
     affine_users = False
     # Whether an item without interactions has an embedding by its features.
     embeds_new_items = False
+    # Parameters whose row of such an item is that with which the model is built; of others, zeros.
+    rows_as_built: tuple[str, ...] = ()
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -68,12 +71,25 @@ class MultimodalRecommender(GeneralRecommender):
         raise NotImplementedError
 
     def batch(self, interaction) -> Batch:
-        """Return the batch's distinct nodes, all items where the objective needs them."""
-        triples = (interaction[self.USER_ID], interaction[self.ITEM_ID],
-                   interaction[self.NEG_ITEM_ID])
+        """Return the batch's distinct nodes, all items where the objective needs them.
+
+        Without negatives in `interaction` it has none; UserError where the loss needs them.
+        """
+        positives = interaction[self.ITEM_ID]
+        triples = interaction[self.USER_ID], positives, self._negatives(interaction, positives)
         if self.objective is not None and self.objective.all_items:
             return Batch.of_all_items(*triples, self.n_items)
         return Batch.of(*triples)
+
+    def _negatives(self, interaction, positives: Tensor) -> Tensor:
+        if self.NEG_ITEM_ID in interaction:
+            return interaction[self.NEG_ITEM_ID]
+        if self.objective is None or self.objective.needs_negatives or self.reads_negatives:
+            loss = f"objective {self.objective.name}" if self.objective else "paper's objective"
+            raise UserError(f"train_neg_sample_args is null, but {type(self).__name__} with the "
+                            f"{loss} needs negatives: leave train_neg_sample_args out, or choose "
+                            "an objective without, such as in_batch_softmax")
+        return positives[:0]
 
     def ranking_loss(
         self, user: Tensor, item: Tensor, batch: Batch, item_bias: Tensor | None = None

@@ -61,7 +61,7 @@ class FREEDOM(Baseline):
         self.edge_dropout = config["edge_dropout"]
         self.S = build_item_graph(config, dataset.item_features)
         self.E_user, self.E_item = xavier(self.n_users, d), xavier(self.n_items, d)
-        used = self.feature_weight > 0
+        self.reads_negatives = used = self.feature_weight > 0
         self.features = raw_features(config, dataset) if used else nn.ModuleList()
         self.W = nn.ModuleList(nn.Linear(X.width, d, bias=False) for X in self.features)
         self.begin_epoch(0)

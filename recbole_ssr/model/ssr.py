@@ -83,7 +83,7 @@ class Pairs(NamedTuple):
     """The (user, positive) and (user, negative) pairs of a batch on distinct items.
 
     Shapes: items (Bi,) places among the batch's items; user, item (2 B,) places in the batch's
-    users and in `items`.
+    users and in `items`, (B,) of a batch without negatives.
     """
 
     items: Tensor
@@ -95,7 +95,7 @@ class Pairs(NamedTuple):
         items, place = torch.unique(
             torch.cat([batch.positive, batch.negative]), return_inverse=True
         )
-        return cls(items, batch.user.repeat(2), place)
+        return cls(items, batch.user.repeat(2)[:len(place)], place)
 
     def scores(self, x: Embeddings) -> Tensor:
         """Shapes: x.user (Bu, D), x.item (Bi, D); result (2 B,)."""
@@ -130,6 +130,7 @@ class SSR(MultimodalRecommender):
 
     paper_objective = "bce"
     embeds_new_items = True
+    rows_as_built = ("b",)
 
     def __new__(cls, config=None, dataset=None):
         # Without arguments in deepcopy.

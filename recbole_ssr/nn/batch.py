@@ -12,7 +12,7 @@ class Batch(NamedTuple):
     """The distinct nodes of a training batch and where each interaction finds them.
 
     Shapes: users (Bu,) and items (Bi,) distinct ids; user, positive, negative (B,) positions in
-    them.
+    them. A batch without negatives, for an objective that needs none, has negative (0,).
     """
 
     users: Tensor
@@ -23,16 +23,16 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, users: Tensor, positives: Tensor, negatives: Tensor) -> Batch:
-        """Find the distinct nodes of triples. Shapes: all (B,) ids."""
+        """Find the distinct nodes of triples. Shapes: all (B,) ids; negatives may be (0,)."""
         rows_u, user = torch.unique(users, return_inverse=True)
         rows_i, item = torch.unique(torch.cat([positives, negatives]), return_inverse=True)
-        return cls(rows_u, rows_i, user, *item.split(len(positives)))
+        return cls(rows_u, rows_i, user, *item.split([len(positives), len(negatives)]))
 
     @classmethod
     def of_all_items(
         cls, users: Tensor, positives: Tensor, negatives: Tensor, n_items: int
     ) -> Batch:
-        """The same with every item a row, at the position of its id. Shapes: all (B,) ids."""
+        """The same with every item a row, at the position of its id. Shapes: as in `of`."""
         rows_u, user = torch.unique(users, return_inverse=True)
         return cls(rows_u, torch.arange(n_items, device=users.device), user, positives, negatives)
 

@@ -48,6 +48,11 @@ class Objective:
     loss: Callable[..., Tensor]
 
     @property
+    def needs_negatives(self) -> bool:
+        """Whether the loss reads sampled negatives at all."""
+        return self.name in _WITH_NEGATIVES
+
+    @property
     def logit_scale(self) -> float:
         """What turns a score into a logit: 1 / temperature, and 1 for the pairwise objectives."""
         return 1 / self.temperature if self.name in (*_FULL, *_SAMPLED) else 1.0
@@ -231,4 +236,5 @@ OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "in_batch_softmax": _in_batch_softmax,
 }
 _FULL = ("softmax", "cosine_softmax")
+_WITH_NEGATIVES = ("bce", "bpr", "sampled_softmax")
 _SAMPLED = ("sampled_softmax", "in_batch_softmax")

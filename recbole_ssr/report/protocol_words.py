@@ -19,9 +19,10 @@ def protocol_title(protocol: Mapping) -> str:
     part = "valid"
     if validation not in (None, ranking):
         part += f", {ranking_words(validation, protocol.get('threshold'))}"
+    chosen = protocol.get("selection") or \
+        f"selected on {protocol.get('valid_metric', '-')} ({part})"
     title = (f"{ranking_words(ranking, protocol.get('threshold'))}, "
-             f"{protocol.get('split', 'split')}, "
-             f"selected on {protocol.get('valid_metric', '-')} ({part})")
+             f"{protocol.get('split', 'split')}, {chosen}")
     modes = parity_modes(protocol)
     return title + (f"; PARITY MODE: {', '.join(modes)}" if modes else "")
 

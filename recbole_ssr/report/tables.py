@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from recbole_ssr.report.protocol_words import protocol_title
-from recbole_ssr.result import RunResult
+from recbole_ssr.result import RunResult, larger_is_better
 
 
 def result_table(results: Sequence[RunResult]) -> Table:
     """One row per run and part, the best value of a part's column in bold. Fits 80 columns."""
-    metrics = list(results[0].test)
-    many = len(results) > 1
+    metrics = list(results[0].test or results[0].valid)
     table = Table(title=f"{results[0].dataset}: {protocol_title(results[0].protocol)}",
                   title_justify="left", title_style="", show_edge=False, pad_edge=False)
     table.add_column("model")
@@ -23,19 +22,22 @@ def result_table(results: Sequence[RunResult]) -> Table:
     for name in ("best\nepoch", "s per\nepoch", "peak\nMiB"):
         table.add_column(name, justify="right")
     for result in results:
-        for part in ("valid", "test"):
-            cells = []
-            for metric in metrics:
-                value = getattr(result, part)[metric]
-                leads = many and value == max(getattr(r, part)[metric] for r in results)
-                cells.append(f"[bold]{value:.4f}[/bold]" if leads else f"{value:.4f}")
-            tail = ["", "", ""] if part == "test" else [
+        parts = [part for part in ("valid", "test") if getattr(result, part)]
+        for part in parts:
+            cells = [_cell(result, part, metric, results) for metric in metrics]
+            tail = ["", "", ""] if part != parts[0] else [
                 f"{result.best_epoch}/{result.epochs}", f"{result.seconds_per_epoch:.2f}",
                 "-" if result.peak_mib is None else f"{result.peak_mib:.0f}",
             ]
-            name = result.model if part == "valid" else ""
-            table.add_row(name, part, *cells, *tail, end_section=part == "test")
+            name = result.model if part == parts[0] else ""
+            table.add_row(name, part, *cells, *tail, end_section=part == parts[-1])
     return table
+
+
+def _cell(result: RunResult, part: str, metric: str, results: Sequence[RunResult]) -> str:
+    value, best = getattr(result, part)[metric], max if larger_is_better(metric) else min
+    leads = len(results) > 1 and value == best(getattr(r, part)[metric] for r in results)
+    return f"[bold]{value:.4f}[/bold]" if leads else f"{value:.4f}"
 
 
 def _short(metric: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import recbole.trainer.trainer as host
 import torch
+from recbole.data.dataloader import KnowledgeBasedDataLoader
 from recbole.utils import calculate_valid_score
 from torch import nn
 from tqdm import tqdm
@@ -57,6 +58,7 @@ class RunMixin:
         self.stopping_rule = rule_of(config["stopping_rule"])
         self.stopped = False
         self._loss_names: tuple[str, ...] | None = None
+        self._passes: list[int] = []  # steps of every pass over the data in the last epoch
         self._rng: dict | None = None
 
     def _build_optimizer(self, **kwargs):
@@ -84,7 +86,9 @@ class RunMixin:
             return losses
 
         bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
-        return super()._train_epoch(bar, epoch_idx, named, show_progress=False)
+        total = super()._train_epoch(bar, epoch_idx, named, show_progress=False)
+        self._passes = bar.passes
+        return total
 
     def _decay_learning_rate(self, epoch: int) -> None:
         """Step sizes fall as decay^(epoch / period), of the epoch alone: a resumed run's agree."""
@@ -107,13 +111,14 @@ class RunMixin:
             callback_fn=None):
         """Train until `epochs` or early stopping; return best valid score and result.
 
-        The arguments are RecBole's. Without validation data the last epoch is the best one.
+        The arguments are RecBole's. Without validation data, and with an eval_step of 0, all epochs
+        are trained and the last one is the best.
         """
         self._tell_parity()
         train_data = balanced(train_data, self.config["sampling_power"])
         self.eval_collector.data_collect(train_data)
         if self.config["train_neg_sample_args"].get("dynamic", False):
-            train_data.get_model(self.model)
+            _give_model(train_data, self.model)
         if self._rng is not None:
             _set_random_state(self._rng, train_data)
         elif saved:
@@ -152,12 +157,12 @@ class RunMixin:
         start = time.perf_counter()
         total = self._train_epoch(train_data, epoch, show_progress=show_progress)
         seconds = time.perf_counter() - start
-        losses = self._named_means(total, len(train_data))
+        losses = self._named_means(total)
         self.train_loss_dict[epoch] = sum(losses.values())
         self._add_train_loss_to_tensorboard(epoch, total)
         record = {"epoch": epoch, "seconds": seconds, "loss": losses}
-        due = self.eval_step > 0 and (epoch + 1) % self.eval_step == 0
-        if valid_data and due:
+        selects = bool(valid_data) and self.eval_step > 0
+        if selects and (epoch + 1) % self.eval_step == 0:
             start = time.perf_counter()
             result = self.evaluate(valid_data, load_best_model=False)
             record |= {"eval_seconds": time.perf_counter() - start, "valid": dict(result)}
@@ -169,7 +174,7 @@ class RunMixin:
             if improved:
                 self.best_valid_result = dict(result)
         else:
-            improved = not valid_data
+            improved = not selects
         self.history.append(record)
         if improved and saved:
             self._save_checkpoint(epoch)
@@ -185,13 +190,15 @@ class RunMixin:
             return len(self.history) - 1
         return best[0 if self.stopping_rule is strict_stopping else -1]
 
-    def _named_means(self, total, steps: int) -> dict[str, float]:
+    def _named_means(self, total) -> dict[str, float]:
         """Mean per step of every loss part, by the name the model gives it."""
         parts = total if isinstance(total, tuple) else (total,)
         names = self._loss_names or (
             ("loss",) if len(parts) == 1 else tuple(f"loss{k + 1}" for k in range(len(parts)))
         )
-        return {name: part / max(steps, 1) for name, part in zip(names, parts)}
+        # Models with knowledge may pass over interactions, then over triples: a part for each.
+        steps = self._passes if len(self._passes) == len(parts) else self._passes[-1:] * len(parts)
+        return {name: part / max(n, 1) for name, part, n in zip(names, parts, steps)}
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):  # noqa: ARG002
         """Write the best checkpoint, with RecBole's keys."""
@@ -241,7 +248,13 @@ class RunMixin:
             self.model.load_other_parameter(state.get("other_parameter"))
             if self.as_measured:
                 self.model = self.as_measured(self.model)
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        found = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        return found and self._plain(found)
+
+    def _plain(self, metrics: dict) -> dict[str, float]:
+        """As Python's numbers: some metrics of RecBole are float32, which no file of ours holds."""
+        places = self.config["metric_decimal_place"]
+        return {name: round(float(value), places) for name, value in metrics.items()}
 
 
 class RunTrainer(RunMixin, host.Trainer):
@@ -263,13 +276,25 @@ def run_trainer(cls: type) -> type:
     return type(f"Run{cls.__name__}", (RunMixin, cls), {})
 
 
+def _give_model(train_data, model: nn.Module) -> None:
+    """Let a loader choose its negatives by the model's scores."""
+    if not hasattr(train_data, "get_model"):
+        raise UserError(
+            f"train_neg_sample_args has dynamic: True, but {type(model).__name__} trains on "
+            f"{type(train_data).__name__}, which samples no negatives; set dynamic to False"
+        )
+    train_data.get_model(model)
+
+
 class _ProgressLoader:
     """A data loader that draws a transient progress bar while it is iterated."""
 
     def __init__(self, loader, description: str, show: bool):
         self._loader, self._description, self._show = loader, description, show
+        self.passes: list[int] = []
 
     def __iter__(self):
+        self.passes.append(len(self._loader))
         return iter(tqdm(self._loader, desc=self._description, unit="step", leave=False,
                          dynamic_ncols=True, disable=None if self._show else True))
 
@@ -319,7 +344,7 @@ def _random_state(train_data) -> dict:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": list(np.random.get_state()),
         "python": list(random.getstate()),
-        "loader": train_data.generator.get_state(),
+        "loader": [generator.get_state() for generator in _generators(train_data)],
     }
 
 
@@ -330,4 +355,14 @@ def _set_random_state(state: dict, train_data) -> None:
     np.random.set_state(tuple(state["numpy"]))
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
-    train_data.generator.set_state(state["loader"].cpu())
+    kept = state["loader"]
+    # One generator was kept as it is before models with knowledge could be resumed.
+    for generator, one in zip(_generators(train_data), kept if isinstance(kept, list) else [kept]):
+        generator.set_state(one.cpu())
+
+
+def _generators(train_data) -> list[torch.Generator]:
+    """The generators of a loader; those of interactions and of triples with a knowledge graph."""
+    if isinstance(train_data, KnowledgeBasedDataLoader):
+        return [train_data.general_dataloader.generator, train_data.kg_dataloader.generator]
+    return [train_data.generator]

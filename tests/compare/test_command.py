@@ -67,6 +67,28 @@ def engine(monkeypatch):
     return engine
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("words", [
+    ["--eval_args={mode: uni5}"],
+    ["--eval_args={mode: uni5}", "--metrics=[LogLoss, AUC]", "--valid_metric=LogLoss"],
+    ["--metrics=[GAUC]", "--valid_metric=GAUC"],
+])
+def test_without_rankings_of_all_items_means_are_compared_and_the_rest_is_said(
+        tiny, capsys, words):
+    command_line = [*tiny, "--models=FastLightGCN,BPR", "--seeds=1", "--reference=BPR", *words]
+    assert main(command_line) == 0, capsys.readouterr()
+    found = read_json(OUT / "comparison.json")
+    assert not found.differences and not found.groups
+    note, = [note for note in found.notes if "not tested" in note]
+    metric, mode = found.metrics[0], "full" if "GAUC" in words[0] else "uni5"
+    assert mode in note and metric in note
+    results = [line.results[0] for line in found.lines]
+    assert all(metric in result.test for result in results)
+    best = min if metric == "logloss" else max
+    assert found.ranked(metric)[0].results[0].test[metric] \
+        == best(result.test[metric] for result in results)
+
+
 def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engine, capsys):
     assert main([*tiny, "--models=FastLightGCN,BPR", "--seeds=2"]) == 0
     shown = capsys.readouterr().out

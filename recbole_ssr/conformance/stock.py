@@ -1,0 +1,69 @@
+"""RecBole as it is: its Config, data, model and trainer of the settings of a run of ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import recbole.trainer.trainer as host
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_seed
+
+from recbole_ssr.config import PluginConfig, resolved
+
+
+class Stock(NamedTuple):
+    """What RecBole makes of a configuration; train, valid and test are its loaders."""
+
+    train: object
+    valid: object
+    test: object
+    trainer: host.Trainer
+
+
+def stock_of(config: PluginConfig, scratch: str) -> Stock:
+    """Build with RecBole's own code what `config` says, the split drawn with its split_seed.
+
+    RecBole draws a random split with the generator of the parameters; here it is set to
+    split_seed before, as it is in our runs.
+    """
+    settings = {**resolved(config), "gpu_id": "", "checkpoint_dir": scratch}
+    with _undisturbed():
+        own = Config(model=config["model"], dataset=config["dataset"], config_dict=settings)
+        init_seed(own["seed"], own["reproducibility"])
+        dataset = create_dataset(own)
+        torch.manual_seed(config["split_seed"])
+        loaders = data_preparation(own, dataset)
+        init_seed(own["seed"], own["reproducibility"])
+        model = get_model(own["model"])(own, loaders[0]._dataset).to(own["device"])
+        trainer = get_trainer(own["MODEL_TYPE"], own["model"])(own, model)
+    return Stock(*loaders, trainer)
+
+
+class _NoTensorBoard:
+    def add_scalar(self, *_args):
+        """Drop the value."""
+
+    def add_hparams(self, *_args):
+        """Drop the values."""
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep RecBole from the command line, the environment and the current folder."""
+    argv, board = sys.argv, host.get_tensorboard
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    sys.argv, host.get_tensorboard = argv[:1], lambda _logger: _NoTensorBoard()
+    try:
+        yield
+    finally:
+        sys.argv, host.get_tensorboard = argv, board
+        if visible is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
