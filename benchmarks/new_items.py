@@ -1,6 +1,6 @@
 """Items that no model was trained on, ranked by their features alone.
 
-    python benchmarks/new_items.py --out <folder>                               ml-100k
+    python benchmarks/new_items.py --out <folder> --modalities text             ml-100k
     python benchmarks/new_items.py --out <folder> --data <folder> --dataset tiktok
 
 The split `cold-items` divides the items. Models train on the interactions of its training items
@@ -40,14 +40,16 @@ MODELS = ("SSR", "FeatureLightGCN", "FREEDOM", "PGL", "MGCN", "SMORE", "VBPR", "
 K = 20
 
 
-def divide(dataset: str, settings: dict, out: Path) -> tuple[Path, Path, pd.DataFrame]:
+def divide(dataset: str, settings: dict, out: Path, modalities: list[str] | None = None
+           ) -> tuple[Path, Path, pd.DataFrame]:
     """Write the dataset `warm` and the features of the new items below `out`.
 
     Returns the folder of datasets, that of the new features, and the test interactions (columns
     user and item). A new item has at least one feature and no interaction in `warm`; users who
     are left without any are no part of the test.
     """
-    config = build_config("SSR", dataset, config_dict={"show_progress": False, **settings})
+    config = build_config("SSR", dataset, config_dict={
+        "show_progress": False, "modalities": modalities, **settings})
     experiment = prepare(config)
     parts, data = interactions_of(experiment), experiment.dataset
     pairs = np.concatenate([parts.train, parts.valid, parts.test], axis=1)
@@ -82,7 +84,9 @@ def measured(run: str, new: Path, test: pd.DataFrame) -> dict[str, float]:
     fresh = recommender.new.tokens
     test = test[test["item"].isin(fresh)]
     wanted = test.groupby("user")["item"].apply(set)
-    found = {"new_items": len(fresh), "users": len(wanted)}
+    seen = recommender.catalogue.seen[recommender.catalogue.user_ids(wanted.index)]
+    found = {"new_items": len(fresh), "users": len(wanted),
+             "ranked": len(recommender.items) - seen.nnz / len(wanted)}
     for name, candidates in (("new", fresh), ("all", None)):
         ranked = recommender.recommend(list(wanted.index), K, candidates=candidates)
         by_user = ranked.groupby("user")["item"].apply(list)
@@ -115,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     out = Path(args.out)
     settings = convert(args.dataset, Path(args.data), out / "source") if args.data else {}
-    data, new, test = divide(args.dataset, settings, out)
+    data, new, test = divide(args.dataset, settings, out, args.modalities)
     lines = {}
     for model in args.models:
         run = run_of(model, data, args)
@@ -123,12 +127,13 @@ def main(argv: list[str] | None = None) -> int:
                         "warm": RunResult.read(run).valid[f"recall@{K}"]}
         (out / "new_items.json").write_text(json.dumps(lines, indent=2) + "\n")
     first = next(iter(lines.values()))
-    chance = min(1, K / first["new_items"])
+    chance = [min(1, K / first[key]) for key in ("new_items", "ranked")]
     print(f"{args.dataset}: {first['new_items']:,} new items, {first['users']:,} users who have "
           f"one; seed {args.seed}, at most {args.epochs} epochs, {hardware(args.device)}\n")
     print(f"| model | R@{K} among new | N@{K} among new | R@{K} among all | valid R@{K}, known |")
     print("|---|---|---|---|---|")
-    print(f"| random, and popularity | {chance:.4f} | | .0000 | |")
+    print(f"| random | {chance[0]:.4f} | | {chance[1]:.4f} | |")
+    print(f"| popularity | {chance[0]:.4f} | | 0.0000 | |")
     for model, line in sorted(lines.items(), key=lambda pair: -pair[1]["recall_new"]):
         print("| " + " | ".join([model, *(f"{line[key]:.4f}" for key in (
             "recall_new", "ndcg_new", "recall_all", "warm"))]) + " |")
@@ -141,6 +146,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder of data, runs and figures")
     parser.add_argument("--data", help="folder that holds the published dataset's folder")
     parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--modalities", nargs="+", help="all of the dataset by default")
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--epochs", type=int, default=60)

@@ -139,7 +139,7 @@ def test_what_a_trained_model_is_good_for_runs(tmp_path, monkeypatch, capsys):
     rows = pd.read_csv("recommendations.csv")
     assert len(rows) == 943 * 20 and list(rows) == ["user", "item", "rank", "score"]
     user, item = np.load("embeddings/users.npy"), np.load("embeddings/items.npy")
-    assert user.shape == (943, 8) and item.shape == (1682, 8)
+    assert user.shape == (943, 9) and item.shape == (1682, 9)  # the bias is a channel
 
 
 def test_the_table_of_splits_names_each_one():

@@ -47,8 +47,6 @@ class MultimodalRecommender(GeneralRecommender):
     affine_users = False
     # Whether an item without interactions has an embedding by its features.
     embeds_new_items = False
-    # Parameters whose row of such an item is that with which the model is built; of others, zeros.
-    rows_as_built: tuple[str, ...] = ()
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

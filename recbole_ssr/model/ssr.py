@@ -130,7 +130,6 @@ class SSR(MultimodalRecommender):
 
     paper_objective = "bce"
     embeds_new_items = True
-    rows_as_built = ("b",)
 
     def __new__(cls, config=None, dataset=None):
         # Without arguments in deepcopy.

@@ -73,4 +73,5 @@ def _slots(axis, found: Explanation) -> None:
     axis.axvline(whole.shape[1] - 1.5, color="white", linewidth=4)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set_title("Through which band and modality of the item", fontsize="medium")
+    aside = "\n(its bias aside)" if found.bias else ""
+    axis.set_title(f"Through which band and modality of the item{aside}", fontsize="medium")

@@ -1,9 +1,10 @@
 """Items with features that a trained model has never seen.
 
 The model is built once more on the same interactions and on features with the new items behind the
-known ones. Its parameters are the trained ones; where it has a row per item, a new one has zeros,
-as if it had not been trained. New items are nobody's neighbours and have no interactions, so that
-known items keep what they have, and one new item does not depend on the others that come with it.
+known ones. Its parameters are the trained ones; where it has a row per item, a new one has zeros:
+no embedding of its own, and where items have a bias that of an item of average popularity, because
+nobody could have met it in training. New items are nobody's neighbours and have no interactions, so
+that known items keep what they have, and one new item does not depend on the others.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def _extended(experiment: Experiment, folder: Path, tokens: Sequence[str]) -> Ex
 
 @torch.no_grad()
 def _take_parameters(model: nn.Module, trained: nn.Module, n_new: int) -> None:
-    """Copy what was trained; a new item's row is zero, or as built: features, starting biases."""
+    """Copy what was trained; a row of a new item is zero, or its features where these train."""
     features = {id(X) for X in getattr(model, "trained_features", list)()}
     parameters, state = dict(model.named_parameters()), dict(trained.state_dict())
     for name, value in state.items():
@@ -132,7 +133,6 @@ def _take_parameters(model: nn.Module, trained: nn.Module, n_new: int) -> None:
             continue
         n_known = len(here) - n_new
         assert here.shape[1:] == value.shape[1:] and n_known == len(value), name
-        as_built = id(here) in features or name in getattr(trained, "rows_as_built", ())
-        added = here[n_known:] if as_built else torch.zeros_like(here[n_known:])
+        added = here[n_known:] if id(here) in features else torch.zeros_like(here[n_known:])
         state[name] = torch.cat([value, added])
     model.load_state_dict(state)

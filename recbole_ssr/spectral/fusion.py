@@ -13,7 +13,8 @@ a CP operator of rank r over band x modality x channel with a residual, and a ga
 direction of the unfiltered signal q and facts z about the node (its degree, its modalities). The
 gains :math:`\gamma` of the bands at the start are settings. The factor :math:`\nu` lets Adam, whose
 steps have one size for all parameters, move the gate's common part that many times faster than
-embeddings: an epoch of a small dataset has few steps.
+embeddings: an epoch of a small dataset has few steps. Without hidden channels the MLP is left out:
+the same gains at every node.
 
 The operator's columns are not normalised and the gate is not rescaled by the norm of the ungated
 sum: either would cancel the decomposition, as it does in the authors' release (operator.py). F is
@@ -56,11 +57,13 @@ class SpectralFusion(nn.Module):
         self.u, self.e = (nn.Parameter(_CP_STD * torch.randn(C, rank)) for _ in range(2))
         self.p = nn.Parameter(torch.ones(rank, width))
         self.w = nn.Parameter(torch.zeros(M, C))
-        self.mlp = nn.Sequential(
-            nn.Linear(width + n_facts, hidden), nn.ReLU(), nn.Linear(hidden, M * C)
-        )
-        nn.init.normal_(self.mlp[2].weight, std=_GATE_STD)
-        nn.init.zeros_(self.mlp[2].bias)
+        self.mlp = None
+        if hidden:
+            self.mlp = nn.Sequential(
+                nn.Linear(width + n_facts, hidden), nn.ReLU(), nn.Linear(hidden, M * C)
+            )
+            nn.init.normal_(self.mlp[2].weight, std=_GATE_STD)
+            nn.init.zeros_(self.mlp[2].bias)
 
     def forward(self, slots: Tensor, facts: Tensor, keep: Tensor | None = None) -> Tensor:
         """Fuse the slots of some nodes; a slot whose `keep` is 0 takes part in nothing."""
@@ -94,10 +97,11 @@ class SpectralFusion(nn.Module):
 
     def gate(self, q: Tensor, facts: Tensor) -> Tensor:
         """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""
+        common = (self.constants["gains"][:, None] + self.speed * self.w).flatten()
+        if self.mlp is None:
+            return common.expand(len(q), -1)
         direction = nn.functional.normalize(q, dim=1)
-        by_node = torch.tanh(self.mlp(torch.cat([direction, facts], dim=1)))
-        common = self.constants["gains"][:, None] + self.speed * self.w
-        return common.flatten() + by_node
+        return common + torch.tanh(self.mlp(torch.cat([direction, facts], dim=1)))
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A and beta, the CP factors of a slot as output and as input (M * C, r)."""

@@ -22,7 +22,7 @@ def test_new_items_are_those_without_any_training_interaction(scripts, tmp_path,
     words = [f"--out={tmp_path}", "--models", "FeatureItemKNN", "--epochs=1"]
     assert scripts["new_items"].main(words) == 0
     out = capsys.readouterr().out
-    assert "| FeatureItemKNN | " in out and "| random, and popularity | " in out
+    assert "| FeatureItemKNN | " in out and "| random | " in out
     warm = pd.read_csv(tmp_path / "data/warm/warm.inter", sep="\t", dtype=str)
     new = set((tmp_path / "new/text.tokens").read_text().split())
     assert new and not new & set(warm["item_id:token"])

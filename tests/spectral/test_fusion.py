@@ -48,6 +48,15 @@ def test_equals_the_equations_written_out(fusion):
     torch.testing.assert_close(fusion(slots, facts), literal(fusion, slots, facts))
 
 
+def test_without_hidden_channels_all_nodes_share_their_gains():
+    torch.manual_seed(0)
+    op = SpectralFusion(M, C, D, 0, hidden=0, n_facts=FACTS, gains=(0.5, 2.0)).double()
+    torch.nn.init.normal_(op.w)
+    slots, facts = inputs()
+    gains = torch.tensor([0.5, 1.25, 2.0], dtype=torch.float64)[:, None] + op.w
+    torch.testing.assert_close(op(slots, facts), torch.einsum("mc,mcbd->bd", gains, slots))
+
+
 def test_a_slot_that_is_not_kept_is_as_if_it_were_zero(fusion):
     slots, facts = inputs()
     keep = torch.randint(2, (B, M, C)).double()
