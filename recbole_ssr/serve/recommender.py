@@ -149,6 +149,8 @@ class Recommender:
     def _audience(self, users, history, unknown: str) -> Audience:
         if users is not None:
             users = [users] if isinstance(users, str) else [str(user) for user in users]
+        if users == [] or history == {}:
+            raise UserError("nobody is named; give at least one user")
         if history is not None:
             return self._joining(users, history, unknown)
         catalogue = self.catalogue
@@ -162,7 +164,8 @@ class Recommender:
         return Audience(np.array(users, dtype=str), rows, self.scores, catalogue.seen)
 
     def _joining(self, users, history: Mapping[str, Sequence[str]], unknown: str) -> Audience:
-        tokens = [str(user) for user in (history if users is None else users)]
+        history = {str(user): items for user, items in history.items()}
+        tokens = list(history if users is None else users)
         missing = [token for token in tokens if token not in history]
         if missing:
             raise UserError(f"history has no items of {named(missing)}; add them, or name only "

@@ -114,6 +114,8 @@ def test_models_without_a_fold_in_are_named(recommender):
 
 def test_unknown_users_are_named_or_answered_by_popularity(recommender):
     recommender = recommender()
+    with pytest.raises(UserError, match="nobody is named"):
+        recommender.recommend([])
     with pytest.raises(UserError, match="2 of the users: nobody, 7"):
         recommender.recommend(["u1", "nobody", 7])
     found = recommender.recommend(["u1", "nobody"], 3, unknown="popularity")
