@@ -14,7 +14,6 @@ from recbole_ssr.spectral.filter_bank import FilterBank
 from recbole_ssr.spectral.polynomial import ChebyshevBank, ReferenceBank
 from recbole_ssr.spectral.svd import SVDBank, truncated_factors
 
-FILTERS = ("auto", "exact", "chebyshev", "svd", "reference")
 # All eigenvectors of n nodes take four n x n matrices in float64 (the matrix, its vectors and the
 # solver's own two) and n^3 operations: at this many 13 GB.
 MOST_EXACT_NODES = 20_000
@@ -29,7 +28,7 @@ def build_bank(config, graph) -> FilterBank:
     `auto` is exact where the smaller side of the graph has at most `exact_max_nodes` nodes, else
     chebyshev. Raises UserError for settings that make no bank.
     """
-    kind, M, K = config["band_filter"], config["n_bands"], config["cheb_degree"]
+    kind = config["band_filter"]
     if kind not in FILTERS:
         raise UserError(
             f"band_filter is {kind!r}; choose one of {', '.join(FILTERS)}.{nearest(kind, FILTERS)}"
@@ -38,20 +37,36 @@ def build_bank(config, graph) -> FilterBank:
         small = min(graph.n_users, graph.n_items) <= config["exact_max_nodes"]
         kind = "exact" if small else "chebyshev"
     try:
-        if kind == "reference":
-            return ReferenceBank(graph, M, K)
-        if kind == "chebyshev":
-            return ChebyshevBank(graph, M, K, config["cheb_fit"])
-        if kind == "exact":
-            _check_size(graph)
-            return ExactBank(_cached(config, graph, "exact", exact_factors), M)
-        k = config["svd_modes"]
-        factors = _cached(
-            config, graph, f"svd {k} {_SVD_SEED}", lambda R: truncated_factors(R, k, _SVD_SEED)
-        )
-        return SVDBank(graph, factors, M, config["svd_bands"], K, config["cheb_fit"])
+        return _BANKS[kind](config, graph)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _reference(config, graph) -> FilterBank:
+    return ReferenceBank(graph, config["n_bands"], config["cheb_degree"])
+
+
+def _chebyshev(config, graph) -> FilterBank:
+    return ChebyshevBank(graph, config["n_bands"], config["cheb_degree"], config["cheb_fit"])
+
+
+def _exact(config, graph) -> FilterBank:
+    _check_size(graph)
+    return ExactBank(_cached(config, graph, "exact", exact_factors), config["n_bands"])
+
+
+def _svd(config, graph) -> FilterBank:
+    k = config["svd_modes"]
+    factors = _cached(
+        config, graph, f"svd {k} {_SVD_SEED}", lambda R: truncated_factors(R, k, _SVD_SEED)
+    )
+    return SVDBank(graph, factors, config["n_bands"], config["svd_bands"], config["cheb_degree"],
+                   config["cheb_fit"])
+
+
+# What every name builds: there is none without.
+_BANKS = {"exact": _exact, "chebyshev": _chebyshev, "svd": _svd, "reference": _reference}
+FILTERS = ("auto", *_BANKS)
 
 
 def _check_size(graph) -> None:

@@ -20,7 +20,12 @@ from recbole_ssr.spectral.energy import (
 from recbole_ssr.spectral.filter_bank import FilterBank
 from recbole_ssr.spectral.steps import jackson_steps, least_squares_steps, telescope
 
-METHODS = ("least_squares", "jackson")
+# How the steps between bands become polynomials, by name.
+_STEPS = {
+    "least_squares": least_squares_steps,
+    "jackson": lambda theta, degree, _: jackson_steps(theta, degree),
+}
+METHODS = tuple(_STEPS)
 # Products per fit: 65 moments, which place a border to about .05 in x. A filter of higher degree
 # resolves more than that and gets as many products as its degree.
 _FIT_PRODUCTS = 32
@@ -92,11 +97,7 @@ class ChebyshevBank(PolynomialBank):
         mu = moments(self.graph, sketch(signal), max(_FIT_PRODUCTS, degree))
         distribution = energy_distribution(mu)
         theta = resolvable(equal_energy_borders(distribution, self.n_bands), degree)
-        if self.method == "jackson":
-            steps = jackson_steps(theta, degree)
-        else:
-            steps = least_squares_steps(theta, degree, distribution)
-        self.coefficients.copy_(telescope(steps))
+        self.coefficients.copy_(telescope(_STEPS[self.method](theta, degree, distribution)))
         self.borders.copy_(1 + theta.cos())
 
 

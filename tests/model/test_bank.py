@@ -49,10 +49,21 @@ def bands(bank, graph):
     return torch.cat(bank([x.split([graph.n_users, graph.n_items])]), dim=1)
 
 
-@pytest.mark.parametrize("name, kind", [
-    ("exact", ExactBank), ("chebyshev", ChebyshevBank), ("svd", SVDBank),
-    ("reference", ReferenceBank),
-])
+KINDS = {"exact": ExactBank, "chebyshev": ChebyshevBank, "svd": SVDBank,
+         "reference": ReferenceBank}
+
+
+def test_every_name_stands_for_a_bank_of_its_own():
+    assert set(module.FILTERS) == {"auto", *KINDS}
+
+
+def test_a_name_without_a_bank_builds_none(config, monkeypatch):
+    monkeypatch.setattr(module, "FILTERS", (*module.FILTERS, "wavelet"))
+    with pytest.raises(KeyError, match="wavelet"):
+        build_bank(config | {"band_filter": "wavelet"}, graph_of())
+
+
+@pytest.mark.parametrize("name, kind", KINDS.items())
 def test_each_name_gives_its_bank(config, name, kind):
     graph = graph_of()
     bank = build_bank(config | {"band_filter": name}, graph)
