@@ -1,13 +1,19 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what a killed process leaves of them."""
 
 from __future__ import annotations
 
 import os
+import re
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recbole_ssr.errors import UserError
+
+# Drafts of in_one_step (once named by the process), and those of checkpoints.
+_DRAFT = re.compile(r"\.([0-9a-f]{32}|\d+)\..+|\..+\.tmp")
 
 
 @contextmanager
@@ -21,7 +27,7 @@ def in_one_step(path: Path, remedy: str = "") -> Iterator[Path]:
     Raises UserError, which ends with `remedy`, where folder or file cannot be written.
     """
     # In the same folder, because a file can only be moved in one step within one file system.
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -32,3 +38,15 @@ def in_one_step(path: Path, remedy: str = "") -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a folder that cannot be written holds no temporary file either
             temporary.unlink()
+
+
+def sweep(folder: Path, older_than: float = 0.0) -> None:
+    """Remove the drafts in a folder that nobody is going to finish.
+
+    `older_than` is in seconds since the last write: 0 where no other process writes there.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _DRAFT.fullmatch(path.name) and path.is_file() \
+                    and time.time() - path.stat().st_mtime >= older_than:
+                path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.files import in_one_step
+from recbole_ssr.files import in_one_step, sweep
 
 
 def test_what_is_written_takes_the_place_of_the_file_at_the_end(tmp_path):
@@ -49,3 +49,19 @@ def test_writers_that_never_wrote_leave_the_older_file(tmp_path):
     with pytest.raises(UserError, match="cannot write .*No such file"), in_one_step(path):
         pass
     assert path.read_text() == "older"
+
+
+def test_a_sweep_removes_drafts_and_nothing_else(tmp_path):
+    drafts = [".last.pth.0123abcd.tmp", ".best.pth.ff.tmp", ".4242.metrics.json"]
+    with pytest.raises(KeyboardInterrupt), in_one_step(tmp_path / "a.json") as draft:
+        drafts.append(draft.name)
+        raise KeyboardInterrupt
+    kept = ["last.pth", "metrics.json", ".hidden", ".gitignore", "a.tmp", "4242.json"]
+    for name in drafts + kept:
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".folder.tmp").mkdir()
+    sweep(tmp_path, older_than=60)
+    assert set(os.listdir(tmp_path)) == {*drafts, *kept, ".folder.tmp"}
+    sweep(tmp_path)
+    assert set(os.listdir(tmp_path)) == {*kept, ".folder.tmp"}
+    sweep(tmp_path / "nowhere")

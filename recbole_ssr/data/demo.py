@@ -35,6 +35,7 @@ _SOURCES = tuple(f"ml-100k.{suffix}" for suffix in ("inter", "item", "kg", "link
 _FILES = _SOURCES + tuple(
     f"features/{modality}.{suffix}" for modality in MODALITIES for suffix in ("npy", "tokens")
 )
+_DIGEST = "digest"  # beside the folder: of all its files, so that none is used that has changed
 _SPLIT_SEED = 2020
 _SVD_SEED = 2020
 # Width of both modalities: well below the number of films, as is usual for encoded content.
@@ -108,7 +109,22 @@ def _cache_key(source: Path) -> str:
 
 
 def _is_complete(home: Path) -> bool:
-    return all((home / "ml-100k" / name).is_file() for name in _FILES)
+    """Tell whether all files are there, each as it was when the folder was built."""
+    try:
+        return (home / _DIGEST).read_text() == _digest(home)
+    except OSError:
+        return False
+
+
+def _digest(home: Path) -> str:
+    digest = hashlib.sha256()
+    for name in _FILES:
+        digest.update(hashlib.sha256((home / "ml-100k" / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _seal(home: Path) -> None:
+    (home / _DIGEST).write_text(_digest(home))
 
 
 def _build_beside(source: Path, home: Path) -> None:
@@ -116,6 +132,7 @@ def _build_beside(source: Path, home: Path) -> None:
     draft = home.with_name(f".{home.name}-{uuid.uuid4().hex}")
     try:
         _build(source, draft / "ml-100k")
+        _seal(draft)
         if home.exists() and not _is_complete(home):
             shutil.rmtree(home)
         try:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
+from recbole_ssr import seal
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
 
@@ -77,17 +77,20 @@ def read_interactions(path: Path) -> Interactions:
 def _write(path: Path, **arrays: np.ndarray) -> None:
     with in_one_step(path) as draft:
         np.savez_compressed(draft, **arrays)
+        seal.seal(draft)
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     remedy = "Delete it and run the same command again"
     try:
-        arrays = np.load(path)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"{path} cannot be read: {error}. {remedy}") from None
-    with arrays:
-        try:
+        with open(path, "rb") as file:
+            detail = seal.damage(file)
+        if detail is not None:
+            raise UserError(f"{path} is damaged: {detail}. {remedy}")
+        with np.load(path) as arrays:
             yield arrays
-        except (KeyError, ValueError, BadZipFile) as error:
-            raise UserError(f"{path} is damaged: {error}. {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}. {remedy}") from None
+    except KeyError as error:
+        raise UserError(f"{path} is not of this version: {error}. {remedy}") from None

@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from recbole_ssr.errors import UserError
+from recbole_ssr.files import in_one_step, sweep
+
 logger = logging.getLogger("recbole_ssr")
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_BLOCK = 1 << 20
+_ABANDONED_SECONDS = 24 * 3600  # no entry takes that long to write
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -40,27 +46,43 @@ def content_key(*parts) -> str:
 def cached_array(folder: Path, key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
     """Return the array stored under `key`, building and storing it the first time.
 
-    The result never depends on the cache: a missing, damaged or unwritable file only costs the
-    time of building again.
+    The result never depends on the cache: a missing, damaged, foreign or unwritable file only costs
+    the time of building again. A file is the array followed by a digest of key and array, which
+    numpy passes over.
     """
     path = Path(folder) / f"{key}.npy"
     try:
-        return np.load(path)
+        with open(path, "rb") as file:
+            length = file.seek(0, 2) - _DIGEST_BYTES
+            file.seek(max(length, 0))
+            if file.read() != _digest(key, file, length):
+                raise ValueError("its digest is missing or that of another content")
+            file.seek(0)
+            return np.load(file)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError) as error:
         logger.warning("cache file %s is unreadable (%s) and is built again", path, error)
     array = build()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, array)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        logger.warning("cache folder %s is not usable (%s); going on without it", folder, error)
+        _store(path, key, array)
+        sweep(path.parent, older_than=_ABANDONED_SECONDS)
+    except UserError as error:
+        logger.warning("%s; going on without it", error)
     return array
+
+
+def _store(path: Path, key: str, array: np.ndarray) -> None:
+    with in_one_step(path) as draft, open(draft, "w+b") as file:
+        np.save(file, array)
+        file.write(_digest(key, file, file.tell()))
+
+
+def _digest(key: str, file: BinaryIO, length: int) -> bytes:
+    """Hash a key and the first bytes of a file, which is then read to there."""
+    digest = hashlib.sha256(key.encode())
+    file.seek(0)
+    while length > 0 and (block := file.read(min(_BLOCK, length))):
+        digest.update(block)
+        length -= len(block)
+    return digest.digest()

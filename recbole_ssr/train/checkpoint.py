@@ -2,7 +2,8 @@
 
 A state is reduced to plain types (:func:`to_plain`), written beside its destination and moved into
 place, and read back with the unpickler of torch that builds nothing but tensors and containers.
-Arrays, sparse matrices and devices travel as tagged dicts, ``{TAG: kind, ...}``.
+Arrays, sparse matrices and devices travel as tagged dicts, ``{TAG: kind, ...}``. A digest
+(:mod:`recbole_ssr.seal`) tells whether a file is still what was written.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from recbole_ssr import seal
 from recbole_ssr.errors import UserError
 
 TAG = "__recbole_ssr__"
@@ -180,7 +182,9 @@ def save(state: dict, path: str | os.PathLike) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            torch.save(plain, file)
+            sealed = seal.SealedFile(file)
+            torch.save(plain, sealed)
+            sealed.seal()
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -222,7 +226,11 @@ def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            return _read(file, path, map_location)
+            detail = seal.damage(file)
+            if detail is not None and seal.is_archive(file):
+                raise _damage(path, detail)
+            file.seek(0)
+            return _read(file, path, map_location, detail)
     except OSError as error:
         raise UserError(
             f"cannot read the checkpoint {path} ({error.strerror}): check the path and its "
@@ -230,7 +238,8 @@ def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
         ) from error
 
 
-def _read(file: BinaryIO, path: Path, map_location: Any) -> dict:
+def _read(file: BinaryIO, path: Path, map_location: Any, detail: str | None) -> dict:
+    """Read a file, or say what is in it where it is no archive, which `detail` then says."""
     try:
         state = from_plain(torch.load(file, map_location=map_location, weights_only=True))
     except pickle.UnpicklingError as error:
@@ -239,7 +248,9 @@ def _read(file: BinaryIO, path: Path, map_location: Any) -> dict:
         raise
     # A damaged archive fails anywhere in the reader: KeyError, EOFError, UnicodeDecodeError ...
     except Exception as error:
-        raise _damage(path, f"{type(error).__name__}: {error}") from error
+        raise _damage(path, detail or f"{type(error).__name__}: {error}") from error
+    if detail is not None:
+        raise _damage(path, detail)
     if not isinstance(state, dict):
         raise _damage(path, f"it holds a {type(state).__name__} instead of a dict")
     return state

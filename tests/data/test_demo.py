@@ -187,6 +187,13 @@ def test_built_once_and_again_after_deletion(small_build, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [first.parent.name]
 
 
+def test_a_file_that_has_changed_is_not_used(small_build, tmp_path):
+    first = ensure_ml_100k(tmp_path)
+    (first / "features" / "text.npy").write_text("y")  # as long as it was
+    assert ensure_ml_100k(tmp_path) == first and len(small_build) == 2
+    assert (first / "features" / "text.npy").read_text() == "x"
+
+
 @pytest.mark.usefixtures("small_build")
 def test_concurrent_builders_leave_one_copy(tmp_path):
     with ThreadPoolExecutor(6) as pool:
@@ -203,6 +210,7 @@ def test_the_slower_builder_discards_its_copy(tmp_path, monkeypatch):
         finished(source, folder)
         home = tmp_path / f"ml-100k-{demo._cache_key(source)}"
         finished(source, home / "ml-100k")
+        demo._seal(home)
         (home / "winner").touch()
 
     monkeypatch.setattr(demo, "_build", overtaken)

@@ -1,4 +1,5 @@
 import logging
+import os
 
 import numpy as np
 
@@ -37,12 +38,42 @@ def test_a_damaged_file_is_built_again(tmp_path, caplog):
     assert np.array_equal(np.load(tmp_path / "key.npy"), np.arange(3))
 
 
+def test_only_what_was_stored_under_the_key_is_used(tmp_path, caplog):
+    right = np.arange(12.0).reshape(3, 4)
+    path = tmp_path / "key.npy"
+    cached_array(tmp_path, "key", lambda: right)
+    whole = path.read_bytes()
+    cached_array(tmp_path, "other", lambda: right + 1)  # an entry of the same shape, whole
+    replacements = [(tmp_path / "other.npy").read_bytes()]
+    replacements += [whole[:-1], whole + b"x", b"", whole[:40]]
+    replacements += [whole[:k] + bytes([whole[k] ^ 1]) + whole[k + 1:]
+                     for k in range(0, len(whole), 5)]
+    np.save(tmp_path / "plain.npy", right + 1)  # as older versions stored it, or a user
+    replacements.append((tmp_path / "plain.npy").read_bytes())
+    for content in replacements:
+        path.write_bytes(content)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert np.array_equal(cached_array(tmp_path, "key", lambda: right), right)
+        assert "built again" in caplog.text
+        assert path.read_bytes() == whole
+
+
+def test_what_a_killed_process_was_writing_is_removed_after_a_day(tmp_path):
+    old, new = (tmp_path / f".{digit * 32}.key.npy" for digit in "ab")
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cached_array(tmp_path, "key", lambda: np.arange(3))
+    assert sorted(os.listdir(tmp_path)) == sorted([new.name, "key.npy"])
+
+
 def test_an_unusable_folder_costs_only_a_warning(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING):
         array = cached_array(tmp_path / "file" / "below", "key", lambda: np.arange(3))
     assert array.tolist() == [0, 1, 2]
-    assert "not usable" in caplog.text or "unreadable" in caplog.text
+    assert "going on without" in caplog.text or "unreadable" in caplog.text
 
 
 def test_the_folder_is_the_argument_or_the_users(tmp_path, monkeypatch):

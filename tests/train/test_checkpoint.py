@@ -232,3 +232,54 @@ def test_forged_content_is_refused(tmp_path):
         torch.save({"x": content}, tmp_path / f"{i}.pth")
         with pytest.raises(UserError, match="damaged"):
             checkpoint.load(tmp_path / f"{i}.pth")
+
+
+# Rot
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        torch.equal(a[key], b[key]) if isinstance(a[key], torch.Tensor) else a[key] == b[key]
+        for key in a)
+
+
+def flipped(content, places):
+    changed = bytearray(content)
+    for place in places:
+        changed[place] ^= 0x10
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["with a digest", "of an older version"])
+def test_no_flipped_bit_gives_another_state(tmp_path, sealed):
+    state, path = {"w": torch.arange(40.0), "epoch": 3, "name": "last"}, tmp_path / "a.pth"
+    if sealed:
+        checkpoint.save(state, path)
+    else:
+        torch.save(state, path)
+    whole, refused = path.read_bytes(), 0
+    assert same(checkpoint.load(path), state)
+    for place in range(0, len(whole), 3):
+        path.write_bytes(flipped(whole, [place]))
+        try:
+            assert same(checkpoint.load(path), state), place
+        except UserError as error:
+            refused += 1
+            assert "damaged" in str(error) or "refused" in str(error)
+    assert refused == len(range(0, len(whole), 3)) if sealed else refused > 0
+
+
+def test_rot_in_the_weights_is_named(tmp_path):
+    path = tmp_path / "a.pth"
+    checkpoint.save({"w": torch.zeros(5000)}, path)
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, range(len(whole) // 2, len(whole) // 2 + 200)))
+    assert torch.load(path, weights_only=True)["w"].any(), "torch itself does not notice"
+    with pytest.raises(UserError, match=r"a\.pth is damaged .*digest"):
+        checkpoint.load(path)
+
+
+def test_plain_weights_without_any_checksum_are_refused(tmp_path):
+    torch.save({"w": torch.zeros(3)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError, match="damaged or no checkpoint"):
+        checkpoint.load(tmp_path / "a.pth")
