@@ -42,7 +42,7 @@ embedded ml-100k.
                           amazon-sports and its like are downloaded and prepared where missing
   --no-download           take raw files that are there, download none
   --config_files a.yaml   settings in files; later files win, flags win over files
-  --resume=runs/<run>     continue an interrupted run
+  --resume=runs/<run>     continue an interrupted run, with --data_path where its data have moved
   --device=auto           auto, cpu, cuda or cuda:N
   --KEY=VALUE             any setting, parsed as YAML: --epochs=50 --topk="[5, 20]" --n_bands 4
   --help                  this text, and the models and settings of the package
@@ -81,6 +81,7 @@ It prints tables and leaves diagnosis.json and plots in the run folder, or in --
 
   --part=valid            the part to evaluate on: valid or test
   --out=FOLDER            where to leave the files
+  --data_path=FOLDER      the folder of datasets, where they have moved since the run
 
 `recommend` ranks items for users of a finished run, by its best epoch. Users and items go by their
 tokens; what a user has in training and validation is left out.
@@ -302,7 +303,7 @@ def _serve(name: str) -> Callable[[Sequence[str], Console], int]:
 COMMANDS = {"tune": _tune, "diagnose": _diagnose, "prepare": _prepare, "data": _data,
             **{name: _serve(name) for name in ("recommend", "export", "explain", "browse")}}
 TRIALS, DEFAULT_MODEL = 20, "SSR"
-_DIAGNOSE_FLAGS = ("part", "out", "device")
+_DIAGNOSE_FLAGS = ("part", "out", "device", "data_path")
 
 
 def _help(console: Console) -> None:

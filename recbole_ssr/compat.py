@@ -28,6 +28,7 @@ from recbole.utils import EvaluatorType, InputType, ModelType, get_model, init_l
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.train import checkpoint
+from recbole_ssr.train.weights import check_parts, load_weights
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -268,6 +269,7 @@ class _QuickStartFinder:
 
 def _load_data_and_model(model_file: str) -> tuple:
     state = checkpoint.load(model_file)
+    check_parts(state, {"config": dict}, model_file)
     config = restore_config(state["config"])
     if config["device"].type != "cpu":
         state = checkpoint.load(model_file, map_location=config["device"])
@@ -280,8 +282,7 @@ def _load_data_and_model(model_file: str) -> tuple:
     # A second time, as in training, where the split must not decide the initial weights.
     init_seed(config["seed"], config["reproducibility"])
     model = config.model_class(config, parts[0]._dataset).to(config["device"])
-    model.load_state_dict(state["state_dict"])
-    model.load_other_parameter(state.get("other_parameter"))
+    load_weights(model, state, model_file, config)
     return config, model, dataset, *parts
 
 

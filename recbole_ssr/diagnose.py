@@ -53,7 +53,8 @@ class Slots(NamedTuple):
 
 
 def diagnose(
-    folder: str | Path, out: str | Path | None = None, device: str = "auto", part: str = "valid"
+    folder: str | Path, out: str | Path | None = None, device: str = "auto", part: str = "valid",
+    data_path: str | Path | None = None,
 ) -> Diagnosis:
     """Measure the best epoch of a run and write `diagnosis.json` and plots into `out`.
 
@@ -61,6 +62,7 @@ def diagnose(
         folder: of a finished SSR run.
         out: a folder, made if needed; the run's own without one.
         part: valid, or test.
+        data_path: the folder of datasets, where they have moved since the run.
 
     Raises:
         UserError: the folder is no finished run of SSR, or a flag has a wrong value.
@@ -71,7 +73,9 @@ def diagnose(
     result = _result_of(folder)
     out = _output_folder(out or folder)
     with runs.quiet_host(), torch.no_grad():
-        diagnosis = _measured(load_run(folder, device), folder, result, part)
+        experiment = load_run(folder, device, data_path=data_path)
+        _check_same_run(experiment, folder, result)
+        diagnosis = _measured(experiment, folder, result, part)
     diagnosis.write(out)
     from recbole_ssr.report.diagnosis_plots import draw_all  # matplotlib is slow to import
 
@@ -87,6 +91,14 @@ def _result_of(folder: Path) -> RunResult:
             "SSR has. Name the folder of a run with --model=SSR"
         )
     return result
+
+
+def _check_same_run(experiment: Experiment, folder: Path, result: RunResult) -> None:
+    config = experiment.config
+    for key in ("model", "dataset", "seed"):
+        if getattr(result, key) != config[key]:
+            raise UserError(f"the metrics in {folder} are of the {key} {getattr(result, key)}, its "
+                            f"settings name {config[key]}. Put the files of one run together again")
 
 
 def _output_folder(out: str | Path) -> Path:

@@ -126,6 +126,16 @@ def interactions_of(experiment: Experiment) -> Interactions:
                         ids_hash(dataset))
 
 
+def data_of(experiment: Experiment) -> dict[str, str | None]:
+    """Return hashes of all that parameters are worth nothing without, by name."""
+    features = _features(experiment)
+    return {
+        "users or items": ids_hash(experiment.dataset),
+        "split": getattr(experiment.dataset, "split_fingerprint", None),
+        "item features": features.fingerprint if features else None,
+    }
+
+
 def ids_hash(dataset: Dataset) -> str:
     """Return the sha256 (hex) of the tokens of users and items in the order of their ids."""
     tokens = [[str(token) for token in dataset.field2id_token[field]]

@@ -30,19 +30,23 @@ from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.errors import UserError
 from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
-from recbole_ssr.experiment import Experiment, ids_hash, protocol_of, training_of
+from recbole_ssr.experiment import Experiment, data_of, ids_hash, protocol_of, training_of
+from recbole_ssr.files import sweep
+from recbole_ssr.flags import read_config_file
 from recbole_ssr.host_errors import host_errors, missing_columns
 from recbole_ssr.inference import inference_model
-from recbole_ssr.result import VALID_FILE, RunResult
+from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import BEST, LAST, RunMixin, run_trainer
+from recbole_ssr.train.weights import load_weights
 
 logger = logging.getLogger("recbole_ssr")
 
-RANKING = "ranking.npz"
+RANKING, CONFIG = "ranking.npz", "config.yaml"
 
 # What may change when a run is resumed: where it runs and how long, never what it computes.
-RESUMABLE = ("resume", "device", "show_progress", "epochs", "stopping_step", "run_dir")
+RESUMABLE = ("resume", "device", "show_progress", "epochs", "stopping_step", "data_path",
+             "cache_dir", "run_dir")
 
 
 # Called with "training" once the data are ready and after every epoch, and with "testing".
@@ -80,14 +84,20 @@ def run(
     given = model, dataset, config_files, config_dict, dict(flags or {})
     folder, config, last = _opened(folder, *given)
     config["run_folder"], config["checkpoint_dir"] = str(folder), str(folder)
+    sweep(folder)
     made_here = last is None and not any(folder.iterdir())
     with runs.log_into(folder, discard_unless_started=made_here) as started:
+        if not last:  # already now: a run that is killed before its first checkpoint starts anew
+            runs.write_text(folder / CONFIG, _dump(config))
+            if config["resume"]:
+                logger.info("%s has no checkpoint yet and starts from its settings", folder)
         experiment = prepare(config)
         trainer = trainer_of(experiment)
         if last:
             trainer.restore(last)
+            runs.write_text(folder / CONFIG, _dump(config))
             logger.info("resuming %s after epoch %d", folder, trainer.start_epoch - 1)
-        runs.write_text(folder / "config.yaml", _dump(config))
+        trainer.begin_logging()
         started()
         _announce(experiment, folder)
         try:
@@ -96,6 +106,8 @@ def run(
         except KeyboardInterrupt:
             logger.warning("interrupted; continue with --resume=%s", folder)
             raise
+        finally:
+            trainer.end_logging()
 
 
 def prepare(config: PluginConfig) -> Experiment:
@@ -161,19 +173,22 @@ def _check_split(config: PluginConfig, dataset: Dataset, loaders: tuple) -> None
     needs_labels(config["eval_args"]["mode"], config["LABEL_FIELD"], list(dataset.inter_feat))
 
 
-def load_run(folder: str | Path, device: str = "auto", stage: str = "inference") -> Experiment:
+def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
+             data_path: str | Path | None = None) -> Experiment:
     """Rebuild the experiment of a run folder with its best parameters, in evaluation mode.
 
     The model has the item features that the run was measured with or, at the stage "training",
-    was trained on; they differ where `corruption_at` says so. Raises UserError where the folder,
-    its settings or its checkpoint are missing or damaged.
+    was trained on; they differ where `corruption_at` says so. `data_path` names the folder of
+    datasets where they have moved since.
+
+    Raises UserError where the folder, its settings or its checkpoint are missing, damaged or not of
+    one run, and where the data are not those of the run.
     """
     folder = runs.existing(folder)
-    config = build_config(config_files=[folder / "config.yaml"], config_dict={"device": device})
+    config = _config_of(folder, config_dict={"device": device} | _placed(data_path))
     experiment = prepare(config)
     state = checkpoint.load(folder / BEST, map_location=config["device"])
-    experiment.model.load_state_dict(state["state_dict"])
-    experiment.model.load_other_parameter(state["other_parameter"])
+    load_weights(experiment.model, state, folder / BEST, config, data_of(experiment))
     if stage == "training":
         experiment.model.eval()
         return experiment
@@ -186,8 +201,7 @@ def _opened(folder, model, dataset, config_files, config_dict, flags):
     if resume:
         if folder is not None:
             raise UserError(f"resume={resume} and folder={folder} both name the run; drop one")
-        folder, config = _resumed_config(resume, model, dataset, config_files, config_dict, flags)
-        return folder, config, folder / LAST
+        return _resumed(resume, model, dataset, config_files, config_dict, flags)
     config = build_config(model, dataset, config_files, config_dict, flags)
     if folder is None:
         return runs.create(config["run_dir"], config["dataset"], config["model"]), config, None
@@ -195,13 +209,13 @@ def _opened(folder, model, dataset, config_files, config_dict, flags):
     runs.make(folder)
     if not (folder / LAST).is_file():
         return folder, config, None
-    earlier = build_config(config_files=[folder / "config.yaml"])
+    earlier = _config_of(folder, config_dict=_placed(config.external_config_dict.get("data_path")))
     if config_hash(earlier) != config_hash(config):
         raise UserError(f"{folder} holds an unfinished run of other settings; name another folder")
     return folder, config, folder / LAST
 
 
-def _resumed_config(resume, model, dataset, config_files, config_dict, flags):
+def _resumed(resume, model, dataset, config_files, config_dict, flags):
     folder = runs.existing(resume)
     given = {**(config_dict or {}), **flags}
     given |= {k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}
@@ -211,10 +225,28 @@ def _resumed_config(resume, model, dataset, config_files, config_dict, flags):
             f"--resume continues a run with its own settings; {', '.join(changed or ['files'])} "
             f"cannot change. Only {', '.join(RESUMABLE[1:-1])} may"
         )
-    if not (folder / LAST).is_file():
-        raise UserError(f"{folder} has no {LAST} to resume from; start a new run")
-    return folder, build_config(config_files=[folder / "config.yaml"], config_dict=config_dict,
-                                flags=flags)
+    config = _config_of(folder, config_dict=config_dict, flags=flags)
+    if (folder / LAST).is_file():
+        return folder, config, folder / LAST
+    for file in (BEST, FILE, VALID_FILE):
+        if (folder / file).is_file():
+            raise UserError(f"{folder} has a {file}, but no {LAST} to resume from; start a new run")
+    return folder, config, None
+
+
+def _config_of(folder: Path, **given) -> PluginConfig:
+    """Return the configuration in a run folder, with what is given above it."""
+    file = folder / CONFIG
+    settings = read_config_file(file)
+    missing = [key for key in ("model", "dataset") if not settings.get(key)]
+    if missing:
+        raise UserError(f"{file} names no {' and no '.join(missing)}, as the settings of a run do. "
+                        "Copy it again from where it was whole, or start a new run")
+    return build_config(config_files=[file], **given)
+
+
+def _placed(data_path: str | Path | None) -> dict:
+    return {} if data_path is None else {"data_path": str(data_path)}
 
 
 def _dataset_class(config) -> type:
@@ -236,7 +268,7 @@ def trainer_of(experiment: Experiment) -> RunMixin:
     """Return the trainer that RecBole would choose, with run folder, resume and named losses."""
     config = experiment.config
     trainer = _trainer_class(config)(config, experiment.model)
-    trainer.as_measured = _as_measured(experiment)
+    trainer.as_measured, trainer.data = _as_measured(experiment), data_of(experiment)
     return trainer
 
 
@@ -339,8 +371,18 @@ def _leave(result: RunResult, folder: Path, rankings: dict, ids: str, tested: bo
         result.write(VALID_FILE)
 
 
-def _dump(config) -> str:
-    return yaml.safe_dump(resolved(config), sort_keys=True, allow_unicode=True)
+def _dump(config: PluginConfig) -> str:
+    """Return the settings as a config file that means the same in every working folder."""
+    settings = resolved(config)
+    if "eval_batch_size" not in config.sources:
+        del settings["eval_batch_size"]  # follows from eval_users_per_step
+    if config["dataset"] != registry.DEMO_DATASET or "data_path" in settings:
+        given = config.external_config_dict.get("data_path")
+        settings["data_path"] = given or config.internal_config_dict["data_path"]
+    for key in ("data_path", "cache_dir"):
+        if settings.get(key):
+            settings[key] = str(Path(settings[key]).expanduser().resolve())
+    return yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
 
 
 def _floats(metrics) -> dict[str, float]:

@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
-                      device: str = "auto") -> Measured:
+                      device: str = "auto", data_path: str | Path | None = None) -> Measured:
     """Measure the run of a folder with corrupted features; nothing is trained or written.
 
     Args:
@@ -38,6 +38,7 @@ def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
         settings: feature_noise, feature_missing, drop_modality, corruption_seed, corruption_at; a
             seed that is not given is that of the run. None stands for the run's own settings.
         device: auto, cpu, cuda or cuda:N.
+        data_path: the folder of datasets, where they have moved since the run.
 
     Raises:
         UserError: the folder, a setting or a modality's name cannot be used.
@@ -48,7 +49,7 @@ def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
         raise UserError(f"{name!r} is no setting of a corruption.{nearest(name, DEFAULTS)} There "
                         f"are {', '.join(DEFAULTS)}.")
     settings = None if settings is None else checked(settings, settings_of())
-    experiment = quick_start.load_run(folder, device, stage="training")
+    experiment = quick_start.load_run(folder, device, "training", data_path)
     config = experiment.config
     # Without a run folder RecBole opens one for TensorBoard in the current directory.
     config["run_folder"] = config["checkpoint_dir"] = str(folder)

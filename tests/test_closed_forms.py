@@ -22,7 +22,7 @@ from recbole_ssr.train import checkpoint
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 MODELS = ("FeatureEASE", "GFCF", "FeatureItemKNN", "ClosedFormSum")
 FILES = {"config.yaml", "metrics.json", "ranking.npz", "run.log", "curve.png", "best.pth",
-         "last.pth"}
+         "last.pth", "tensorboard"}
 OWN = {"modes": 4, "alpha": 2.0, "feature_weight": 3.0, "knn_k": 5}
 
 

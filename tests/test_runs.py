@@ -25,7 +25,7 @@ from recbole_ssr.train.trainer import RunMixin
 
 ROOT = Path(recbole_ssr.__file__).resolve().parents[1]
 FILES = {"config.yaml", "metrics.json", "ranking.npz", "run.log", "curve.png", "best.pth",
-         "last.pth"}
+         "last.pth", "tensorboard"}
 
 
 @pytest.fixture
@@ -272,8 +272,130 @@ def test_what_cannot_be_resumed_is_named(tiny):
         recbole_ssr.run(flags={"resume": str(run), "epochs": 2})
     assert RunResult.read(run).epochs == 1
     (run / "last.pth").unlink()
-    with pytest.raises(UserError, match="no last.pth"):
+    with pytest.raises(UserError, match="has a best.pth, but no last.pth"):
         recbole_ssr.run(flags={"resume": str(run), "epochs": 2})
+
+
+@pytest.fixture
+def bpr(tiny):
+    """The folder of a finished run of two epochs."""
+    return Path(train(tiny, "BPR", epochs=2).run)
+
+
+def rot(path, places=200):
+    """Change some bytes in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    start = len(content) // 2 - places
+    for place in range(start, start + places):
+        content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def test_rot_in_checkpoints_is_found(bpr):
+    rot(bpr / "best.pth")
+    with pytest.raises(UserError, match="best.pth is damaged .*digest"):
+        load_run(bpr)
+    rot(bpr / "last.pth")
+    with pytest.raises(UserError, match="last.pth is damaged .*digest"):
+        recbole_ssr.run(flags={"resume": str(bpr), "epochs": 3})
+
+
+def rewritten(path, **changes):
+    state = checkpoint.load(path) | changes
+    checkpoint.save({k: v for k, v in state.items() if v is not None}, path)
+
+
+def test_weights_that_are_no_numbers_are_not_loaded(bpr):
+    weights = checkpoint.load(bpr / "best.pth")["state_dict"]
+    weights["user_embedding.weight"][5, 2] = torch.nan
+    rewritten(bpr / "best.pth", state_dict=weights)
+    with pytest.raises(UserError, match="best.pth holds values in user_embedding.weight"):
+        load_run(bpr)
+
+
+def test_files_of_several_runs_in_one_folder_are_refused(tiny, bpr):
+    other = Path(train(tiny, "BPR", epochs=1, embedding_size=16).run)
+    ssr = Path(train(tiny, epochs=1).run)
+    whole = {name: (bpr / name).read_bytes() for name in ("config.yaml", "best.pth")}
+    for name, source, words in (
+        ("best.pth", other, r"user_embedding.weight has shape .41, 16. instead of .41, 8"),
+        ("best.pth", ssr, "of the model SSR, .* name BPR"),
+        ("config.yaml", other, r"has shape .41, 8. instead of .41, 16"),
+        ("config.yaml", ssr, "of the model BPR, .* name SSR"),
+    ):
+        (bpr / name).write_bytes((source / name).read_bytes())
+        with pytest.raises(UserError, match=words):
+            load_run(bpr)
+        (bpr / name).write_bytes(whole[name])
+    (bpr / "config.yaml").write_text("")
+    with pytest.raises(UserError, match="config.yaml names no model and no dataset"):
+        load_run(bpr)
+
+
+def test_a_checkpoint_that_lacks_what_resuming_needs(bpr):
+    rewritten(bpr / "last.pth", random_state=None)
+    with pytest.raises(UserError, match="last.pth lacks 'random_state'.*start a new run"):
+        recbole_ssr.run(flags={"resume": str(bpr), "epochs": 3})
+    rewritten(bpr / "last.pth", random_state={"torch": 1})
+    with pytest.raises(UserError, match="random_state in last.pth is not one of this version"):
+        recbole_ssr.run(flags={"resume": str(bpr), "epochs": 3})
+    checkpoint.save({}, bpr / "best.pth")
+    with pytest.raises(UserError, match="best.pth lacks 'state_dict' .it has nothing"):
+        load_run(bpr)
+
+
+def test_data_of_the_same_size_are_not_taken_for_those_of_the_run(tiny, bpr):
+    file = Path(tiny["data_path"]) / "tiny/tiny.inter"
+    head, first, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([head, *lines, first]) + "\n")  # users get other ids
+    with pytest.raises(UserError, match="other users or items than those of tiny now"):
+        load_run(bpr)
+    with pytest.raises(UserError, match="other users or items than those of tiny now"):
+        recbole_ssr.run(flags={"resume": str(bpr), "epochs": 3})
+
+
+def test_a_run_goes_with_its_data_into_other_folders(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path(train(tiny | {"data_path": "data"}, "BPR", epochs=1).run).resolve()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert load_run(run).model is not None
+    assert recbole_ssr.run(flags={"resume": str(run), "epochs": 2}).epochs == 2
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="Set data_path"):
+        load_run(run)
+    assert load_run(run, data_path="../moved").model is not None
+    resumed = recbole_ssr.run(flags={"resume": str(run), "epochs": 3, "data_path": "../moved"})
+    assert resumed.epochs == 3
+    kept = yaml.safe_load((run / "config.yaml").read_text())["data_path"]
+    assert kept == str((tmp_path / "moved").resolve())
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_starts_from_its_settings(tiny, monkeypatch):
+    whole = train(tiny, "BPR", epochs=2)
+
+    def killed(*_):
+        raise SystemExit  # as good as a kill: nothing of ours handles it
+
+    def drafts(folder):
+        return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_ssr.quick_start.prepare", killed)
+        patch.setattr("recbole_ssr.runs.shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            train(tiny, "BPR", epochs=2, run_dir="killed")
+    (folder,) = Path("killed").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"run.log", "config.yaml"}
+    for name in (".last.pth.0123.tmp", ".best.pth.0123.tmp", ".4242.metrics.json"):
+        (folder / name).write_text("half")
+    resumed = recbole_ssr.run(flags={"resume": str(folder)})
+    assert measured(resumed) == measured(whole) and Path(resumed.run) == folder
+    assert {path.name for path in folder.iterdir()} == FILES
+    evaluated = [yaml.safe_load((Path(r.run) / "config.yaml").read_text()).get("eval_batch_size")
+                 for r in (whole, resumed)]
+    assert evaluated == [None, None] and not drafts(folder)
 
 
 def test_a_run_of_other_data_is_not_resumed(tiny):
@@ -379,8 +501,29 @@ def test_a_loss_that_diverges_is_explained(tiny, monkeypatch):
         return losses._replace(ranking=losses.ranking * float("nan"))
 
     monkeypatch.setattr(SSR, "calculate_loss", diverge)
-    with pytest.raises(UserError, match="loss became nan.*learning_rate"):
+    words = r"loss became nan .ranking nan. in epoch 0; lower learning_rate .*clip_grad_norm$"
+    with pytest.raises(UserError, match=words):
         train(tiny)
+
+
+def test_a_divergence_names_the_checkpoints_that_there_are(tiny, monkeypatch):
+    original = RunMixin._train_epoch
+
+    def diverge(self, data, epoch, *args, **kwargs):
+        losses = original(self, data, epoch, *args, **kwargs)
+        if epoch == 1:  # in the last step, which no loss follows
+            with torch.no_grad():
+                self.model.item_embedding.weight[3, 1] = torch.inf
+        return losses
+
+    monkeypatch.setattr(RunMixin, "_train_epoch", diverge)
+    words = "item_embedding.weight holds .* in epoch 1; .*before are in best.pth and last.pth"
+    with pytest.raises(UserError, match=words):
+        train(tiny, "BPR")
+    (folder,) = Path("runs").iterdir()
+    assert checkpoint.load(folder / "last.pth")["epoch"] == 0
+    with pytest.raises(UserError, match="before are in last.pth$"):  # none was validated
+        train(tiny, "BPR", eval_step=2, run_dir="other")
 
 
 def test_results_are_read_back_or_refused(tiny, tmp_path):

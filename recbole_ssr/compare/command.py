@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
-from recbole_ssr.compare import measured
 from recbole_ssr.compare.assemble import assemble
 from recbole_ssr.compare.data import check_modalities, check_split, load_data
 from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
-from recbole_ssr.compare.local import LocalEngine, environment_of, usable_cores
+from recbole_ssr.compare.local import LocalEngine
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import Contestant, Plan, contestants_of, plan_of
-from recbole_ssr.compare.store import Task, is_complete, state_of
+from recbole_ssr.compare.store import (
+    Task,
+    failure_of,
+    is_complete,
+    measurement_of,
+    state_of,
+)
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.comparison_files import write_files
@@ -59,7 +61,7 @@ def compare(options: Options, console: Console) -> Compared:
     check_split(plan.tasks.values(), data)
     if not options.no_run:
         _run(plan.in_order(), engine, _jobs(options), console)
-        _measure(plan)
+        _measure(plan, engine, _jobs(options), console)
     return report(assemble(options, plan, data), options.out)
 
 
@@ -154,19 +156,16 @@ def _run(tasks: Sequence[Task], engine: Engine, jobs: int, console: Console) -> 
         engine.run(board.follow(FixedSource(missing)), jobs, board.watch)
 
 
-def _measure(plan: Plan) -> None:
-    """Measure finished runs once more with features disturbed, each in a process of its own."""
-    for condition in plan.conditions:
-        if not condition.measured:
-            continue
-        for task in (task for line in plan.contestants for task in plan.of(line.label)):
-            if state_of(task) != "done" or measured.read(task.folder, condition.settings):
-                continue
-            command = [sys.executable, "-m", "recbole_ssr.compare.measure", str(task.folder),
-                       json.dumps(condition.settings)]
-            done = subprocess.run(command, capture_output=True, text=True,
-                                  env=environment_of(usable_cores()))
-            if done.returncode:
-                reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-                logger.warning("%s, seed %d, %s %g: not measured: %s", task.label, task.seed,
-                               condition.curve, condition.level, reason)
+def _measure(plan: Plan, engine: Engine, jobs: int, console: Console) -> None:
+    """Measure finished runs once more with features disturbed, as the engine runs all else."""
+    tasks = [
+        measurement_of(task, f"{task.label}, {condition.curve} {condition.level:g}",
+                       condition.settings)
+        for condition in plan.conditions if condition.measured
+        for line in plan.contestants for task in plan.of(line.label) if state_of(task) == "done"
+    ]
+    tasks = list({str(task.folder): task for task in tasks}.values())  # lines may share their runs
+    _run(tasks, engine, jobs, console)
+    for task in tasks:
+        if failure := failure_of(task):
+            logger.warning("%s, seed %d: not measured: %s", task.label, task.seed, failure.reason)

@@ -20,7 +20,7 @@ class Progress(NamedTuple):
     """Where a run is.
 
     Attributes:
-        state: waiting, preparing, training or testing.
+        state: waiting, preparing, training, testing or measuring.
         epoch: finished epochs; epochs: the most there will be, 0 where not known yet.
         valid: valid_metric after every evaluation, those before an interruption included.
         seconds: of every epoch, training and evaluation.

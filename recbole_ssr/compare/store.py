@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from recbole_ssr.compare import measured
 from recbole_ssr.compare.engine import Progress
 from recbole_ssr.comparison import Failure
 from recbole_ssr.config import PluginConfig, build_config, config_hash
@@ -23,6 +24,7 @@ from recbole_ssr.train.trainer import LAST
 
 TASK_FILE, PROGRESS_FILE, ERROR_FILE = "task.json", "progress.json", "error.json"
 STAGES = ("valid", "test")
+MEASURE = "measure"  # the stage of a finished run that is measured once more, disturbed
 
 
 class Task(NamedTuple):
@@ -33,7 +35,9 @@ class Task(NamedTuple):
         model: the class; seed: that of the run, never of the split.
         settings: everything over the defaults; dataset, data_path and seed among them.
         folder: its run folder.
-        stage: "test", or "valid": train and validate only, test metrics are never computed.
+        stage: "test", or "valid": train and validate only, test metrics are never computed; or
+            MEASURE, which has the settings of the run and a folder of its own in the run's.
+        disturbance: what MEASURE does to the features.
     """
 
     label: str
@@ -42,6 +46,7 @@ class Task(NamedTuple):
     settings: dict
     folder: Path
     stage: str = "test"
+    disturbance: dict | None = None
 
 
 def task_of(label: str, model: str, settings: Mapping, seed: int, runs: str | Path,
@@ -74,19 +79,35 @@ def _check_split(config: PluginConfig) -> None:
                             "RS: [0.8, 0.1, 0.1], or run the models one by one.")
 
 
+def measurement_of(task: Task, label: str, disturbance: Mapping) -> Task:
+    """Return the task that measures the run of `task` with its features disturbed."""
+    folder = measured.path_of(task.folder, dict(disturbance)).with_suffix("")
+    return task._replace(label=label, folder=folder, stage=MEASURE, disturbance=dict(disturbance))
+
+
+def run_of(task: Task) -> Path:
+    """Return the folder of the run that a task of the stage MEASURE measures."""
+    return task.folder.parent.parent
+
+
 def state_of(task: Task) -> str:
     """Return how far a run is.
 
     "done": tested; "failed": it ended with an error; "validated": trained, not tested; "started":
-    there is a checkpoint to go on from; "missing": there is nothing.
+    there is a checkpoint to go on from; "missing": there is nothing. A measurement is done, failed
+    or missing.
     """
+    if task.stage == MEASURE:
+        if measured.read(run_of(task), task.disturbance):
+            return "done"
+        return "failed" if (task.folder / ERROR_FILE).is_file() else "missing"
     files = ((FILE, "done"), (ERROR_FILE, "failed"), (VALID_FILE, "validated"), (LAST, "started"))
     return next((state for file, state in files if (task.folder / file).is_file()), "missing")
 
 
 def is_complete(task: Task) -> bool:
     """Tell whether nothing is left to do for the task's stage."""
-    return state_of(task) in (("done",) if task.stage == "test" else ("done", "validated"))
+    return state_of(task) in (("done", "validated") if task.stage == "valid" else ("done",))
 
 
 def result_of(task: Task) -> RunResult:

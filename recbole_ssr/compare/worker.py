@@ -1,8 +1,8 @@
 """The process of one run: ``python -m recbole_ssr.compare.worker RUN_FOLDER [PARENT_PID]``.
 
 It reads the folder's `task.json`, trains or goes on from `last.pth`, tells of every epoch in
-`progress.json`, and leaves what a run leaves, or `error.json`. With the process id of its parent
-it ends when the parent does.
+`progress.json`, and leaves what a run leaves, or `error.json`; a task that measures a finished run
+leaves the result beside that run. With the process id of its parent it ends when the parent does.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from pathlib import Path
 
 import torch
 
+from recbole_ssr.compare import measured
 from recbole_ssr.compare.engine import Progress
 from recbole_ssr.compare.lock import Busy, die_with, locked
 from recbole_ssr.compare.store import (
+    MEASURE,
     Task,
     forget_failure,
     is_complete,
     read_task,
+    run_of,
     split_path,
     write_failure,
     write_progress,
@@ -29,7 +32,9 @@ from recbole_ssr.compare.store import (
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import write_interactions
 from recbole_ssr.experiment import Experiment, interactions_of
+from recbole_ssr.files import sweep
 from recbole_ssr.quick_start import run
+from recbole_ssr.robustness import measure_corrupted
 
 # Exit statuses; the second is EX_TEMPFAIL of sysexits.h: another process is at this run.
 FAILED, BUSY = 1, 75
@@ -59,12 +64,11 @@ def perform(folder: Path) -> int:
 
 def _perform(folder: Path) -> int:
     forget_failure(folder)
-    for leftover in folder.glob(".*.tmp"):  # a checkpoint that was being written at a kill
-        leftover.unlink(missing_ok=True)
+    sweep(folder)
     try:
         task = read_task(folder)
         if not is_complete(task):
-            _train(task)
+            (_measure if task.stage == MEASURE else _train)(task)
     except Exception as error:
         traceback.print_exc()
         write_failure(folder, reason_of(error), traceback.format_exc())
@@ -87,6 +91,15 @@ def _train(task: Task) -> None:
 
     run(task.model, config_dict=task.settings, folder=task.folder, test=task.stage == "test",
         callback=tell)
+
+
+def _measure(task: Task) -> None:
+    """Measure a finished run with its features disturbed, and keep the result beside it."""
+    write_progress(task.folder, Progress("measuring"))
+    settings, run_folder = task.settings, run_of(task)
+    found = measure_corrupted(run_folder, task.disturbance, str(settings.get("device", "auto")),
+                              settings.get("data_path"))
+    measured.write(run_folder, task.disturbance, found.valid, found.test)
 
 
 def _leave_split(task: Task, experiment: Experiment) -> Path:

@@ -6,7 +6,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,16 @@ import recbole.trainer.trainer as host
 import torch
 from recbole.data.dataloader import KnowledgeBasedDataLoader
 from recbole.utils import calculate_valid_score
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from recbole_ssr.compat import model_state
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
-from recbole_ssr.train import checkpoint
+from recbole_ssr.train import checkpoint, monitors
 from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.stopping import rule_of, strict_stopping
+from recbole_ssr.train.weights import TRAINING, check_parts, is_finite, load_weights
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -41,13 +41,13 @@ class RunMixin:
     Attributes: `history`, one dict per finished epoch: epoch, seconds, losses by name, valid;
     `on_epoch`, a function called with the history after every epoch, its checkpoints written;
     `as_measured`, a function from the model with its best parameters to the one that
-    :meth:`evaluate` measures from then on.
+    :meth:`evaluate` measures from then on; `data`, hashes of the data by name, which checkpoints
+    keep and are compared with.
     """
 
     def __init__(self, config, model):
         self.run_folder = Path(config["run_folder"]) if config["run_folder"] else None
-        # RecBole opens a TensorBoard folder in the current directory; a run has its own folder.
-        with _without_tensorboard() if self.run_folder else nullcontext():
+        with monitors.in_folder(self.run_folder):
             super().__init__(config, model)
         if self.run_folder:
             self.saved_model_file = str(self.run_folder / BEST)
@@ -55,9 +55,10 @@ class RunMixin:
         self.history: list[dict] = []
         self.on_epoch: Callable[[list[dict]], None] | None = None
         self.as_measured: Callable[[nn.Module], nn.Module] | None = None
+        self.data: dict[str, str | None] | None = None
         self.stopping_rule = rule_of(config["stopping_rule"])
         self.stopped = False
-        self._loss_names: tuple[str, ...] | None = None
+        self._losses: Tensor | tuple[Tensor, ...] = ()  # of the latest step
         self._passes: list[int] = []  # steps of every pass over the data in the last epoch
         self._rng: dict | None = None
 
@@ -81,8 +82,7 @@ class RunMixin:
         self._decay_learning_rate(epoch_idx)
 
         def named(interaction):
-            losses = loss_func(interaction)
-            self._loss_names = getattr(losses, "_fields", None)
+            self._losses = losses = loss_func(interaction)
             return losses
 
         bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
@@ -100,12 +100,30 @@ class RunMixin:
             group["lr"] = self.learning_rate * factor
 
     def _check_nan(self, loss):
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the training loss became {loss.item()} in epoch {len(self.history)}; lower "
-                f"learning_rate (now {self.learning_rate}) or set clip_grad_norm. The checkpoints "
-                "of the epochs before are intact"
-            )
+        if torch.isfinite(loss):
+            return
+        named = self._by_name(self._losses if isinstance(self._losses, tuple) else (loss,))
+        broken = [f"{name} {part.item()}" for name, part in named.items()
+                  if not torch.isfinite(part)]
+        where = f" ({', '.join(broken)})" if len(named) > 1 and broken else ""
+        raise self._diverged(f"the training loss became {loss.item()}{where}")
+
+    def _check_parameters(self) -> None:
+        """The last step of an epoch is followed by no loss that would show what it did."""
+        for name, parameter in self.model.named_parameters():
+            if not is_finite(parameter):
+                raise self._diverged(f"{name} holds values that are not finite")
+
+    def _diverged(self, what: str) -> UserError:
+        """Return the error of a training that went wrong, and what is left of it."""
+        left = [file.name for file in self._checkpoints() if self.history and file.is_file()]
+        kept = f". The epochs before are in {' and '.join(left)}" if left else ""
+        return UserError(f"{what} in epoch {len(self.history)}; lower learning_rate (now "
+                         f"{self.learning_rate}) or set clip_grad_norm{kept}")
+
+    def _checkpoints(self) -> list[Path]:
+        best = Path(self.saved_model_file)
+        return [best, self.run_folder / LAST] if self.run_folder else [best]
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False,
             callback_fn=None):
@@ -132,6 +150,7 @@ class RunMixin:
                 record = self._run_epoch(train_data, valid_data, epoch, saved, show_progress)
                 if saved:
                     self._save_last(train_data)
+                self.tensorboard.flush()
                 if self.on_epoch:
                     self.on_epoch(self.history)
                 bar.update()
@@ -142,7 +161,8 @@ class RunMixin:
                     callback_fn(epoch, record["valid"][self.valid_metric])
                 if self.stopped:
                     break
-        self._add_hparam_to_tensorboard(self.best_valid_score)
+        if len(epochs):
+            self._add_hparam_to_tensorboard(self.best_valid_score)
         return self.best_valid_score, self.best_valid_result
 
     def _tell_parity(self) -> None:
@@ -157,9 +177,10 @@ class RunMixin:
         start = time.perf_counter()
         total = self._train_epoch(train_data, epoch, show_progress=show_progress)
         seconds = time.perf_counter() - start
+        self._check_parameters()
         losses = self._named_means(total)
         self.train_loss_dict[epoch] = sum(losses.values())
-        self._add_train_loss_to_tensorboard(epoch, total)
+        self._log_losses(epoch, total)
         record = {"epoch": epoch, "seconds": seconds, "loss": losses}
         selects = bool(valid_data) and self.eval_step > 0
         if selects and (epoch + 1) % self.eval_step == 0:
@@ -167,6 +188,7 @@ class RunMixin:
             result = self.evaluate(valid_data, load_best_model=False)
             record |= {"eval_seconds": time.perf_counter() - start, "valid": dict(result)}
             score = calculate_valid_score(result, self.valid_metric)
+            self._log_validation(epoch, score, result)
             self.best_valid_score, self.cur_step, self.stopped, improved = self.stopping_rule(
                 score, self.best_valid_score, self.cur_step, max_step=self.stopping_step,
                 bigger=self.valid_metric_bigger,
@@ -179,6 +201,27 @@ class RunMixin:
         if improved and saved:
             self._save_checkpoint(epoch)
         return record
+
+    def begin_logging(self) -> None:
+        """Begin the loggers of a run with a folder. Raises UserError where wandb is missing."""
+        self.wandblogger.begin()
+
+    def end_logging(self) -> None:
+        """Close the loggers of a run with a folder."""
+        self.tensorboard.close()
+        self.wandblogger.finish()
+
+    def _log_losses(self, epoch: int, total) -> None:
+        """Log the epoch's losses, summed over its steps, as RecBole does."""
+        self._add_train_loss_to_tensorboard(epoch, total)
+        self.wandblogger.log_metrics(
+            {"epoch": epoch, "train_loss": total, "train_step": epoch}, head="train")
+
+    def _log_validation(self, epoch: int, score: float, result: dict) -> None:
+        """Log a validation under the names that RecBole gives it, "Vaild_score" among them."""
+        step = sum("valid" in record for record in self.history)
+        self.tensorboard.add_scalar("Vaild_score", score, epoch)
+        self.wandblogger.log_metrics({**result, "valid_step": step}, head="valid")
 
     @property
     def best_epoch(self) -> int:
@@ -193,25 +236,33 @@ class RunMixin:
     def _named_means(self, total) -> dict[str, float]:
         """Mean per step of every loss part, by the name the model gives it."""
         parts = total if isinstance(total, tuple) else (total,)
-        names = self._loss_names or (
-            ("loss",) if len(parts) == 1 else tuple(f"loss{k + 1}" for k in range(len(parts)))
-        )
         # Models with knowledge may pass over interactions, then over triples: a part for each.
         steps = self._passes if len(self._passes) == len(parts) else self._passes[-1:] * len(parts)
-        return {name: part / max(n, 1) for name, part, n in zip(names, parts, steps)}
+        named = self._by_name(parts).items()
+        return {name: part / max(n, 1) for (name, part), n in zip(named, steps)}
+
+    def _by_name(self, parts: tuple) -> dict:
+        """Return the parts of a loss by the names that the model gives them."""
+        names = getattr(self._losses, "_fields", None) or (
+            ("loss",) if len(parts) == 1 else tuple(f"loss{k + 1}" for k in range(len(parts)))
+        )
+        return dict(zip(names, parts))
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):  # noqa: ARG002
         """Write the best checkpoint, with RecBole's keys."""
-        state = model_state(self, epoch)
+        state = self._state(epoch)
         if self.run_folder:
             del state["optimizer"]  # last.pth has it; the best epoch is only ever scored
         checkpoint.save(state, kwargs.get("saved_model_file", self.saved_model_file))
+
+    def _state(self, epoch: int) -> dict:
+        return model_state(self, epoch) | ({"data": self.data} if self.data else {})
 
     def _save_last(self, train_data) -> None:
         """Write everything that the rest of the run depends on."""
         if not self.run_folder:
             return
-        state = model_state(self, len(self.history) - 1) | {
+        state = self._state(len(self.history) - 1) | {
             "best_valid_result": self.best_valid_result,
             "history": self.history,
             "stopped": self.stopped,
@@ -222,15 +273,13 @@ class RunMixin:
     def restore(self, path) -> None:
         """Take over the state of a `last.pth`, so that `fit` goes on where it was written."""
         state = checkpoint.load(path, map_location=self.device)
+        check_parts(state, TRAINING, path)
+        load_weights(self.model, state, path, self.config, self.data)
         try:
-            self.model.load_state_dict(state["state_dict"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"checkpoint {path} does not fit this model and dataset: {error}. Did the data or "
-                "its features change since the run began? Start a new run instead"
-            ) from None
-        self.model.load_other_parameter(state["other_parameter"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"checkpoint {path} has the state of another optimizer: {error}. Start "
+                            "a new run instead") from None
         self.history, self.stopped = state["history"], state["stopped"]
         # A run that stopped early may go on when stopping_step was raised.
         self.stopped &= state["cur_step"] > self.stopping_step
@@ -244,8 +293,8 @@ class RunMixin:
         """Evaluate with RecBole's metrics; the arguments are RecBole's."""
         if eval_data and load_best_model:
             state = checkpoint.load(model_file or self.saved_model_file, map_location=self.device)
-            self.model.load_state_dict(state["state_dict"])
-            self.model.load_other_parameter(state.get("other_parameter"))
+            load_weights(self.model, state, model_file or self.saved_model_file, self.config,
+                         self.data)
             if self.as_measured:
                 self.model = self.as_measured(self.model)
         found = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
@@ -305,24 +354,6 @@ class _ProgressLoader:
         return getattr(self._loader, name)
 
 
-class _NoTensorBoard:
-    def add_scalar(self, *_args):
-        """Drop the value."""
-
-    def add_hparams(self, *_args):
-        """Drop the values."""
-
-
-@contextmanager
-def _without_tensorboard():
-    original = host.get_tensorboard
-    host.get_tensorboard = lambda _logger: _NoTensorBoard()
-    try:
-        yield
-    finally:
-        host.get_tensorboard = original
-
-
 def _accepted(cls: type, options: dict) -> dict:
     """The options that a constructor takes; optimizers keep more in `defaults`."""
     names = cls.__init__.__code__.co_varnames
@@ -349,16 +380,20 @@ def _random_state(train_data) -> dict:
 
 
 def _set_random_state(state: dict, train_data) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    if len(state["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    np.random.set_state(tuple(state["numpy"]))
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    kept = state["loader"]
-    # One generator was kept as it is before models with knowledge could be resumed.
-    for generator, one in zip(_generators(train_data), kept if isinstance(kept, list) else [kept]):
-        generator.set_state(one.cpu())
+    try:
+        torch.set_rng_state(state["torch"].cpu())
+        if len(state["cuda"]) == torch.cuda.device_count() > 0:
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+        np.random.set_state(tuple(state["numpy"]))
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
+        # One generator was kept as it is before models with knowledge could be resumed.
+        kept = state["loader"] if isinstance(state["loader"], list) else [state["loader"]]
+        for generator, one in zip(_generators(train_data), kept):
+            generator.set_state(one.cpu())
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise UserError(f"the random_state in {LAST} is not one of this version ({error!r}); start "
+                        "a new run instead") from None
 
 
 def _generators(train_data) -> list[torch.Generator]:

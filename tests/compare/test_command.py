@@ -10,11 +10,12 @@ from tiny import SETTINGS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.cli import main
-from recbole_ssr.compare import command, measure
+from recbole_ssr.compare import command
 from recbole_ssr.compare.engine import Outcome
 from recbole_ssr.compare.store import failure_of, is_complete, progress_of, write_task
 from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
+from recbole_ssr.errors import UserError
 from recbole_ssr.report.comparison_files import read_json
 from recbole_ssr.result import RunResult
 
@@ -54,16 +55,6 @@ def tiny(tmp_path, monkeypatch):
 def engine(monkeypatch):
     engine = InProcess()
     monkeypatch.setattr(command, "_engine", lambda _: engine)
-
-    class Same:
-        returncode, stderr = 0, ""
-
-    def in_process(words, **_):
-        assert words[1:3] == ["-m", "recbole_ssr.compare.measure"]
-        assert measure.main(*words[3:]) == 0
-        return Same()
-
-    monkeypatch.setattr(command.subprocess, "run", in_process)
     return engine
 
 
@@ -164,7 +155,10 @@ def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
              "--valid_metric=Recall@2"]
     assert main([*words, "--noise=image:0.5,2.0", "--corrupt_at=inference"]) == 0
     # Two lines, plain and with half of the interactions; noise at inference trains nothing.
-    assert len(engine.ran) == 4
+    lines = ["FeatureLightGCN", "BPR"]
+    assert engine.ran[:4] == [(label, 2020, "test") for label in lines + lines]
+    assert engine.ran[4:] == [(f"{label}, noise on image {level}", 2020, "measure")
+                              for level in ("0.5", "2") for label in lines]
     curves = {curve.name: curve for curve in read_json(OUT / "comparison.json").curves}
     noise, sparsity = curves["noise on image"], curves["interactions used in training"]
     assert (noise.levels, noise.where) == ((0.0, 0.5, 2.0), "inference")
@@ -178,9 +172,31 @@ def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
     assert len(list(OUT.glob("runs/*/measured/*.json"))) == 4
 
     assert main([*words, "--drop-modality=image"]) == 0
-    assert [label for label, *_ in engine.ran[4:]] == ["FeatureLightGCN", "BPR"]
+    assert [label for label, *_ in engine.ran[8:]] == lines
     dropped = {curve.name: curve for curve in read_json(OUT / "comparison.json").curves}
     assert dropped["without image"].where == "training and inference"
+
+
+def test_a_measurement_that_fails_is_told_and_tried_again(tiny, engine, monkeypatch, capsys):
+    words = [*tiny, "--models=FeatureLightGCN", "--seeds=2", "--noise=image:0.5",
+             "--corrupt_at=inference"]
+
+    def fail(folder, *_):
+        raise UserError(f"{folder} does not like it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_ssr.compare.worker.measure_corrupted", fail)
+        assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "FeatureLightGCN, noise on image 0.5, seed 2021: not measured: " in said
+    assert "does not like it" in said
+    (curve,) = read_json(OUT / "comparison.json").curves
+    assert [spread.n for spread in curve.values["FeatureLightGCN"]] == [2, 0]
+    before = len(engine.ran)
+    assert main(words) == 0 and len(engine.ran) == before + 2
+    assert main(words) == 0 and len(engine.ran) == before + 2
+    (curve,) = read_json(OUT / "comparison.json").curves
+    assert [spread.n for spread in curve.values["FeatureLightGCN"]] == [2, 2]
 
 
 @pytest.mark.usefixtures("engine")
