@@ -279,10 +279,14 @@ def test_results_of_corrupted_runs_do_not_pass_for_clean_ones(data):
 @pytest.mark.usefixtures("work")
 def test_nothing_is_written_by_measuring(data):
     run = Path(train(data, "VBPR", epochs=1).run)
-    before = {path: path.read_bytes() for path in run.iterdir() if path.name != "run.log"}
+
+    def content():
+        return {path: path.read_bytes() for path in run.rglob("*")
+                if path.is_file() and path.name != "run.log"}
+
+    before = content()
     measure_corrupted(run, NOISE)
-    after = {path: path.read_bytes() for path in run.iterdir() if path.name != "run.log"}
-    assert after == before and [path.name for path in Path().iterdir()] == ["runs"]
+    assert content() == before and [path.name for path in Path().iterdir()] == ["runs"]
 
 
 @pytest.mark.usefixtures("work")
