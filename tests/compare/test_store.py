@@ -101,7 +101,7 @@ def test_a_run_goes_from_missing_to_done(settings):
     assert result.seed == 1 and task.folder.name.endswith(result.config_hash)
     assert {path.name for path in task.folder.iterdir()} == {
         "task.json", "progress.json", "config.yaml", "metrics.json", "ranking.npz", "best.pth",
-        "last.pth", "run.log", "curve.png"}
+        "last.pth", "run.log", "curve.png", "tensorboard"}
     progress = progress_of(task)
     assert (progress.state, progress.epoch, progress.epochs) == ("testing", 4, 4)
     assert progress.valid == [record["valid"]["recall@5"] for record in result.history]
