@@ -146,7 +146,7 @@ import baselines_tiktok as baselines, command
 from baselines_settings import Group, Plan
 command.convert = lambda *_: {data}
 plan = Plan("tiny", [Group("BPR", "paper", [{{"embedding_size": 2}}], seeds=1),
-                     Group("SSR", "paper", [{{"band_filter": "nonsense"}}])], {{}}, "none")
+                     Group("SSR", "paper", [{{"band_filter": "svd", "n_bands": 2, "svd_bands": 5}}])], {{}}, "none")
 if __name__ == "__main__":
     sys.exit(baselines.main(None, plan, __file__, "A test."))
 """
@@ -164,7 +164,7 @@ def test_a_failing_process_leaves_its_reason_and_ends_nothing(scripts, tiny, tmp
     assert re.search(r"^BPR +\| paper +\| 1 \| \d?\.", done.stdout, re.M)
     assert re.search(r"^SSR +\| paper +\| 0 \| failed", done.stdout, re.M)
     record = scripts["records"].read(out / "SSR_paper_1.seed1.json")
-    assert "nonsense" in record.error and record.settings["band_filter"] == "nonsense"
+    assert "svd_bands" in record.error and record.settings["svd_bands"] == 5
     trained = scripts["records"].read(out / "BPR_paper_1.seed1.json")
     assert trained.error is None and trained.epochs == 1 and trained.parameters == 2 * (41 + 25)
 

@@ -25,7 +25,7 @@ def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
     ids = present.nonzero().squeeze(1)
     unit = F.normalize(features[ids], dim=1)
     first_new = len(ids) if n_known is None else int((ids < n_known).sum())
-    k, places = min(k, max(first_new, 1)), torch.arange(len(ids), device=ids.device)
+    k, places = min(k, max(first_new, 1), len(ids)), torch.arange(len(ids), device=ids.device)
     neighbours = []
     for rows, own in zip(unit.split(block), places.split(block)):
         cosine = rows @ unit.T

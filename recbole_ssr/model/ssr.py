@@ -169,6 +169,11 @@ class SSR(MultimodalRecommender):
         settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
                     config["gate_gains"], config["gate_speed"])
         self.user_fusion, self.item_fusion = (SpectralFusion(*settings) for _ in range(2))
+        # Unit users, weights per user, a gate by node and means over present features are not.
+        self.affine_users = not (
+            self.objective.cosine or config["user_weights"] or config["gate_hidden_size"]
+            or any(not features.has_feature(c)[1:].all() for c in features.modalities)
+        )
         self.register_load_state_dict_post_hook(lambda module, _: module._drop_bands())
         self.fit_bands()
 

@@ -42,5 +42,5 @@ def run(root, model, rows):
     (folder / "few.inter").write_text("\n".join(lines) + "\n")
     settings = {"data_path": str(root), "split_column": "part", "show_progress": False, "epochs": 1,
                 "load_col": {"inter": ["user_id", "item_id", "part"]}, "run_dir": str(root),
-                "embedding_size": 8, "topk": [2], "valid_metric": "Recall@2"}
+                "embedding_size": 8, "topk": [1], "valid_metric": "Recall@1"}
     return recbole_ssr.run(model, "few", config_dict=settings)

@@ -59,8 +59,10 @@ def test_a_finished_draft_is_a_dataset_with_a_true_manifest(tmp_path):
 
 def test_a_run_takes_the_settings_beside_the_data_and_names_the_split(tmp_path):
     write(tmp_path)
-    config = build_config("SSR", "made", config_dict={"data_path": str(tmp_path),
-                                                     "train_batch_size": 64})
+    config = build_config("SSR", "made", config_dict={
+        "data_path": str(tmp_path), "train_batch_size": 64, "topk": [5],
+        "valid_metric": "Recall@5",
+    })
     assert config["split_column"] == "x_label" and config["split_name"] == "by hand"
     experiment = prepare(config)
     assert len(experiment.train._dataset) == 12
@@ -149,7 +151,8 @@ def own_run(tmp_path, table, *prepared, **options):
 
 
 def run_on(tmp_path, **options):
-    return prepare(build_config("BPR", "shop", config_dict={"data_path": str(tmp_path), **options}))
+    settings = {"data_path": str(tmp_path), "topk": [5], "valid_metric": "Recall@5", **options}
+    return prepare(build_config("BPR", "shop", config_dict=settings))
 
 
 def table_of(time=str, items=range(8)):
