@@ -146,7 +146,8 @@ import baselines_tiktok as baselines, command
 from baselines_settings import Group, Plan
 command.convert = lambda *_: {data}
 plan = Plan("tiny", [Group("BPR", "paper", [{{"embedding_size": 2}}], seeds=1),
-                     Group("SSR", "paper", [{{"band_filter": "svd", "n_bands": 2, "svd_bands": 5}}])], {{}}, "none")
+                     Group("SSR", "paper",
+                           [{{"band_filter": "svd", "n_bands": 2, "svd_bands": 5}}])], {{}}, "none")
 if __name__ == "__main__":
     sys.exit(baselines.main(None, plan, __file__, "A test."))
 """
