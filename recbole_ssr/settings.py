@@ -104,8 +104,13 @@ class Setting:
         for kind in self.type.split(" or "):
             fitting = _fitted(kind.split(" of "), value)
             if fitting is not _NO:
-                return self._within(fitting, given)
+                return self._as_default(self._within(fitting, given))
         raise UserError(f"{given} must be of type {self.type}, for instance {self._example()!r}.")
+
+    def _as_default(self, value: object) -> object:
+        """Return 0 and not 0.0 where the yaml writes 0, or a run's hash would change with it."""
+        whole = type(value) is float and type(self.default) is int and value == self.default
+        return self.default if whole else value
 
     def _within(self, value: object, given: str) -> object:
         if isinstance(value, list) and not value and self.default:

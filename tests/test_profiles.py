@@ -1,10 +1,12 @@
 """Profiles of a model: one yaml each, between the model's defaults and the dataset's."""
 
 import pytest
+import yaml
 from recbole.config import Config
 
-from recbole_ssr.config import build_config, resolved
+from recbole_ssr.config import build_config, config_hash, resolved
 from recbole_ssr.errors import UserError
+from recbole_ssr.registry import properties_folder
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +34,15 @@ def test_a_profile_lies_over_the_models_defaults_and_under_the_users_settings(se
     assert config["init_std"] == build_config("SSR", **settings)["init_std"]
 
 
-def test_the_settings_of_a_run_are_a_config_file_of_the_same_profile(settings, tmp_path):
-    import yaml
-
-    config = build_config("SSR", **settings, flags={"profile": "reference"})
+@pytest.mark.parametrize("model, profile", [
+    tuple(file.stem.split(".")) for file in (properties_folder() / "model").glob("*.*.yaml")])
+def test_the_settings_of_a_run_are_a_config_file_of_the_same_run(settings, tmp_path, model,
+                                                                 profile):
+    """Whatever form its yamls write a number in, or a run could not be taken up again."""
+    config = build_config(model, **settings, flags={"profile": profile})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved(config)))
     again = build_config(config_files=[tmp_path / "config.yaml"])
-    assert resolved(again) == resolved(config)
+    assert resolved(again) == resolved(config) and config_hash(again) == config_hash(config)
 
 
 def test_stock_recbole_knows_profiles(settings):
