@@ -158,6 +158,24 @@ def test_a_run_with_a_knowledge_graph_resumes_exactly(settings, model, tmp_path)
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("model, changes", [
+    ("MultiVAE", {"total_anneal_steps": 3}), ("DiffRec", {"steps": 3}), ("RecVAE", {}),
+])
+def test_a_run_resumes_with_what_its_model_counts(settings, model, changes, tmp_path):
+    settings = settings | changes | {"train_batch_size": 16}
+    whole = train(settings, model)
+
+    def stop(_state, _experiment, history):
+        if len(history) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recbole_ssr.run(model, NAME, config_dict=settings, folder=tmp_path / "cut", callback=stop)
+    resumed = train(settings, model, folder=tmp_path / "cut")
+    assert same(state(resumed.run, "last.pth"), state(whole.run, "last.pth"))
+    assert resumed.test == whole.test
+
+
 def test_losses_of_two_passes_are_means_of_their_own_steps(settings):
     result = train(settings, "MKR", load_col=KG, train_batch_size=64, epochs=1)
     log = result.history[0]["loss"]

@@ -23,6 +23,7 @@ from recbole_ssr.train import checkpoint, monitors
 from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.stopping import rule_of, strict_stopping
 from recbole_ssr.train.weights import TRAINING, check_parts, is_finite, load_weights
+from recbole_ssr.train.written import Written
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -59,6 +60,7 @@ class RunMixin:
         self.stopping_rule = rule_of(config["stopping_rule"])
         self.stopped = False
         self._losses: Tensor | tuple[Tensor, ...] = ()  # of the latest step
+        self._written = Written(model)
         self._passes: list[int] = []  # steps of every pass over the data in the last epoch
         self._rng: dict | None = None
 
@@ -267,16 +269,27 @@ class RunMixin:
             "history": self.history,
             "stopped": self.stopped,
             "random_state": _random_state(train_data),
+            "written": self._written.state(),
+            "optimizers": {name: other.state_dict() for name, other in self._others().items()},
         }
         checkpoint.save(state, self.run_folder / LAST)
+
+    def _others(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers of a trainer that takes one after the other, as RecVAE's does."""
+        return {name: value for name, value in vars(self).items()
+                if isinstance(value, torch.optim.Optimizer) and name != "optimizer"}
 
     def restore(self, path) -> None:
         """Take over the state of a `last.pth`, so that `fit` goes on where it was written."""
         state = checkpoint.load(path, map_location=self.device)
         check_parts(state, TRAINING, path)
         load_weights(self.model, state, path, self.config, self.data)
+        # Those of earlier versions have neither.
+        self._written.restore(state.get("written", {}))
+        others = state.get("optimizers") or {"optimizer": state["optimizer"]}
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
+            for name, own in others.items():
+                getattr(self, name).load_state_dict(own)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"checkpoint {path} has the state of another optimizer: {error}. Start "
                             "a new run instead") from None
