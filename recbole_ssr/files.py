@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recbole_ssr.errors import UserError
 
+ABANDONED_SECONDS = 24 * 3600  # nothing takes that long to write
 # Drafts of in_one_step (once named by the process), and those of checkpoints.
 _DRAFT = re.compile(r"\.([0-9a-f]{32}|\d+)\..+|\..+\.tmp")
 
@@ -43,7 +44,8 @@ def in_one_step(path: Path, remedy: str = "") -> Iterator[Path]:
 def sweep(folder: Path, older_than: float = 0.0) -> None:
     """Remove the drafts in a folder that nobody is going to finish.
 
-    `older_than` is in seconds since the last write: 0 where no other process writes there.
+    `older_than` is in seconds since the last write: 0 where no other process writes there, else
+    ABANDONED_SECONDS.
     """
     with suppress(OSError):
         for path in folder.iterdir():

@@ -17,6 +17,7 @@ from recbole_ssr.compare.local import LocalEngine
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import Contestant, Plan, contestants_of, plan_of
 from recbole_ssr.compare.store import (
+    SPLITS,
     Task,
     failure_of,
     is_complete,
@@ -25,6 +26,7 @@ from recbole_ssr.compare.store import (
 )
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import ABANDONED_SECONDS, sweep
 from recbole_ssr.report.comparison_files import write_files
 from recbole_ssr.tune.presets import read_presets, write_preset
 from recbole_ssr.tune.trials import Method
@@ -50,6 +52,8 @@ def compare(options: Options, console: Console) -> Compared:
     KeyboardInterrupt leaves everything so that the same call goes on.
     """
     engine = _engine(options)
+    for folder in (options.out, options.out / SPLITS):
+        sweep(folder, ABANDONED_SECONDS)
     tuned = presets_of(options)
     plan = plan_of(options, contestants_of(options, tuned))
     data = load_data(options.settings)

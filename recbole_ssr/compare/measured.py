@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from recbole_ssr.files import in_one_step
+from recbole_ssr.files import ABANDONED_SECONDS, in_one_step, sweep
 
 FOLDER = "measured"  # in the run's folder
 
@@ -29,6 +29,7 @@ def read(run: Path, settings: dict) -> dict | None:
 def write(run: Path, settings: dict, valid: dict[str, float], test: dict[str, float]) -> Path:
     """Keep what was measured, in one step."""
     path = path_of(run, settings)
+    sweep(path.parent, ABANDONED_SECONDS)
     with in_one_step(path) as draft:
         draft.write_text(json.dumps({"settings": settings, "valid": valid, "test": test}) + "\n")
     return path

@@ -23,7 +23,7 @@ from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.train.trainer import LAST
 
 TASK_FILE, PROGRESS_FILE, ERROR_FILE = "task.json", "progress.json", "error.json"
-STAGES = ("valid", "test")
+STAGES, SPLITS = ("valid", "test"), "splits"
 MEASURE = "measure"  # the stage of a finished run that is measured once more, disturbed
 
 
@@ -153,7 +153,7 @@ def forget_failure(folder: Path) -> None:
 
 def split_path(folder: Path, fingerprint: str) -> Path:
     """Return the file of the interactions of a split, shared by all runs beside `folder`."""
-    return folder.parent.parent / "splits" / f"{fingerprint[:12]}.npz"
+    return folder.parent.parent / SPLITS / f"{fingerprint[:12]}.npz"
 
 
 def write_task(task: Task) -> None:

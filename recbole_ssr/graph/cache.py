@@ -12,13 +12,12 @@ from typing import BinaryIO
 import numpy as np
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.files import in_one_step, sweep
+from recbole_ssr.files import ABANDONED_SECONDS, in_one_step, sweep
 
 logger = logging.getLogger("recbole_ssr")
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _BLOCK = 1 << 20
-_ABANDONED_SECONDS = 24 * 3600  # no entry takes that long to write
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -66,7 +65,7 @@ def cached_array(folder: Path, key: str, build: Callable[[], np.ndarray]) -> np.
     array = build()
     try:
         _store(path, key, array)
-        sweep(path.parent, older_than=_ABANDONED_SECONDS)
+        sweep(path.parent, older_than=ABANDONED_SECONDS)
     except UserError as error:
         logger.warning("%s; going on without it", error)
     return array

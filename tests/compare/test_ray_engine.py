@@ -26,8 +26,16 @@ from recbole_ssr.compare.cluster import (
 from recbole_ssr.compare.engine import FixedSource, Outcome
 from recbole_ssr.compare.local import LocalEngine
 from recbole_ssr.compare.lock import LOCK
+from recbole_ssr.compare.measured import read as read_measured
 from recbole_ssr.compare.ray_engine import RayEngine
-from recbole_ssr.compare.store import failure_of, result_of, state_of, task_of
+from recbole_ssr.compare.store import (
+    failure_of,
+    is_complete,
+    measurement_of,
+    result_of,
+    state_of,
+    task_of,
+)
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import read_rankings
 
@@ -317,6 +325,23 @@ def test_runs_equal_those_of_the_local_engine(tiny, tmp_path):
     # Every evaluation was heard of, one by one.
     assert heard.heard == heard_by_ray.heard
     assert all(list(map(len, lists)) == [1, 2, 3, 4] for lists in heard.heard.values())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_measurements_equal_those_of_the_local_engine(tiny, tmp_path):
+    noise, found = {"feature_noise": {"image": 2.0}, "corruption_at": "inference"}, []
+    for engine, jobs in ((LocalEngine(threads=1), 1), (RayEngine(), 2)):
+        runs = tmp_path / type(engine).__name__
+        (run,) = tasks = [task_of("VBPR", "VBPR", tiny | {"epochs": 1}, 1, runs)]
+        engine.run(FixedSource(tasks), jobs, lambda _: None)
+        task = measurement_of(run, "noise", noise)
+        source = FixedSource([task])
+        engine.run(source, jobs, lambda _: None)
+        assert list(source.outcomes.values()) == [Outcome()] and is_complete(task)
+        found.append(read_measured(run.folder, noise))
+        assert found[-1]["test"] != result_of(run).test
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow
