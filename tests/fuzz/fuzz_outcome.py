@@ -66,6 +66,7 @@ def limited(seconds: float) -> Iterator[None]:
 def outcome_of(work: Callable[[], None], seconds: float) -> Outcome:
     """Do `work` in silence and say how it ended."""
     torch.manual_seed(0)
+    torch.set_grad_enabled(True)  # a case that was stopped may have left it off
     silence = io.StringIO()
     try:
         with (contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence),

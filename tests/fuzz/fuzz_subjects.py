@@ -24,7 +24,7 @@ from fuzz_world import World
 from hypothesis.strategies import SearchStrategy
 
 # Of computing: a case takes a fraction of a second.
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Subject(NamedTuple):
