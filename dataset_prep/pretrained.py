@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -45,8 +46,8 @@ def model_folder(model: str, marker: str, remedy: str) -> Path:
     A hub that does not answer costs one attempt of 10 s, whereas the libraries would repeat it for
     every file. Raises Unavailable.
     """
-    if model and Path(model).expanduser().is_dir():
-        return Path(model).expanduser()
+    if model and os.path.isdir(os.path.expanduser(model)):
+        return Path(os.path.expanduser(model))
     if not re.fullmatch(r"[\w.\-]+(/[\w.\-]+)?", model) or model.startswith("."):
         raise Unavailable(f"The model {model!r} is neither a folder nor a name on the hub. "
                           f"{remedy}")

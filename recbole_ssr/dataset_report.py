@@ -18,6 +18,7 @@ from recbole_ssr.data import statistics
 from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
+from recbole_ssr.files import expanded
 from recbole_ssr.quick_start import _dataset_class
 from recbole_ssr.report.dataset_checks import degree_checks, feature_checks, split_checks
 from recbole_ssr.report.dataset_record import Check, DatasetReport, Degrees, Modality, Part
@@ -55,7 +56,7 @@ def dataset_report(
     config = _config(dataset, dict(flags or {}))
     with runs.quiet_host():
         report = _measured(config)
-    out = Path(out).expanduser() if out else Path(report.folder)
+    out = expanded(out) if out else Path(report.folder)
     report.write(out)
     from recbole_ssr.report.dataset_plots import draw  # matplotlib is slow to import
 

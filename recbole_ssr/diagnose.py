@@ -13,6 +13,7 @@ from torch import Tensor
 from recbole_ssr import runs
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.evaluation.user_metrics import Hits, values_at
+from recbole_ssr.files import expanded
 from recbole_ssr.model.ssr import SSR
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.quick_start import Experiment, load_run, trainer_of
@@ -102,7 +103,7 @@ def _check_same_run(experiment: Experiment, folder: Path, result: RunResult) -> 
 
 
 def _output_folder(out: str | Path) -> Path:
-    out = Path(out).expanduser()
+    out = expanded(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -17,6 +17,11 @@ ABANDONED_SECONDS = 24 * 3600  # nothing takes that long to write
 _DRAFT = re.compile(r"\.([0-9a-f]{32}|\d+)\..+|\..+\.tmp")
 
 
+def expanded(path: str | os.PathLike) -> Path:
+    """Return a path with ~ and ~user as the home folders that there are; others stay as written."""
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def in_one_step(path: Path, remedy: str = "") -> Iterator[Path]:
     """Yield a path to write to; what is written there takes the place of `path` at the end.

@@ -31,7 +31,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, data_of, ids_hash, protocol_of, training_of
-from recbole_ssr.files import sweep
+from recbole_ssr.files import expanded, sweep
 from recbole_ssr.flags import read_config_file
 from recbole_ssr.host_errors import host_errors, missing_columns
 from recbole_ssr.inference import inference_model
@@ -381,7 +381,7 @@ def _dump(config: PluginConfig) -> str:
         settings["data_path"] = given or config.internal_config_dict["data_path"]
     for key in ("data_path", "cache_dir"):
         if settings.get(key):
-            settings[key] = str(Path(settings[key]).expanduser().resolve())
+            settings[key] = str(expanded(settings[key]).resolve())
     return yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
 
 

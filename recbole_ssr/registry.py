@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 from importlib import resources
 from importlib.machinery import ModuleSpec
@@ -200,11 +201,13 @@ def use_dataset_folder(config: Config) -> None:
 
 def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
     """Raise UserError unless `folder` holds the dataset's .inter file (or presplit files)."""
-    if folder.is_dir() and (benchmark or (folder / f"{dataset}.inter").is_file()):
+    # os.path says False where Path raises: of a name that is too long, or without permission.
+    if os.path.isdir(folder) and (benchmark or os.path.isfile(folder / f"{dataset}.inter")):
         return
     root = folder.parent
-    here = sorted(p.name for p in root.iterdir() if (p / f"{p.name}.inter").is_file()) \
-        if root.is_dir() else []
+    readable = os.path.isdir(root) and os.access(root, os.R_OK)
+    here = sorted(name for name in (os.listdir(root) if readable else ())
+                  if os.path.isfile(root / name / f"{name}.inter"))
     known = [file.stem for file in (properties_folder() / "dataset").glob("*.yaml")]
     raise MissingDataset(
         f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
@@ -225,7 +228,7 @@ def prepared_settings(config: Config, dataset: str) -> list[Path]:
         return []  # the embedded data set, wherever it lies
     root = Path(given or config.internal_config_dict.get("data_path") or ".")
     file = root / dataset / f"{dataset}.yaml"
-    if not file.is_file():
+    if not os.path.isfile(file):
         return []
     known = keys_of_any_model()
     for key in read_config_file(file):

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from recbole_ssr import __version__
 from recbole_ssr.errors import UserError
-from recbole_ssr.files import in_one_step
+from recbole_ssr.files import expanded, in_one_step
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _HOST = Path(recbole.__file__).parent
@@ -30,7 +30,7 @@ def create(run_dir: str | Path, dataset: str, model: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for attempt in range(1, 1000):
         suffix = "" if attempt == 1 else f"-{attempt}"
-        folder = Path(run_dir).expanduser() / f"{dataset}-{model}-{stamp}{suffix}"
+        folder = expanded(run_dir) / f"{dataset}-{model}-{stamp}{suffix}"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
@@ -61,7 +61,7 @@ def existing(folder: str | Path) -> Path:
     if not isinstance(folder, (str, Path)):
         raise UserError(f"{folder!r} names no run folder. Write it behind the flag, as in "
                         "--resume=runs/<run>.")
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if (folder / "config.yaml").is_file():
         return folder
     beside = sorted(p.parent.name for p in folder.parent.glob("*/config.yaml"))

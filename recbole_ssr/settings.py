@@ -18,6 +18,7 @@ from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
 
+_LARGEST = 2.0**128 * (1 - 2.0**-24)  # of 32-bit floats, in which models compute
 NO_EFFECT, REFUSED = "no effect", "refused"
 _LINE = re.compile(r"( *)(\w+):(?: .*?)?\s+# \((.+?)\) (.+)$")
 _PLAIN = re.compile(r"( *)(\w+):(?: .*?)?(?:\s+#\s*(?:\((.*?)\))?\s*(.*))?$")  # RecBole's yamls
@@ -138,13 +139,10 @@ class Setting:
 
     def _check_number(self, number: float, given: str) -> None:
         bounds = self.range or Interval(-math.inf, math.inf)
-        try:
-            finite = math.isfinite(number)
-        except OverflowError:  # a whole number beyond every float
-            finite = False
-        if number not in bounds or not finite:
+        if number not in bounds or not abs(number) <= _LARGEST:
             words = bounds.words if bounds.low > -math.inf else "a finite number"
-            raise UserError(f"{given} must be {words}.")
+            beyond = _LARGEST < abs(number) < math.inf and number in bounds
+            raise UserError(f"{given} must be {words}{', at most 3.4e38' * beyond}.")
 
     def _spelled(self, value: object, given: str) -> object:
         """Return the value with its choices as the yaml spells them."""

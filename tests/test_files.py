@@ -5,7 +5,7 @@ import os
 import pytest
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.files import in_one_step, sweep
+from recbole_ssr.files import expanded, in_one_step, sweep
 
 
 def test_what_is_written_takes_the_place_of_the_file_at_the_end(tmp_path):
@@ -65,3 +65,9 @@ def test_a_sweep_removes_drafts_and_nothing_else(tmp_path):
     sweep(tmp_path)
     assert set(os.listdir(tmp_path)) == {*kept, ".folder.tmp"}
     sweep(tmp_path / "nowhere")
+
+
+def test_a_home_that_there_is_not_stays_as_written(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = "~/runs", "~nobody-of-this-name/runs", "a/~b", "/x"
+    assert [str(expanded(path)) for path in paths] == ["/home/me/runs", *paths[1:]]

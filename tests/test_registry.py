@@ -12,7 +12,7 @@ from recbole.model.general_recommender import BPR
 from recbole.utils import get_model, get_trainer
 
 from recbole_ssr import registry
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import MissingDataset, UserError
 
 TOY_YAML = "embedding_size: 8\na: plugin\nb: plugin\nc: plugin\nd: plugin\n"
 
@@ -168,3 +168,13 @@ def test_keys_of_any_model_cover_models_that_do_not_run():
     keys = registry.keys_of_any_model()
     assert {"n_layers", "ssl_temp", "feature_fill", "eval_args"} <= keys
     assert "ml-1m" not in keys and "epoch" not in keys
+
+
+@pytest.mark.parametrize("dataset", ["x" * 300, "a\x00b", "shop/..", ""])
+@pytest.mark.parametrize("root", ["", "file", "nowhere", "x" * 300, "a\x00b"])
+def test_a_dataset_that_no_file_can_be_named_after_is_not_there(tmp_path, root, dataset):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "shop.inter").write_text("user_id:token\titem_id:token\n")
+    with pytest.raises(MissingDataset, match="There is no dataset"):
+        registry.check_dataset(tmp_path / root / dataset, dataset, benchmark=False)

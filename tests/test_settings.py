@@ -96,6 +96,7 @@ def test_a_value_is_taken_as_runs_need_it(table, name, value, taken):
     ("width", [1], "type int"), ("rate", 1, "at least 0 and below 1"),
     ("rate", math.nan, "below 1"),
     ("step", 0, "above 0"), ("step", math.inf, "above 0"), ("step", 10**400, "above 0"),
+    ("step", 1e300, "above 0, at most 3.4e38"), ("levels", {"a": -1e300}, "at least 0"),
     ("kind", "l3", "one of none, l2, train and valid. Did you mean 'l2'"),
     ("kind", None, "type str"),
     ("parts", 2, "list of str or null, for instance \\['name'\\]"), ("parts", [[1]], "list of str"),

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.files import ABANDONED_SECONDS, in_one_step, sweep
+from recbole_ssr.files import ABANDONED_SECONDS, expanded, in_one_step, sweep
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -23,10 +23,10 @@ _BLOCK = 1 << 20
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """Return `cache_dir`, or else the user's: $RECBOLE_SSR_CACHE, $XDG_CACHE_HOME, ~/.cache."""
     if cache_dir:
-        return Path(cache_dir).expanduser()
+        return expanded(cache_dir)
     if os.environ.get("RECBOLE_SSR_CACHE"):
-        return Path(os.environ["RECBOLE_SSR_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_ssr"
+        return expanded(os.environ["RECBOLE_SSR_CACHE"])
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "recbole_ssr"
 
 
 def content_key(*parts) -> str:

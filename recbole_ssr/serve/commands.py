@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import expanded
 from recbole_ssr.flags import typed_flags, value_of
 from recbole_ssr.runs import log_to_terminal
 
@@ -81,7 +81,7 @@ def export(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.serve.export import export as write
 
     run, flags = _run_and_flags("export", argv, _EXPORT)
-    out = Path(_text(flags, "out", "name a folder with --out=FOLDER")).expanduser()
+    out = expanded(_text(flags, "out", "name a folder with --out=FOLDER"))
     kinds = ann.kinds_of(_text(flags, "index")) if "index" in flags else []
     recommender = _loaded(run, flags)
     files = write(recommender, out, str(flags.get("format", "npy")))
@@ -112,7 +112,7 @@ def explain(argv: Sequence[str], console: Console) -> int:
         console.print(table)
         console.print()
     if _switch(flags, "plot") or "out" in flags:
-        folder = Path(_text(flags, "out") if "out" in flags else found.run).expanduser()
+        folder = expanded(_text(flags, "out") if "out" in flags else found.run)
         name = f"explanation-{_as_file(user)}-{_as_file(item)}"
         found.write(folder / f"{name}.json")
         from recbole_ssr.report.explanation_plots import draw  # matplotlib is slow to import

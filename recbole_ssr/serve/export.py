@@ -20,7 +20,7 @@ import numpy as np
 
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.experiment import protocol_of
-from recbole_ssr.files import in_one_step
+from recbole_ssr.files import expanded, in_one_step
 from recbole_ssr.result import RunResult
 from recbole_ssr.runs import versions
 from recbole_ssr.serve.recommender import Recommender
@@ -35,7 +35,7 @@ def export(recommender: Recommender, out: str | Path, format: str = "npy") -> li
     """
     if format not in FORMATS:
         raise UserError(f"format is {format!r}; choose npy or parquet.{nearest(format, FORMATS)}")
-    folder = Path(out).expanduser()
+    folder = expanded(out)
     user, item = (x[1:].cpu().numpy().astype(np.float32) for x in recommender.embeddings())
     write = {"npy": _write_npy, "parquet": _write_parquet}[format]
     files = [*write(folder, "users", user, recommender.users),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.files import in_one_step
+from recbole_ssr.files import expanded, in_one_step
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 
@@ -17,7 +17,7 @@ def check_format(path: str | bool) -> Path:
     """Return the path of a file to write. Raises UserError where its suffix is of no format."""
     if path is True:
         raise UserError("--out needs a file: --out=recommendations.csv, .jsonl or .parquet")
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.suffix not in FORMATS:
         raise UserError(f"{path} ends in none of {', '.join(FORMATS)}."
                         f"{nearest(path.suffix, FORMATS)}")

@@ -12,6 +12,7 @@ import yaml
 
 from recbole_ssr import registry, runs
 from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.files import expanded
 from recbole_ssr.flags import read_config_file
 from recbole_ssr.tune.tuning import Selected
 
@@ -74,7 +75,7 @@ def read_presets(given: str | Path | Iterable[str | Path]) -> dict[str, Preset]:
     parts = str(given).split(",") if isinstance(given, (str, Path)) else list(given)
     found: dict[str, Preset] = {}
     for part in parts:
-        for file in _files(Path(str(part).strip()).expanduser()):
+        for file in _files(expanded(str(part).strip())):
             preset = _read(file)
             if preset.model in found and found[preset.model] != preset:
                 raise UserError(f"Both {found[preset.model].file} and {file} are presets of "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from recbole_ssr.config import PluginConfig, config_hash
 from recbole_ssr.errors import UserError
+from recbole_ssr.files import expanded
 from recbole_ssr.tune.space import Space, key_of
 
 _DATABASE_FILES = (".db", ".sqlite", ".sqlite3")
@@ -47,7 +48,7 @@ def open_storage(storage: str | None, out: str | Path, model: str):
     optuna = require_optuna()
     if storage is not None and "://" in storage:
         return _database(optuna, storage)
-    path = Path(out) / "tune" if storage is None else Path(storage).expanduser()
+    path = Path(out) / "tune" if storage is None else expanded(storage)
     if storage is None or path.is_dir() or storage.endswith(("/", os.sep)):
         path = path / f"{model}.journal"
     if path.suffix in _DATABASE_FILES:
