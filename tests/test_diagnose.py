@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -469,3 +470,33 @@ def test_a_diagnosis_leaves_nothing_in_the_working_folder(result, tmp_path, monk
     assert not list(tmp_path.iterdir())
     assert yaml.safe_load((Path(result.run) / "config.yaml").read_text()) == settings
     assert (Path(result.run) / "best.pth").read_bytes() == best
+
+
+def test_files_of_several_runs_in_one_folder_are_refused(result, tmp_path):
+    def changed(file, change):
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(result.run, folder)
+        (folder / file).write_text(change((folder / file).read_text()))
+        return folder
+
+    def diverse(text):
+        return yaml.safe_dump(yaml.safe_load(text) | {"n_bands": 4})
+
+    with pytest.raises(UserError, match="metrics in .* are of the seed 7, its settings name 2020"):
+        diagnose(changed("metrics.json", lambda text: text.replace('"seed": 2020', '"seed": 7')))
+    with pytest.raises(UserError, match="does not fit SSR on tiny .* instead of"):
+        diagnose(changed("config.yaml", diverse))
+    with pytest.raises(UserError, match="names no model and no dataset"):
+        diagnose(changed("config.yaml", lambda _: ""))
+
+
+def test_data_that_have_moved_can_be_named(train, tmp_path):
+    run = train(epochs=1).run
+    data = Path(yaml.safe_load((Path(run) / "config.yaml").read_text())["data_path"])
+    data.rename(tmp_path / "moved")
+    try:
+        with pytest.raises(UserError, match="Set data_path"):
+            diagnose(run, device="cpu")
+        assert diagnose(run, device="cpu", data_path=tmp_path / "moved").bands
+    finally:
+        (tmp_path / "moved").rename(data)
