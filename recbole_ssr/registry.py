@@ -154,7 +154,8 @@ def plugin_files(model: str | None, dataset: str | None, profile: str | None = N
             files.append(_profile_file(files[-1], model, str(profile)))
     if dataset is not None:
         files.append(folder / "dataset" / f"{dataset}.yaml")
-    return [file for file in files if file.is_file()]
+    # Unlike Path.is_file, False where the name is longer than a file system takes.
+    return [file for file in files if os.path.isfile(file)]
 
 
 def _profile_file(default: Path, model: str, profile: str) -> Path:

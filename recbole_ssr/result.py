@@ -67,6 +67,8 @@ class RunResult:
                           if f.name in data or f.default_factory is MISSING})
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: has the run finished?") from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a result of this version: {error!r}") from None
 

@@ -360,6 +360,7 @@ def test_the_hash_moves_with_results_only():
     ({"user_inter_num_interval": 5}, r"of type interval or null, for instance '\[0,inf\)'"),
     ({"item_inter_num_interval": "5"}, r"'5' is no interval.*\"\[5,inf\)\" is 5 or more"),
     ({"val_interval": {"rating": ">=4"}}, "'>=4' is no interval"),
+    ({"MODEL_TYPE": ["part"]}, "MODEL_TYPE=.*follows from the model"),
     ({"nproc": 2}, "nproc=2 .*cannot be honoured. A run is one process"),
     ({"save_dataloaders": True}, "save_dataloaders=True .*load_run"),
     ({"neg_sampling": {"uniform": 1}}, "Write train_neg_sample_args"),

@@ -535,3 +535,7 @@ def test_results_are_read_back_or_refused(tiny, tmp_path):
     (run / "metrics.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="protocol"):
         RunResult.read(run)
+    (run / "metrics.json").unlink()
+    (run / "metrics.json").mkdir()
+    with pytest.raises(UserError, match="cannot be read"):
+        RunResult.read(run)

@@ -25,7 +25,7 @@ _NO_NUMBER = frozenset(("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-
 _EXACT = 2**53
 
 
-def read_header(file: str, separator: str, encoding: str | None) -> dict[str, str]:
+def read_header(file: str | Path, separator: str, encoding: str | None) -> dict[str, str]:
     """Return the type of each column by its name, in the order of the file.
 
     Raises UserError for a file that does not exist or cannot be read, and for a first line that is
@@ -37,6 +37,9 @@ def read_header(file: str, separator: str, encoding: str | None) -> dict[str, st
         there = ", ".join(others) or f"no {path.suffix} file"
         raise UserError(f"{file} does not exist; the folder holds {there}. Name the interaction "
                         "file after its folder.")
+    if not separator:
+        raise UserError("field_separator is empty. Write the text between two columns, such as a "
+                        "tab or a comma.")
     head = next(_lines(file, encoding), (1, ""))[1]
     columns = {}
     for column in head.split(separator):
@@ -141,10 +144,10 @@ def _lines(file: str, encoding: str | None) -> Iterator[tuple[int, str]]:
         with open(file, encoding=_with_mark(encoding)) as lines:
             for number, line in enumerate(lines, start=1):
                 yield number, line.rstrip("\n")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UserError(
             f"{file} cannot be read: from line {number + 1} on it is no {_named(encoding)} "
-            f"({error.reason}). Save it so, or set encoding to what it is."
+            f"({getattr(error, 'reason', error)}). Save it so, or set encoding to what it is."
         ) from error
     except LookupError as error:
         raise UserError(f"encoding is {encoding!r}, which Python does not know. Write for instance "

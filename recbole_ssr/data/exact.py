@@ -99,12 +99,12 @@ class ExactDataset(Dataset):
         if name in (self.config["discretization"] or ()):
             raise UserError(f"discretization has {name!r}, by which the split orders. Copy the "
                             "column under another name and put that into discretization.")
-        wrong = np.flatnonzero(self.inter_feat[name].isna())
+        wrong = np.flatnonzero(~np.isfinite(self.inter_feat[name].to_numpy(dtype=float)))
         if len(wrong):
             row = self.inter_feat.iloc[wrong[0]]
             raise UserError(
-                f"{file}: {len(wrong):,} interactions have no {name}, by which the split orders; "
-                f"one is that of user {row[self.uid_field]!r} with item {row[self.iid_field]!r}. "
+                f"{file}: {len(wrong):,} interactions have no finite {name}, by which the split "
+                f"orders; one is that of user {row[self.uid_field]!r} with item {row[self.iid_field]!r}. "
                 "Fill them in, or leave them out."
             )
 

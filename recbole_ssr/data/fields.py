@@ -6,9 +6,11 @@ not loaded; a filter on one ends in an error of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from recbole_ssr.data.atomic_files import read_header
 from recbole_ssr.errors import UserError, nearest
 
 # Settings that name columns, as keys of a dict or as a list.
@@ -49,15 +51,8 @@ def _headers(config) -> dict[str, list[str]]:
     files = {suffix: folder / f"{name}.{suffix}" for suffix in suffixes}
     if parts:
         files["inter"] = folder / f"{name}.{parts[0]}.inter"
-    return {suffix: list(_columns(path, config)) for suffix, path in files.items()
-            if path.is_file()}
-
-
-def _columns(path: Path, config) -> Iterator[str]:
-    with open(path, encoding=config["encoding"], errors="replace") as lines:
-        head = lines.readline().rstrip("\n").lstrip("\ufeff")
-    for column in head.split(config["field_separator"]):
-        yield column.partition(":")[0]
+    return {suffix: list(read_header(path, config["field_separator"], config["encoding"]))
+            for suffix, path in files.items() if os.path.isfile(path)}
 
 
 def _names(value: object) -> list:

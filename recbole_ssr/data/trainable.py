@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from recbole.data.interaction import Interaction
 
 from recbole_ssr.errors import UserError
 
@@ -10,8 +11,10 @@ from recbole_ssr.errors import UserError
 def check_candidates(dataset) -> None:
     """Raise UserError where a user has all items, so that no negative can be drawn for him.
 
-    `dataset` is one of RecBole's that has been built.
+    `dataset` is one of RecBole's; nothing is checked of one that has not been built yet.
     """
+    if not isinstance(dataset.inter_feat, Interaction):  # RecBole stopped before it was built
+        return
     fields = dataset.uid_field, dataset.iid_field
     rows = np.unique(np.stack([dataset.inter_feat[field].numpy() for field in fields]), axis=1)
     n_items = dataset.item_num - 1

@@ -11,6 +11,7 @@ from recbole.config import Config
 from recbole.data.dataset import KnowledgeBasedDataset
 
 from recbole_ssr.data.dataset import FixedSplitDataset
+from recbole_ssr.data.fields import check_columns
 from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import _dataset_class
 
@@ -168,7 +169,8 @@ def test_what_models_receive_of_times_is_what_recbole_gives_them(make):
     ({"head": HEAD.replace("timestamp:float", "timestamp:token")},
      ["timestamp:float", "loaded is timestamp:token"]),
     ({"load_col": {"inter": ["user_id", "item_id"]}}, ["timestamp:float", "loaded is none"]),
-    ({"rows": [("u0", "i0", ""), ("u0", "i1", 2)]}, ["1 interactions have no timestamp", "'u0'"]),
+    ({"rows": [("u0", "i0", ""), ("u0", "i1", 2)]}, ["1 interactions have no finite", "'u0'"]),
+    ({"rows": [("u0", "i0", "-inf"), ("u0", "i1", 2)]}, ["no finite timestamp", "'u0'"]),
     ({"numerical_features": ["timestamp"],
       "discretization": {"timestamp": {"method": "ED", "bucket": 5}}}, ["discretization"]),
 ])
@@ -232,6 +234,20 @@ def test_bytes_of_another_encoding_are_named_and_read_where_it_is_set(make):
         make(rows, written="latin-1")
     dataset = make(rows, written="latin-1", encoding="latin-1")
     assert dataset.field2id_token["user_id"].tolist() == ["[PAD]", "u", "\u00e9"]
+
+
+@pytest.mark.parametrize("settings, told", [
+    ({"encoding": "utf-16"}, "tiny.inter cannot be read: .*no utf-16"),
+    ({"encoding": "None"}, "which Python does not know"),
+    ({"field_separator": ""}, "field_separator is empty"),
+])
+def test_what_no_file_can_be_read_with_is_refused(make, settings, told):
+    config = make(events("5 s")[0]).config
+    config.sources = {}
+    for key, value in settings.items():
+        config[key] = value
+    with pytest.raises(UserError, match=told):
+        check_columns(config)
 
 
 @pytest.mark.parametrize("written", ["utf-8-sig", "utf-8"])

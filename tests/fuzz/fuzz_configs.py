@@ -75,7 +75,7 @@ def _change(file: Path, change: Mapping[str, object]) -> None:
         file.write_text(change["text"])
     elif kind == "encode":
         text = file.read_bytes().decode("utf-8", "replace")
-        file.write_bytes(text.replace("SSR", "SSR  # é").encode(change["as"]))
+        file.write_bytes(text.replace("SSR", "SSR  # é").encode(change["as"], "replace"))
     elif kind in ("value", "key", "delete", "repeat", "indent", "tab", "comment", "list", "join"):
         lines = file.read_bytes().decode("utf-8", "replace").splitlines()
         if lines:

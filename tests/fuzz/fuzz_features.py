@@ -110,7 +110,10 @@ def _change(file: Path, change: Mapping[str, object]) -> None:
 
 def _write_header(file: Path, change: Mapping[str, object]) -> None:
     """Write the file's numbers below a header that numpy itself would never write."""
-    matrix = np.ascontiguousarray(np.load(file, allow_pickle=True))
+    matrix = _matrix_of(file)
+    if matrix is None:
+        return
+    matrix = np.ascontiguousarray(matrix)
     fields = {"descr": "'<f4'", "fortran_order": "False", "shape": str(matrix.shape)}
     fields |= {name: change[name] for name in fields if name in change}
     fields.pop(change.get("without"), None)
@@ -123,13 +126,19 @@ def _write_header(file: Path, change: Mapping[str, object]) -> None:
     file.write_bytes(start + content + matrix.tobytes())
 
 
-def _set_values(file: Path, change: Mapping[str, object]) -> None:
+def _matrix_of(file: Path) -> np.ndarray | None:
+    """Return what a file holds, or None where an earlier change has left no matrix."""
     try:
-        matrix = np.load(file, allow_pickle=True).astype(np.float64)
-    except (ValueError, OSError, EOFError):  # an earlier change has left no matrix
+        return np.load(file, allow_pickle=True)
+    except Exception:  # numpy parses a header as Python, which fails in its own ways
+        return None
+
+
+def _set_values(file: Path, change: Mapping[str, object]) -> None:
+    matrix = _matrix_of(file)
+    if matrix is None or matrix.ndim != 2 or matrix.dtype.kind != "f":
         return
-    if matrix.ndim != 2:
-        return
+    matrix = matrix.astype(np.float64)
     row, column = (slice(None) if at is None else at % max(size, 1)
                    for at, size in zip((change["row"], change["column"]), matrix.shape))
     if matrix.size:
