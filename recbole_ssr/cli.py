@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.quick_start import run
-    from recbole_ssr.report.tables import result_table
+    from recbole_ssr.report.tables import calibration_line, result_table
     from recbole_ssr.result import earlier_results
 
     flags = parse_flags(argv)
@@ -145,6 +145,9 @@ def _run(argv: Sequence[str], console: Console) -> int:
     result = _run_or_prepare(files, flags, lambda: run(config_files=files, flags=flags))
     earlier = earlier_results(os.path.dirname(result.run), result)
     console.print(result_table([result, *earlier]))
+    calibrated = calibration_line(result)
+    if calibrated:
+        console.print(calibrated)
     if earlier:
         console.print("The first row is this run; the others are the newest of their model here.")
     console.print(f"Run folder: {result.run} (curve.png, metrics.json, best.pth, run.log)",

@@ -314,10 +314,18 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     tested = {}
     if test:  # without a validation part nothing has loaded the parameters yet
         tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
+        if trainer.calibration.get("kept"):
+            trainer.calibration["uncalibrated"]["test"] = _uncalibrated(trainer, experiment.test)
     result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
     _leave(result, folder, rankings, ids_hash(experiment.dataset), test)
     logger.debug("valid %s, test %s", valid, tested)
     return result
+
+
+def _uncalibrated(trainer: RunMixin, part) -> dict:
+    """Return the metrics of a part without the gains of calibration."""
+    with trainer.model.uncalibrated():
+        return evaluated(trainer, part, load_best_model=False)[0]
 
 
 def evaluated(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ranking | None]:
@@ -344,7 +352,7 @@ def _result(experiment, trainer, folder, valid, test, seconds) -> RunResult:
         seconds=seconds, peak_mib=_peak_mib(config["device"], folder),
         parameters=sum(p.numel() for p in experiment.model.parameters() if p.requires_grad),
         device=str(config["device"]), versions=runs.versions(), history=history,
-        training=training_of(experiment),
+        training=training_of(experiment), calibration=trainer.calibration,
     )
 
 

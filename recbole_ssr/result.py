@@ -23,7 +23,9 @@ class RunResult:
     Times are wall-clock seconds, memory is MiB: the process's peak resident set on a CPU, the
     allocator's peak on a GPU. `valid` and `test` belong to the epoch that `valid_metric` chose on
     the validation part; `test` is empty where nothing was tested. Two results compare only where
-    `protocol` is equal; `training` says how the model was trained, which may differ.
+    `protocol` is equal; `training` says how the model was trained, which may differ, and
+    `calibration`, where a model was calibrated on the validation part, its gains and the metrics
+    of both parts without them.
     """
 
     run: str
@@ -45,6 +47,7 @@ class RunResult:
     versions: dict[str, str]
     history: list[dict]
     training: dict = field(default_factory=dict)
+    calibration: dict = field(default_factory=dict)
 
     def write(self, file: str = FILE) -> Path:
         """Write the result into the run folder, replacing an older one in one step."""

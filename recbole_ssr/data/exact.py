@@ -104,7 +104,8 @@ class ExactDataset(Dataset):
             row = self.inter_feat.iloc[wrong[0]]
             raise UserError(
                 f"{file}: {len(wrong):,} interactions have no finite {name}, by which the split "
-                f"orders; one is that of user {row[self.uid_field]!r} with item {row[self.iid_field]!r}. "
+                f"orders; one is that of user {row[self.uid_field]!r} with item "
+                f"{row[self.iid_field]!r}. "
                 "Fill them in, or leave them out."
             )
 

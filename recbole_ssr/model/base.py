@@ -47,6 +47,8 @@ class MultimodalRecommender(GeneralRecommender):
     affine_users = False
     # Whether an item without interactions has an embedding by its features.
     embeds_new_items = False
+    # Buffers that checkpoints of earlier versions lack: they are as in a new model there.
+    newer_state: tuple[str, ...] = ()
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -20,7 +20,8 @@ modality; d channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,12 +32,14 @@ from recbole_ssr.constants import Constants
 from recbole_ssr.model.bank import build_bank
 from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
+from recbole_ssr.model.held_out import held_out_sample
 from recbole_ssr.model.item_graph import fitting_item_graph
 from recbole_ssr.model.rotation import fitted_centre, rotated
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
+from recbole_ssr.spectral.calibration import Calibration, calibration
 from recbole_ssr.spectral.chebyshev import Nodes
 from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
@@ -130,6 +133,7 @@ class SSR(MultimodalRecommender):
 
     paper_objective = "bce"
     embeds_new_items = True
+    newer_state = ("gains", "bias_gain")
 
     def __new__(cls, config=None, dataset=None):
         # Without arguments in deepcopy.
@@ -166,6 +170,8 @@ class SSR(MultimodalRecommender):
             **self._facts(self.n_users, self.n_items),
             inference_gains=band_gains(config["inference_gains"], M),
         )
+        self.register_buffer("gains", torch.ones(M, C))
+        self.register_buffer("bias_gain", torch.ones(()))
         settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
                     config["gate_gains"], config["gate_speed"])
         self.user_fusion, self.item_fusion = (SpectralFusion(*settings) for _ in range(2))
@@ -185,6 +191,7 @@ class SSR(MultimodalRecommender):
         self.contrast_weight = config["contrast_weight"]
         self.contrast_nodes, self.contrast_ids = config["contrast_nodes"], config["contrast_ids"]
         self.temperature = config["temperature"]
+        self.calibration_prior = config["calibration_prior"]
         self.l2_weight, self.refit = config["l2_weight"], config["band_refit"]
 
     def _initial_bias(self, power: float | None) -> nn.Parameter | None:
@@ -299,14 +306,19 @@ class SSR(MultimodalRecommender):
     def encode(self, keep: Tensor | None = None) -> Embeddings:
         """Embed all nodes; with `keep` (M, C) or (1, C) of 0 and 1, from these slots only.
 
-        Bands are weighted by `inference_gains`. In training an interaction is part of the graph
-        that predicts it, in evaluation never, so that training overrates the bands which tell
-        neighbours from others; what to take back is known to validation alone.
+        Slots are weighted by :meth:`evaluation_gains`. In training an interaction is part of the
+        graph that predicts it, in evaluation never, so that training overrates the bands which
+        tell neighbours from others; what to take back is known to validation alone.
         """
-        gains = self.constants["inference_gains"][:, None]
+        gains = self.evaluation_gains()
         factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
         user, item = self.fuse(*self.spectra(), (factors, factors))
-        return Embeddings(*self.objective.scored(user, item, self.b))
+        bias = None if self.b is None else self.bias_gain * self.b
+        return Embeddings(*self.objective.scored(user, item, bias))
+
+    def evaluation_gains(self) -> Tensor:
+        """Return what slots are multiplied with in evaluation alone. Shapes: (M, C)."""
+        return self.constants["inference_gains"][:, None] * self.gains
 
     @torch.no_grad()
     def linear_fusion(
@@ -316,22 +328,69 @@ class SSR(MultimodalRecommender):
 
         Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
         """
-        gains = self.constants["inference_gains"][:, None].unsqueeze(0)
-        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items))
-        user, item = (
-            LinearFusion(slots, fusion.coefficients(
-                slots, facts, _product(slots, weights, gains.expand(-1, -1, slots.shape[1]))))
-            for fusion, (slots, facts, weights) in sides
-        )
+        user, item = self._linear_fusion(users, items)
         if self.objective.cosine:
             user, item = user.unit(), item.unit()
         return user, item
 
+    def _linear_fusion(
+        self, users: Tensor | None, items: Tensor | None
+    ) -> tuple[LinearFusion, LinearFusion]:
+        gains = self.evaluation_gains().unsqueeze(0)
+        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items))
+        return tuple(
+            LinearFusion(slots, fusion.coefficients(
+                slots, facts, _product(slots, weights, gains)))
+            for fusion, (slots, facts, weights) in sides
+        )
+
     @torch.no_grad()
     def score_bias(self) -> Tensor:
         """Return what the bias of every item adds to its scores. Shapes: (I,)."""
-        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.b
+        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.bias_gain * self.b
         return bias / self.objective.logit_scale
+
+    # Calibration, after training
+
+    @torch.no_grad()
+    def calibrate(
+        self, users: Tensor, items: Tensor, repeatable: bool = False
+    ) -> Calibration | None:
+        """Fit the gains of evaluation to held-out interactions, and take them over.
+
+        None where all interactions are of the graph already. Shapes: users, items (P,).
+        """
+        self.drop_calibration()
+        sample = held_out_sample(self.graph, users, items, repeatable)
+        if sample is None:
+            return None
+        user, item = self._linear_fusion(sample.users, sample.items)
+        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.b
+        found = calibration(user.parts(), item.parts(), bias[sample.items], sample.held_out,
+                            self.objective.logit_scale, self.objective.cosine,
+                            self.calibration_prior)
+        self.gains.copy_(found.gains)
+        self.bias_gain.copy_(found.bias)
+        self.drop_encoded()
+        return found
+
+    @contextmanager
+    def uncalibrated(self) -> Iterator[None]:
+        """Evaluate without the gains of calibration for a while."""
+        fitted = self.gains.clone(), self.bias_gain.clone()
+        self.drop_calibration()
+        try:
+            yield
+        finally:
+            self.gains.copy_(fitted[0])
+            self.bias_gain.copy_(fitted[1])
+            self.drop_encoded()
+
+    def drop_calibration(self) -> None:
+        """Set the gains of calibration back to 1."""
+        self.gains.fill_(1)
+        self.bias_gain.fill_(1)
+        self.drop_encoded()
 
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)

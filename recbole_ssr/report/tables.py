@@ -34,6 +34,17 @@ def result_table(results: Sequence[RunResult]) -> Table:
     return table
 
 
+def calibration_line(result: RunResult) -> str | None:
+    """Return what calibration did to the metric that chose the epoch; None where there was none."""
+    if not result.calibration.get("kept"):
+        return None
+    metric = result.protocol["valid_metric"]
+    parts = [f"{part} {before[metric.lower()]:.4f} to {getattr(result, part)[metric.lower()]:.4f}"
+             for part, before in result.calibration["uncalibrated"].items()]
+    return (f"Bands, modalities and bias calibrated on the validation part ({metric}, "
+            f"{', '.join(parts)}); --calibrate=False leaves it out.")
+
+
 def _cell(result: RunResult, part: str, metric: str, results: Sequence[RunResult]) -> str:
     value, best = getattr(result, part)[metric], max if larger_is_better(metric) else min
     leads = len(results) > 1 and value == best(getattr(r, part)[metric] for r in results)

@@ -20,6 +20,7 @@ from recbole_ssr.compat import model_state
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint, monitors
+from recbole_ssr.train.calibration import calibrate
 from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.stopping import rule_of, strict_stopping
 from recbole_ssr.train.weights import TRAINING, check_parts, is_finite, load_weights
@@ -43,7 +44,8 @@ class RunMixin:
     `on_epoch`, a function called with the history after every epoch, its checkpoints written;
     `as_measured`, a function from the model with its best parameters to the one that
     :meth:`evaluate` measures from then on; `data`, hashes of the data by name, which checkpoints
-    keep and are compared with.
+    keep and are compared with; `calibration`, what a model with gains of evaluation fitted after
+    training, and the validation metrics without it.
     """
 
     def __init__(self, config, model):
@@ -57,6 +59,7 @@ class RunMixin:
         self.on_epoch: Callable[[list[dict]], None] | None = None
         self.as_measured: Callable[[nn.Module], nn.Module] | None = None
         self.data: dict[str, str | None] | None = None
+        self.calibration: dict = {}
         self.stopping_rule = rule_of(config["stopping_rule"])
         self.stopped = False
         self._losses: Tensor | tuple[Tensor, ...] = ()  # of the latest step
@@ -165,6 +168,8 @@ class RunMixin:
                     break
         if len(epochs):
             self._add_hparam_to_tensorboard(self.best_valid_score)
+        if saved and self.best_valid_result and self.config["calibrate"]:
+            self.calibration = calibrate(self, valid_data)
         return self.best_valid_score, self.best_valid_result
 
     def _tell_parity(self) -> None:

@@ -47,11 +47,14 @@ def load_weights(model: nn.Module, state: Mapping, path: str | Path, config: Map
     check_parts(state, {"state_dict": dict}, path)
     _check_origin(state, path, config, data or {})
     other = state.get("other_parameter") or {}
-    _check_finite(model, state["state_dict"], other, path)
-    reason = _misfit(model, state["state_dict"], other)
+    own = model.state_dict()
+    newer = {name: own[name] for name in getattr(model, "newer_state", ())}
+    parameters = {**newer, **state["state_dict"]}
+    _check_finite(model, parameters, other, path)
+    reason = _misfit(model, parameters, other)
     try:
         if reason is None:
-            model.load_state_dict(state["state_dict"])
+            model.load_state_dict(parameters)
             model.load_other_parameter(other)
     # What is wrong in a part that only the model understands can fail anywhere.
     except Exception as error:

@@ -258,6 +258,37 @@ class TestSSR(ModelContract):
         assert set(zip(users.tolist(), items.tolist())) == set(edges)
         assert not set(held_out.items()) & set(edges)
 
+    @pytest.mark.parametrize("objective", ["sampled_softmax", "bce"])
+    def test_calibration_raises_the_likelihood_of_held_out_items(self, objective):
+        model = self.trained(objective=objective, item_bias=0.5, calibration_prior=1.0)
+        users, items = torch.tensor(list(self.edges()[1].items())).T
+        before = self.all_scores(model).clone()
+        found = model.calibrate(users, items)
+        assert found.after < found.before
+        after = self.all_scores(model).clone()
+        assert not torch.allclose(after, before)
+        with model.uncalibrated():
+            torch.testing.assert_close(self.all_scores(model), before)
+        torch.testing.assert_close(self.all_scores(model), after)
+        # What explains a score, and what a checkpoint holds, has the gains.
+        user, item = (side.parts().sum((0, 1)) for side in model.linear_fusion())
+        torch.testing.assert_close(user @ item.T + model.score_bias(), after)
+        other = self.build(objective=objective, item_bias=0.5)
+        other.load_state_dict(model.state_dict())
+        torch.testing.assert_close(self.all_scores(other), after)
+        model.drop_calibration()
+        torch.testing.assert_close(self.all_scores(model), before)
+
+    def test_calibration_leaves_training_as_it_is(self):
+        plain, model = self.trained(), self.trained()
+        model.calibrate(*torch.tensor(list(self.edges()[1].items())).T)
+        batch = self.batch()
+        for a, b in zip(*(m.train().calculate_loss(batch) for m in (plain, model))):
+            assert torch.equal(a, b)
+
+    def test_pairs_of_the_graph_calibrate_nothing(self):
+        assert self.build().calibrate(*torch.tensor(self.edges()[0]).T) is None
+
     def test_the_profile_chooses_the_class(self):
         assert type(self.build()).__name__ == "SSR"
         other = type(self)()

@@ -1,0 +1,76 @@
+"""The held-out interactions that a trained model is calibrated with: all of them, or a sample."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.spectral.calibration import HeldOut
+
+USERS, ITEMS = 4096, 16384  # at most, ITEMS besides the held-out ones
+_SEED = 0
+
+
+class Sample(NamedTuple):
+    """Shapes: users (B,), items (n,) ids; held_out in places among both."""
+
+    users: Tensor
+    items: Tensor
+    held_out: HeldOut
+
+
+def held_out_sample(
+    graph: BipartiteGraph, users: Tensor, items: Tensor, repeatable: bool = False
+) -> Sample | None:
+    """Draw users, with all their held-out items, and other items; the same ones every time.
+
+    Items drawn stand for as many as they were drawn from. With `repeatable` users may meet items
+    again that they have in the graph; else such pairs are left out. None where nothing remains.
+
+    Shapes: users, items (P,) of the held-out interactions; item 0 is padding.
+    """
+    generator, device = torch.Generator().manual_seed(_SEED), graph["R"].device
+    pair = users.cpu() * graph.n_items + items.cpu()
+    of_graph = torch.stack([side.cpu() for side in graph.edges()])
+    if repeatable:
+        of_graph = of_graph[:, :0]
+    pair = pair[~torch.isin(pair, of_graph[0] * graph.n_items + of_graph[1])]
+    if len(pair) == 0:
+        return None
+    users, items = pair // graph.n_items, pair % graph.n_items
+    chosen = _some(users.unique(), USERS, generator)
+    row = _places(chosen, graph.n_users)
+    users, items = users[row[users] >= 0], items[row[users] >= 0]
+    own = items.unique()
+    is_other = torch.ones(graph.n_items, dtype=torch.bool)
+    is_other[own], is_other[0] = False, False
+    others = is_other.nonzero().squeeze(1)
+    drawn = _some(others, ITEMS, generator)
+    candidates = torch.cat([own, drawn])
+    column = _places(candidates, graph.n_items)
+    seen = torch.stack([row[of_graph[0]], column[of_graph[1]]])
+    weight = torch.zeros(len(candidates))
+    if len(drawn):
+        weight[len(own):] = math.log(len(others) / len(drawn))
+    held_out = HeldOut(torch.stack([row[users], column[items]]), seen[:, (seen >= 0).all(0)],
+                       weight)
+    return Sample(chosen.to(device), candidates.to(device),
+                  HeldOut(*(x.to(device) for x in held_out)))
+
+
+def _some(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return at most `count` of the ids, sorted."""
+    if len(ids) <= count:
+        return ids
+    return ids[torch.randperm(len(ids), generator=generator)[:count]].sort().values
+
+
+def _places(ids: Tensor, n: int) -> Tensor:
+    """Return the place of every id among `ids`, -1 where it has none. Shapes: result (n,)."""
+    places = torch.full((n,), -1)
+    places[ids] = torch.arange(len(ids))
+    return places

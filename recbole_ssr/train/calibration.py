@@ -1,0 +1,84 @@
+"""After training: the gains of evaluation that a model fits to the validation part."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.utils import calculate_valid_score
+
+from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.rankings import Ranking
+from recbole_ssr.evaluation.user_metrics import user_values
+from recbole_ssr.train import checkpoint
+from recbole_ssr.train.weights import load_weights
+
+if TYPE_CHECKING:
+    from recbole_ssr.train.trainer import RunMixin
+
+logger = logging.getLogger("recbole_ssr")
+
+
+def calibrate(trainer: RunMixin, valid_data) -> dict:
+    """Let the model of the best epoch fit its gains, and write it to its checkpoint.
+
+    They are kept unless the validation metric falls by more than a standard error of the difference
+    between users. The score that chose the epoch stays as it is. A run that is interrupted here
+    does the same again.
+
+    Returns gains, whether they are kept, and the validation metrics without them; nothing for a
+    model that has no gains to fit, or where other items than all are ranked.
+    """
+    model = trainer.model
+    if not (hasattr(model, "calibrate") and isinstance(valid_data, FullSortEvalDataLoader)):
+        return {}
+    file = trainer.saved_model_file
+    state = checkpoint.load(file, map_location=trainer.device)
+    load_weights(model, state, file, trainer.config, trainer.data)
+    model.eval().drop_calibration()
+    before = _measured(trainer, valid_data)
+    fields = trainer.config["USER_ID_FIELD"], trainer.config["ITEM_ID_FIELD"]
+    users, items = (valid_data._dataset.inter_feat[field] for field in fields)
+    found = model.calibrate(users, items, bool(trainer.config["repeatable"]))
+    if found is None:
+        return {}
+    after = _measured(trainer, valid_data)
+    kept = not _is_worse(trainer, before, after, np.stack([users.numpy(), items.numpy()]))
+    if not kept:
+        model.drop_calibration()
+    state["state_dict"] = model.state_dict()
+    checkpoint.save(state, file)
+    values = [calculate_valid_score(m, trainer.valid_metric) for m, _ in (before, after)]
+    logger.info("calibrated on the validation part: %s %.4f, before %.4f%s", trainer.valid_metric,
+                *values[::-1], "" if kept else "; left as before")
+    return {"kept": kept, "gains": found.gains.tolist(), "bias": found.bias.item(),
+            "uncalibrated": {"valid": before[0]}}
+
+
+def _measured(trainer: RunMixin, part) -> tuple[dict, Ranking | None]:
+    collector = trainer.eval_collector
+    collector.keep_ranking, kept = True, collector.keep_ranking
+    try:
+        metrics = trainer.evaluate(part, load_best_model=False)
+        return metrics, collector.take_ranking()
+    finally:
+        collector.keep_ranking = kept
+
+
+def _is_worse(trainer: RunMixin, before: tuple, after: tuple, pairs: np.ndarray) -> bool:
+    """Tell whether a metric fell beyond chance; of metrics that users do not have, at all."""
+    metric = trainer.valid_metric
+    change = calculate_valid_score(after[0], metric) - calculate_valid_score(before[0], metric)
+    loss = -change if trainer.valid_metric_bigger else change
+    if loss <= 0 or before[1] is None or after[1] is None:
+        return bool(loss > 0)
+    try:
+        values = [user_values(ranking, pairs, [metric.lower()])[metric.lower()]
+                  for _, ranking in (before, after)]
+    except UserError:
+        return True
+    differences = values[1] - values[0]
+    differences = differences[~np.isnan(differences)]
+    return bool(loss > differences.std() / np.sqrt(len(differences)))

@@ -1,0 +1,43 @@
+"""The sample of held-out interactions that a model is calibrated with."""
+
+import math
+
+import pytest
+import torch
+
+from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.model import held_out
+from recbole_ssr.model.held_out import held_out_sample
+
+GRAPH = BipartiteGraph(torch.tensor([1, 1, 2, 3]), torch.tensor([1, 2, 2, 4]), 5, 8)
+USERS, ITEMS = torch.tensor([1, 1, 2, 3]), torch.tensor([3, 1, 5, 6])
+
+
+def named(sample, pairs):
+    return {(int(sample.users[u]), int(sample.items[i])) for u, i in pairs.T}
+
+
+@pytest.mark.parametrize("repeatable", [False, True])
+def test_every_user_with_what_is_held_out_and_seen(repeatable):
+    sample = held_out_sample(GRAPH, USERS, ITEMS, repeatable)
+    held = {(1, 3), (2, 5), (3, 6)} | ({(1, 1)} if repeatable else set())
+    assert named(sample, sample.held_out.positives) == held
+    seen = set() if repeatable else {(1, 1), (1, 2), (2, 2), (3, 4)}
+    assert named(sample, sample.held_out.seen) == seen
+    assert sorted(sample.items.tolist()) == list(range(1, 8))  # all but padding
+    assert (sample.held_out.log_weight == 0).all()
+    assert held_out_sample(GRAPH, torch.tensor([1]), torch.tensor([1])) is None
+
+
+def test_of_many_a_sample_stands_for_all(monkeypatch):
+    monkeypatch.setattr(held_out, "USERS", 2)
+    monkeypatch.setattr(held_out, "ITEMS", 3)
+    one, other = (held_out_sample(GRAPH, USERS, ITEMS) for _ in range(2))
+    assert torch.equal(one.items, other.items) and torch.equal(one.users, other.users)
+    assert len(one.users) == 2
+    own = set(one.items[one.held_out.positives[1]].tolist())
+    weights = dict(zip(one.items.tolist(), one.held_out.log_weight.tolist()))
+    assert len(weights) == len(own) + 3
+    for item, weight in weights.items():
+        expected = 0 if item in own else math.log((7 - len(own)) / 3)
+        assert weight == pytest.approx(expected)
