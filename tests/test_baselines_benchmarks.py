@@ -238,6 +238,16 @@ def test_the_comparison_on_tiktok_has_every_model_with_a_setting_of_the_budget(s
     assert {key: asked.settings[key] for key in base} == base
 
 
+def test_the_comparison_on_baby_has_every_model_with_its_published_settings():
+    asked = options_of([BENCHMARKS / "compare_baby.yaml"], {})
+    assert {model for model, _ in asked.models.values()} == {*registry.MODELS, "BPR", "LightGCN"}
+    profiled = {file.name.split(".")[0]
+                for file in (registry.properties_folder() / "model").glob("*.amazon-baby.yaml")}
+    own = {label: settings for label, (_, settings) in asked.models.items() if settings}
+    assert own.pop("SSR-reference")["profile"] == "reference"
+    assert own == {model: {"profile": "amazon-baby"} for model in profiled}
+
+
 def test_every_model_is_compared_within_the_budget(scripts):
     settings = scripts["baselines_settings"]
     models = {group.model for group in settings.TIKTOK.groups}
