@@ -1,4 +1,4 @@
-"""Repairs of RecBole 1.2.1 on current numpy, scipy and torch.
+"""Repairs of RecBole 1.2.0 and 1.2.1 on current numpy, scipy and torch.
 
 :func:`apply` runs at ``import recbole_ssr``. Each ``_shim_`` function states the symptom that a
 user sees without it and the remedy; what it replaces stays reachable as ``__wrapped__``. Nothing
@@ -11,7 +11,6 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +19,7 @@ import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector, DataStruct
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -27,6 +27,7 @@ from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Traine
 from recbole.utils import EvaluatorType, InputType, ModelType, get_model, init_logger, init_seed
 
 from recbole_ssr.errors import UserError
+from recbole_ssr.import_hooks import Execute, around_import, stand_in
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.weights import check_parts, load_weights
 
@@ -45,6 +46,7 @@ COLLECTED = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 _CONFIG_ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 _QUICK_START = "recbole.quick_start.quick_start"
+_LDIFFREC = "recbole.model.general_recommender.ldiffrec"
 _MARK = "_recbole_ssr_shim"
 
 
@@ -55,6 +57,8 @@ def apply() -> None:
     _shim_checkpoint_saving()
     _shim_other_parameters()
     _shim_load_data_and_model()
+    _shim_kmeans()
+    _shim_time_based_split()
     _shim_interaction_indexing()
     _shim_data_struct()
 
@@ -227,44 +231,29 @@ def _present_device(name: str) -> torch.device:
 
 
 def _shim_load_data_and_model() -> None:
-    """Let ``recbole.quick_start.load_data_and_model`` read plain checkpoints.
+    """Let ``recbole.quick_start`` be imported without ray, and read plain checkpoints.
 
-    Symptom: torch 2.6 and newer, "Weights only load failed"; with a plain checkpoint, a dict where
-    a Config is expected.
-    Remedy: replace the function; where quick_start was not imported yet, as soon as it is.
+    Symptom: "No module named 'ray'", which it needs for Ray's tuning alone; torch 2.6 and newer,
+    "Weights only load failed" from ``load_data_and_model``; with a plain checkpoint, a dict where a
+    Config is expected.
+    Remedy: a stand-in for ray's tune that raises where it is used; replace the function, where
+    quick_start was not imported yet as soon as it is.
     """
     module = sys.modules.get(_QUICK_START)
     if module is not None:
         _patch_quick_start(module)
         _patch_quick_start(sys.modules[_QUICK_START.rpartition(".")[0]])
-    elif _QuickStartFinder not in sys.meta_path:
-        sys.meta_path.insert(0, _QuickStartFinder)
+    around_import(_QUICK_START, _import_quick_start)
+
+
+def _import_quick_start(module: ModuleType, execute: Execute) -> None:
+    with stand_in("ray", "tune"):
+        execute(module)
+    _patch_quick_start(module)
 
 
 def _patch_quick_start(module: ModuleType) -> None:
     _replace(module, "load_data_and_model", lambda _: _load_data_and_model)
-
-
-class _QuickStartFinder:
-    """Import hook that patches RecBole's quick_start once it was executed, then leaves."""
-
-    @classmethod
-    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        del target
-        spec = PathFinder.find_spec(name, path) if name == _QUICK_START else None
-        if spec is None or spec.loader is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            # Without ray this raises, and the hook stays for a later attempt.
-            execute(module)
-            _patch_quick_start(module)
-            if cls in sys.meta_path:
-                sys.meta_path.remove(cls)
-
-        spec.loader.exec_module = exec_module
-        return spec
 
 
 def _load_data_and_model(model_file: str) -> tuple:
@@ -284,6 +273,51 @@ def _load_data_and_model(model_file: str) -> tuple:
     model = config.model_class(config, parts[0]._dataset).to(config["device"])
     load_weights(model, state, model_file, config)
     return config, model, dataset, *parts
+
+
+def _shim_kmeans() -> None:
+    """Let RecBole's general models be imported without kmeans_pytorch.
+
+    Symptom: RecBole 1.2.0, "No module named 'kmeans_pytorch'" for every general model, since
+    LDiffRec, which may use it, imports it at the top.
+    Remedy: a stand-in that raises where LDiffRec uses it.
+    """
+
+    def load(module: ModuleType, execute: Execute) -> None:
+        with stand_in("kmeans_pytorch", "kmeans"):
+            execute(module)
+
+    around_import(_LDIFFREC, load)
+
+
+def _shim_time_based_split() -> None:
+    """Split by time where a dataset class can, as RecBole 1.2.1 does.
+
+    Symptom: RecBole 1.2.0, "The splitting_method [TS] has not been implemented".
+    Remedy: call the dataset's own ``time_based_split``.
+    """
+    if hasattr(Dataset, "time_based_split"):
+        return
+
+    def make(original: Callable) -> Callable:
+        return lambda self: _build_by_time(self) if _splits_by_time(self) else original(self)
+
+    _replace(Dataset, "build", make)
+
+
+def _splits_by_time(dataset: Dataset) -> bool:
+    return (hasattr(dataset, "time_based_split") and dataset.benchmark_filename_list is None
+            and "TS" in (dataset.config["eval_args"]["split"] or ()))
+
+
+def _build_by_time(dataset: Dataset) -> list[Dataset]:
+    dataset._change_feat_format()
+    protocol = dataset.config["eval_args"]
+    if protocol["order"] == "TO":
+        dataset.sort(by=dataset.time_field)
+    else:
+        dataset.shuffle()
+    return dataset.time_based_split(protocol["split"]["TS"], dataset.uid_field)
 
 
 def _shim_interaction_indexing() -> None:
@@ -324,8 +358,8 @@ def _row_index(index: Any) -> torch.Tensor | None:
 def _shim_data_struct() -> None:
     """Let the collector hand over resources that are no tensors.
 
-    Symptom: "'int' object has no attribute 'cpu'" (or 'Counter') from ItemCoverage, GiniIndex,
-    AveragePopularity and TailPercentage.
+    Symptom: RecBole 1.2.1, "'int' object has no attribute 'cpu'" (or 'Counter') from ItemCoverage,
+    GiniIndex, AveragePopularity and TailPercentage.
     Remedy: move tensors only.
     """
     _replace(Collector, "get_data_struct", lambda _: _get_data_struct)

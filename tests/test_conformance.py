@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import recbole
 from recbole.evaluator.register import metric_types, smaller_metrics
 
 import recbole_ssr
@@ -19,6 +20,9 @@ DOCUMENT = Path(recbole_ssr.__file__).resolve().parents[1] / "benchmarks" / "con
 REFUSED_MODELS = {"NCL": "training loop", "RaCT": "training loop", "S3Rec": "training loop",
                   "KGAT": "dgl", "KGIN": "torch_scatter", "MCCLK": "torch_scatter",
                   "KSR": "same dtype", "LightGBM": "lightgbm", "XGBoost": "lightgbm"}
+# What Python 3.12 and newer do without: the document is that of 1.2.1.
+LACKING = {"1.2.0": {"TS", "TS in random order", "AsymKNN", "GRU4RecCPR", "SASRecCPR"},
+           "1.2.1": set()}[recbole.__version__]
 REFUSED_ITEMS = {"sparse_adam": "one of adam",
                  "load_col of a column that no file has": "Did you mean 'rating'",
                  "val_interval of a column that is not loaded": "not loaded"}
@@ -72,7 +76,8 @@ def test_a_difference_is_told(root, monkeypatch):
 
 def test_the_lists_are_recboles():
     assert lists.modes() == ["labeled", "full", "uni", "pop"]
-    assert (lists.splits(), lists.orders()) == (["RS", "LS", "TS"], ["RO", "TO"])
+    assert set(lists.splits()) == {"RS", "LS", "TS"} - LACKING
+    assert lists.orders() == ["RO", "TO"]
     assert lists.distributions() == ["uniform", "popularity"]
     assert "rm_dup_inter" in lists.filters() and "USER_ID_FIELD" not in lists.filters()
     own = [name for names in lists.models().values() for name in names]
@@ -89,7 +94,8 @@ def test_less_is_more_of_the_same_metrics_as_in_recbole():
 def test_the_document_lists_every_item():
     rows = [line.split(" | ")[:3] for line in DOCUMENT.read_text().splitlines()
             if line.startswith("| ") and not line.startswith("| kind")]
-    told = {(kind.strip("| "), name, verdict) for kind, name, verdict in rows}
+    told = {(kind.strip("| "), name, verdict) for kind, name, verdict in rows
+            if name not in LACKING}
     refused = REFUSED_ITEMS | REFUSED_MODELS
     assert told == {(item.kind, item.name, REFUSED if item.name in refused else HONOURED)
                     for item in (*items(), *model_items())}
