@@ -1,6 +1,6 @@
 """Multimodal recommendation for RecBole.
 
-``import recbole_ssr`` repairs what RecBole 1.2.1 breaks on current numpy, scipy and torch
+``import recbole_ssr`` repairs what RecBole breaks on current numpy, scipy and torch
 (:mod:`recbole_ssr.compat`) and registers the plugin's models, so that stock RecBole knows
 ``SSR`` by name (:mod:`recbole_ssr.registry`).
 """

@@ -2,7 +2,7 @@
 
 A run is a Ray task with its request for CPUs and GPUs. Within it works the same process as without
 Ray, so that whatever happens to it happens to one run; its files go to the comparison's folder,
-which all machines must see. Made for Ray 2.6, the last that RecBole allows.
+which all machines must see. For Ray 2.6, the last that RecBole 1.2.1 allows, and today's.
 """
 
 from __future__ import annotations
@@ -277,8 +277,8 @@ def import_ray() -> ModuleType:
             import ray.cloudpickle
             import ray.exceptions
     except ImportError as error:
-        raise UserError(f"--engine=ray needs Ray up to 2.6.3, which is for Python 3.11 and older: "
-                        f"{error}. {_LOCAL}") from None
+        raise UserError(f"--engine=ray needs Ray: {error}. pip install \"recbole_ssr[cluster]\" "
+                        f"installs one that fits; {_LOCAL}") from None
     try:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError:
@@ -296,12 +296,11 @@ def _answering(ray: ModuleType, address: str) -> str:
     Ray itself would try for a minute and end the program. Raises UserError.
     """
     from ray._private.services import canonicalize_bootstrap_address_or_die
-    from ray._raylet import check_health
 
     begin = "ray start --head begins a cluster"
     try:
         found = canonicalize_bootstrap_address_or_die(address)
-        answers = check_health(found, timeout=_ANSWER_SECONDS)
+        answers = _health(found)
     except (OSError, ValueError) as error:
         raise UserError(f"address={address}: {reason_of(error)} ({begin})") from None
     except (RuntimeError, ray.exceptions.RayError) as error:
@@ -310,3 +309,19 @@ def _answering(ray: ModuleType, address: str) -> str:
     if not answers:
         raise UserError(f"address={address}: the Ray cluster there does not answer; {begin}")
     return found
+
+
+def _health(address: str) -> bool:
+    """Tell whether a head answers. Old Ray raises RuntimeError or RayError for other versions."""
+    try:
+        from ray._raylet import check_health
+    except ImportError:  # newer Ray answers gRPC's own question, and checks versions by itself
+        import grpc
+
+        with grpc.insecure_channel(address) as channel:
+            try:
+                channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=_ANSWER_SECONDS)
+            except grpc.RpcError as error:
+                return error.code() == grpc.StatusCode.UNAUTHENTICATED
+        return True
+    return check_health(address, timeout=_ANSWER_SECONDS)

@@ -88,13 +88,13 @@ def _source_folder() -> Path:
     # Looked up, not imported: recbole's own quick start imports ray, which takes seconds or fails.
     spec = importlib.util.find_spec("recbole")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("The package recbole is not installed: pip install recbole==1.2.1")
+        raise UserError("The package recbole is not installed: pip install recbole")
     folder = Path(spec.submodule_search_locations[0], "dataset_example", "ml-100k")
     missing = [name for name in _SOURCES if not (folder / name).is_file()]
     if missing:
         raise UserError(
             f"RecBole's ml-100k in {folder} lacks {', '.join(missing)}. Install RecBole again: "
-            "pip install --force-reinstall --no-deps recbole==1.2.1"
+            f"pip install --force-reinstall --no-deps recbole=={version('recbole')}"
         )
     return folder
 

@@ -187,7 +187,7 @@ except UserError as error:
     print(error)
 """
     if module == "pyarrow":
-        pytest.importorskip("ray", reason="needs Ray: Python 3.11 or older")
+        pytest.importorskip("ray", reason="needs Ray: recbole_ssr[cluster]")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr
@@ -200,7 +200,7 @@ except UserError as error:
 @pytest.fixture
 def ray():
     """Return Ray where it can be used."""
-    pytest.importorskip("ray", reason="needs Ray: Python 3.11 or older")
+    pytest.importorskip("ray", reason="needs Ray: recbole_ssr[cluster]")
     try:
         return ray_engine.import_ray()
     except UserError as error:
@@ -233,7 +233,7 @@ def test_auto_without_a_cluster(ray, monkeypatch):
 @pytest.fixture(scope="module")
 def cluster():
     """Start a cluster of one machine, which tests may add to, and connect to it."""
-    pytest.importorskip("ray", reason="needs Ray: Python 3.11 or older")
+    pytest.importorskip("ray", reason="needs Ray: recbole_ssr[cluster]")
     try:
         ray = ray_engine.import_ray()
     except UserError as error:
