@@ -47,6 +47,7 @@ def load_weights(model: nn.Module, state: Mapping, path: str | Path, config: Map
     check_parts(state, {"state_dict": dict}, path)
     _check_origin(state, path, config, data or {})
     other = state.get("other_parameter") or {}
+    check_parts({"other_parameter": other}, {"other_parameter": dict}, path)
     own = model.state_dict()
     newer = {name: own[name] for name in getattr(model, "newer_state", ())}
     parameters = {**newer, **state["state_dict"]}

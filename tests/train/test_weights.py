@@ -67,6 +67,7 @@ def broken(part, name, value):
     (broken("state_dict", "table.weight", 3), "its table.weight has shape .. instead of"),
     (broken("state_dict", "table.weight", torch.full((4, 3), torch.inf)), "table.weight .*finite"),
     (changed("other_parameter", {}), "it lacks fitted"),
+    (changed("other_parameter", 7), "is a int: that is not"),
     (broken("other_parameter", "fitted", np.full((2, 2), np.nan)), "fitted that are not finite"),
 ])
 def test_what_does_not_belong_is_refused_in_one_line(change, words):
