@@ -69,7 +69,7 @@ def _numbers(kind: str, bounds: Interval) -> st.SearchStrategy:
                            st.sampled_from([int(low), int(high)]))
         odd = [*map(int, outside), -HUGE, HUGE, 2**31, 1.5, float("nan")]
         return mostly(inside, st.sampled_from(odd))
-    inside = st.one_of(st.floats(low, min(low + 1, high), width=32), st.floats(low, high, width=32),
+    inside = st.one_of(st.floats(low, min(low + 1, high)), st.floats(low, high),
                        st.sampled_from([low, high, min(low + 1e-8, high), int(high)]))
     odd = [*outside, -0.0, 1e-300, 1e38, 1e300, HUGE, *map(float, ("nan", "inf", "-inf"))]
     return st.integers(0, 9).flatmap(lambda k: st.sampled_from(odd) if k > 7 else inside)
