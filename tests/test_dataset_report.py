@@ -4,9 +4,11 @@ import dataclasses
 import io
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rich.console import Console
 from tiny import ITEMS, SETTINGS, USERS, write_tiny
@@ -17,8 +19,8 @@ from recbole_ssr.dataset_report import dataset_report
 from recbole_ssr.errors import MissingDataset, UserError
 from recbole_ssr.quick_start import prepare
 from recbole_ssr.report import dataset_checks
-from recbole_ssr.report.dataset_plots import draw
-from recbole_ssr.report.dataset_record import DatasetReport, Part
+from recbole_ssr.report.dataset_plots import _at_least, _draw_degrees, draw
+from recbole_ssr.report.dataset_record import DatasetReport, Degrees, Part
 from recbole_ssr.report.dataset_tables import tables
 
 # user, item, time, label; u3 and i4 are new in test, i5 has features but no interaction.
@@ -240,6 +242,30 @@ def test_the_picture_is_drawn(by_hand, tmp_path):
     for modalities in (by_hand.modalities, [], by_hand.modalities * 5):
         picture = imread(draw(dataclasses.replace(by_hand, modalities=modalities), tmp_path))
         assert picture.shape[1] == 1100 and picture.std() > 0.05
+
+
+@pytest.mark.parametrize("users, items, per_user", [(6, 6, 3), (8, 4, 1), (5, 5, 1)])
+def test_degrees_that_are_all_equal_are_lines_that_can_be_seen(users, items, per_user):
+    def degrees(degree, n):
+        return Degrees(*[degree] * 5, mean=degree, gini=0.0, none=0, values=[degree], nodes=[n],
+                       histogram=[])
+
+    axis = Figure().subplots()
+    _draw_degrees(axis, SimpleNamespace(user_degrees=degrees(per_user, users),
+                                        item_degrees=degrees(users * per_user // items, items)))
+    of_users, of_items = axis.lines
+    assert of_users.get_linewidth() > of_items.get_linewidth()  # seen where they meet
+    for line, degree in ((of_users, per_user), (of_items, users * per_user // items)):
+        x, share = line.get_xdata(), line.get_ydata()
+        assert x[0] < 1 and list(x[1:]) == [degree, degree] and list(share) == [1, 1, 0]
+        assert axis.get_xlim()[0] < x[0] and x[-1] < axis.get_xlim()[1]
+    bottom, top = axis.get_ylim()
+    assert 0 < bottom < 1 < top < 2
+
+
+def test_steps_are_the_share_with_at_least_as_many(by_hand):
+    x, share = _at_least(by_hand.item_degrees)  # 1, 2, 2 and 3
+    assert list(x[1:]) == [1, 2, 3, 3] and list(share) == [1, 1, 0.75, 0.25, 0]
 
 
 def large(report):

@@ -232,5 +232,6 @@ def _widen(axis: Axes, seconds: Sequence[float]) -> None:
         axis.xaxis.set_minor_locator(NullLocator())
     else:
         axis.xaxis.set_major_locator(LogLocator(subs=(1,) if powers > 3 else (1, 2, 5)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+    # Ten digits: 1.2 stays apart from 1, and no rounding error of a tick is printed.
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())

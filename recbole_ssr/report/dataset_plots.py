@@ -8,7 +8,7 @@ from textwrap import shorten
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.dataset_record import DatasetReport, Degrees
@@ -17,6 +17,9 @@ FILE = "dataset.png"
 _ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}
 _DPI = 110
 _SEEN, _UNSEEN = "C0", "C1"
+_WIDTHS = (2.6, 1.4)  # of the degrees of users and of items
+_LEFT = 0.8  # where the degrees begin
+_FEW_TICKS = 300  # a span below it leaves room for ticks between the powers of ten
 _LONGEST_NAME = 14  # letters of a modality; longer names would squeeze the axes
 
 
@@ -49,13 +52,20 @@ def draw(report: DatasetReport, folder: str | Path) -> Path:
 
 def _draw_degrees(axis, report: DatasetReport) -> None:
     """The share of users and of items with at least so many interactions, both axes in powers."""
+    least = 0.5
     for k, (side, degrees) in enumerate((("users", report.user_degrees),
                                          ("items", report.item_degrees))):
-        axis.step(*_at_least(degrees), where="pre", color=f"C{k}", linewidth=1.8,
+        x, share = _at_least(degrees)
+        least = min(least, share[share > 0].min(initial=1))
+        # The line of items is thinner, and leaves that of users to be seen where they meet.
+        axis.step(x, share, where="pre", color=f"C{k}", linewidth=_WIDTHS[k],
                   label=f"{side} (median {degrees.median:g}, Gini {_or_dash(degrees.gini)})")
     axis.set(xscale="log", yscale="log", xlabel="interactions, all parts together",
-             ylabel="share with at least as many")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+             ylabel="share with at least as many", ylim=(0.7 * least, 1.4))
+    most = max(report.user_degrees.maximum, report.item_degrees.maximum)
+    axis.xaxis.set_major_locator(LogLocator(subs=_ticks(most)))
+    axis.yaxis.set_major_locator(LogLocator(subs=_ticks(1 / least)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_minor_formatter(NullFormatter())
@@ -64,10 +74,20 @@ def _draw_degrees(axis, report: DatasetReport) -> None:
 
 
 def _at_least(degrees: Degrees) -> tuple[np.ndarray, np.ndarray]:
-    """Return the degrees above 0, and the share of all nodes that have at least each."""
+    """Return the steps of the share of all nodes with at least x interactions, for x above 0.
+
+    They begin left of 1 and end at 0, so that there is a line where all degrees are the same.
+    """
     values, nodes = np.array(degrees.values), np.array(degrees.nodes)
     share = nodes[::-1].cumsum()[::-1] / nodes.sum()
-    return values[values > 0], share[values > 0]
+    values, share = values[values > 0], share[values > 0]
+    return (np.concatenate([[_LEFT], values, values[-1:]]),
+            np.concatenate([share[:1], share, [0.0]]))
+
+
+def _ticks(times: float) -> tuple[int, ...]:
+    """Return where ticks lie between powers of ten on an axis that spans so many times."""
+    return (1, 2, 5) if times < _FEW_TICKS else (1,)
 
 
 def _draw_parts(axis, report: DatasetReport) -> None:

@@ -232,6 +232,19 @@ def test_seconds_are_those_of_a_whole_training_on_a_scale_by_powers():
                       for line in comparison.lines if line.results}
 
 
+@pytest.mark.parametrize("seconds", [
+    (0.9, 1.3, 1.9, 2.1), (1.2, 1.4), (0.011, 0.013), (900, 1300, 2100), (0.5, 7), (0.04, 2000)])
+def test_ticks_of_seconds_are_distinct_and_true(seconds):
+    lines = tuple(Line(f"M{k}", "SSR", {}, (made_result("SSR", k, seconds=s),))
+                  for k, s in enumerate(seconds))
+    axis, = drawn_axes(draw_seconds(Comparison("d", {"valid_metric": "Recall@20"}, lines)))
+    low, high = axis.get_xlim()
+    shown = {place: text.get_text().replace(",", "") for place, text in
+             zip(axis.get_xticks(), axis.get_xticklabels()) if low <= place <= high}
+    assert len(shown) > 1 and all(float(text) == pytest.approx(place, rel=1e-9)
+                                  for place, text in shown.items())
+
+
 def test_labels_of_a_crowd_neither_overlap_nor_leave_the_axes():
     rng = np.random.default_rng(7)
     figure = figure_of(5.6, "crowd", made_comparison(2, 1))
