@@ -21,8 +21,13 @@ class MissingDataset(UserError):
         self.dataset, self.folder = dataset, folder
 
 
-def nearest(name: str, known) -> str:
-    """Return " Did you mean 'x'?" for the closest of `known` to `name`, or an empty string."""
+def nearest(name: str, known, n: int = 1) -> str:
+    """Return " Did you mean 'x'?" for the closest of `known` to `name`, or an empty string.
+
+    Of up to `n` close ones, the closest first.
+    """
     by_lower = {str(k).lower(): str(k) for k in known}
-    match = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
+    found = [repr(by_lower[match])
+             for match in get_close_matches(str(name).lower(), by_lower, n=n, cutoff=0.5)]
+    *first, last = found or [""]
+    return f" Did you mean {', '.join(first)}{' or ' * bool(first)}{last}?" if found else ""

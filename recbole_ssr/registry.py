@@ -62,6 +62,7 @@ KEYS_MISSING_IN_YAML = {
     "KD_DAGFM": ("cin", "feature_num"), "LightGBM": ("token_num_threshold",),
     "XGBoost": ("token_num_threshold", "xgb_early_stopping_rounds"),
 }
+_FEW = 10  # names that a message lists
 _registered: set[str] = set()
 
 
@@ -125,14 +126,13 @@ def model_names() -> tuple[str, ...]:
 def canonical(name: str) -> str:
     """Return the model's name as its class spells it: "lightgcn" gives "LightGCN".
 
-    Raises UserError with the nearest name if there is no such model.
+    Raises UserError with the nearest names if there is no such model.
     """
     by_lower = {known.lower(): known for known in model_names()}
     found = by_lower.get(str(name).lower())
     if found is None:
-        raise UserError(f"There is no model named {name!r}.{nearest(name, by_lower.values())} "
-                        f"The plugin adds {', '.join(sorted(_registered.union(MODELS)))} to "
-                        "RecBole's models.")
+        raise UserError(f"There is no model named {name!r}.{nearest(name, by_lower.values(), 3)} "
+                        "recbole-ssr models lists them.")
     return found
 
 
@@ -163,14 +163,21 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
     own = read_config_file(default).get("profile")
     if profile == own:
         return default
-    files = {file.name.split(".")[1]: file for file in default.parent.glob(f"{model}.*.yaml")}
-    if profile not in files:
-        known = [name for name in (own, *sorted(files)) if name]
+    file = default.with_name(f"{model}.{profile}.yaml")
+    if profile not in (known := profiles_of(model)):
         raise UserError(
             f"{model} has no profile {profile!r}.{nearest(profile, known)} "
             + (f"It has {', '.join(known)}." if known else "It has none: leave profile out.")
         )
-    return files[profile]
+    return file
+
+
+def profiles_of(model: str) -> list[str]:
+    """Return the profiles of a plugin model, that of its own yaml first; empty without any."""
+    default = properties_folder() / "model" / f"{model}.yaml"
+    own = read_config_file(default).get("profile") if default.is_file() else None
+    files = sorted(file.name.split(".")[1] for file in default.parent.glob(f"{model}.*.yaml"))
+    return [name for name in (own, *files) if name]
 
 
 @functools.lru_cache(maxsize=1)
@@ -210,11 +217,13 @@ def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
     here = sorted(name for name in (os.listdir(root) if readable else ())
                   if os.path.isfile(root / name / f"{name}.inter"))
     known = [file.stem for file in (properties_folder() / "dataset").glob("*.yaml")]
+    more = f" and {len(here) - _FEW} more" if len(here) > _FEW else ""
     raise MissingDataset(
         f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
         f"{nearest(dataset, [*here, *known])} Under data_path {str(root)!r} lie: "
-        f"{', '.join(here) or 'none'}. Set data_path to the folder that holds {dataset}/, make the "
-        f"dataset with recbole-ssr prepare, or use {DEMO_DATASET} without data_path.",
+        f"{', '.join(here[:_FEW]) or 'none'}{more}. Set data_path to the folder that holds "
+        f"{dataset}/, make the dataset with recbole-ssr prepare, or use {DEMO_DATASET} without "
+        "data_path.",
         dataset, str(folder),
     )
 
