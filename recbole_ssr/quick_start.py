@@ -36,13 +36,14 @@ from recbole_ssr.flags import read_config_file
 from recbole_ssr.host_errors import host_errors, missing_columns
 from recbole_ssr.inference import inference_model
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
+from recbole_ssr.run_folders import CONFIG, held, newest_unfinished
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import BEST, LAST, RunMixin, run_trainer
 from recbole_ssr.train.weights import load_weights
 
 logger = logging.getLogger("recbole_ssr")
 
-RANKING, CONFIG = "ranking.npz", "config.yaml"
+RANKING = "ranking.npz"
 
 # What may change when a run is resumed: where it runs and how long, never what it computes.
 RESUMABLE = ("resume", "device", "show_progress", "epochs", "stopping_step", "data_path",
@@ -71,7 +72,8 @@ def run(
         dataset: default from the settings, then the embedded ml-100k.
         config_files: yaml files, later ones win.
         config_dict: settings that win over files.
-        flags: parsed command line, wins over all. ``{"resume": folder}`` continues a run.
+        flags: parsed command line, wins over all. ``{"resume": folder}`` continues a run, and
+            ``{"resume": True}`` the newest unfinished one in run_dir.
         folder: the run folder; default a new one in run_dir. An unfinished run of the same
             settings in it is continued, whatever ended it.
         test: False ends after validation: no test metric is computed, and the result is in
@@ -81,12 +83,24 @@ def run(
     Raises:
         UserError: for every mistake in settings, data or folders.
     """
-    given = model, dataset, config_files, config_dict, dict(flags or {})
-    folder, config, last = _opened(folder, *given)
+    flags = dict(flags or {})
+    newest = flags.get("resume") is True
+    if newest:
+        flags["resume"] = str(newest_unfinished(_run_dir(flags, config_dict)))
+    folder, config, last = _opened(folder, model, dataset, config_files, config_dict, flags)
+    with held(folder):
+        return _run_in(folder, config, last, newest, test, callback)
+
+
+def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool, test: bool,
+            callback: Callback | None) -> RunResult:
+    """Do a run in its folder, on from the checkpoint `last`; `newest` if nobody named it."""
     config["run_folder"], config["checkpoint_dir"] = str(folder), str(folder)
     sweep(folder)
     made_here = last is None and not any(folder.iterdir())
     with runs.log_into(folder, discard_unless_started=made_here) as started:
+        if newest:
+            logger.info("%s is the newest unfinished run in %s", folder, folder.parent)
         if not last:  # already now: a run that is killed before its first checkpoint starts anew
             runs.write_text(folder / CONFIG, _dump(config))
             if config["resume"]:
@@ -193,6 +207,14 @@ def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
         experiment.model.eval()
         return experiment
     return experiment._replace(model=_as_measured(experiment)(experiment.model))
+
+
+def _run_dir(flags: Mapping, config_dict: Mapping | None) -> Path:
+    default = read_config_file(registry.properties_folder() / "overall.yaml")["run_dir"]
+    given = {"run_dir": default, **(config_dict or {}), **flags}["run_dir"]
+    if not isinstance(given, (str, Path)):
+        raise UserError(f"run_dir={given!r} must name a folder, as in --run_dir={default}")
+    return expanded(given)
 
 
 def _opened(folder, model, dataset, config_files, config_dict, flags):

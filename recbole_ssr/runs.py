@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import re
 import shutil
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from recbole_ssr import __version__
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import expanded, in_one_step
+from recbole_ssr.run_folders import CONFIG, LOG, named_in
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _HOST = Path(recbole.__file__).parent
@@ -57,16 +59,15 @@ def make(folder: Path) -> None:
 
 
 def existing(folder: str | Path) -> Path:
-    """Return a run folder that holds settings, or raise UserError naming the ones beside it."""
+    """Return a run folder that holds settings, or raise UserError naming some beside it."""
     if not isinstance(folder, (str, Path)):
         raise UserError(f"{folder!r} names no run folder. Write it behind the flag, as in "
-                        "--resume=runs/<run>.")
+                        "--resume=runs/<your run>.")
     folder = expanded(folder)
-    if (folder / "config.yaml").is_file():
+    if os.path.isfile(folder / CONFIG):  # Path raises where a name is too long
         return folder
-    beside = sorted(p.parent.name for p in folder.parent.glob("*/config.yaml"))
-    known = f" Runs there: {', '.join(beside[-5:])}." if beside else ""
-    raise UserError(f"{folder} is not a run folder (it has no config.yaml).{known}")
+    raise UserError(f"{folder} is not a run folder (it has no {CONFIG})."
+                    f"{named_in(folder.parent, folder.name)}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -111,9 +112,9 @@ def log_into(folder: Path, discard_unless_started: bool):
     """
     root, plugin = logging.getLogger(), logging.getLogger("recbole_ssr")
     try:
-        file = logging.FileHandler(folder / "run.log")
+        file = logging.FileHandler(folder / LOG)
     except OSError as error:
-        raise UserError(f"cannot write {folder / 'run.log'}: {error.strerror}") from None
+        raise UserError(f"cannot write {folder / LOG}: {error.strerror}") from None
     file.setFormatter(_PlainFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     terminal, host = _TerminalHandler(level=logging.INFO), _HostHandler()
     levels = root.level, plugin.level

@@ -111,6 +111,10 @@ def test_progress_is_drawn_on_a_terminal_and_only_there(flags):
     piped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                            env=environment)
     assert piped.returncode == 0 and "%|" not in piped.stderr
+    lines = re.findall(r"^SSR: (\d)/3 epochs  loss [\d.]+  valid recall@5 ([\d.]+) \(best ([\d.]+)\)"
+                       r"  [\d.]+ s$", piped.stderr, flags=re.MULTILINE)
+    assert [line[0] for line in lines] == ["1", "2", "3"]
+    assert lines[-1][2] == max(line[1] for line in lines)
 
 
 def test_titles_say_the_protocol_and_warnings_of_recbole_reach_the_terminal(flags, capsys):
@@ -136,7 +140,8 @@ def test_titles_say_the_protocol_and_warnings_of_recbole_reach_the_terminal(flag
     (["--modalities=[txt]"], ["txt", "text"]),
     (["--feature_fill=median"], ["median", "mean"]),
     (["--resume=runs/nothing"], ["runs/nothing", "not a run folder"]),
-    (["--resume"], ["True", "--resume=runs/<run>"]),
+    (["--resume"], ["no run in runs is unfinished", "--resume=runs/<your run>"]),
+    (["--resume", "--run_dir"], ["run_dir=True", "--run_dir=runs"]),
     (["--modalities=2"], ["modalities=2", "list of str"]),
     (["--n_layers=100000000000000000000"], ["n_layers", "at most 64"]),
     (["--learner=adma"], ["'adma'", "adam"]),
@@ -170,6 +175,24 @@ def test_an_interrupt_is_status_130_and_says_how_to_go_on(flags, capsys, monkeyp
     (folder,) = Path("runs").iterdir()
     assert f"--resume={folder}" in capsys.readouterr().err
     assert main([f"--resume={folder}"]) == 0
+
+
+def test_resume_alone_goes_on_with_the_newest_unfinished_run(flags, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SSR, "calculate_loss", interrupted)
+        for seed in (1, 2):
+            assert main([*flags, f"--seed={seed}"]) == 130
+    assert main([*flags, "--seed=3"]) == 0
+    for seed in (2, 1):
+        capsys.readouterr()
+        assert main(["--resume"]) == 0
+        out, err = capsys.readouterr()
+        said, = re.findall(r"^runs/(\S+) is the newest unfinished run in runs$", err, re.MULTILINE)
+        assert said in out and recbole_ssr.RunResult.read(Path("runs") / said).seed == seed
+    assert "unfinished" in complaint(capsys, "--resume")
 
 
 def test_the_script_of_the_checkout_is_the_same_command():

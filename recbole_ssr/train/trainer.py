@@ -159,7 +159,11 @@ class RunMixin:
                 if self.on_epoch:
                     self.on_epoch(self.history)
                 bar.update()
-                bar.set_postfix_str(_summary(record, self.valid_metric, self.best_valid_score))
+                summary = _summary(record, self.valid_metric, self.best_valid_score)
+                bar.set_postfix_str(summary)
+                if show_progress and bar.disable:  # no terminal to draw a bar on
+                    logger.info("%s: %d/%d epochs  %s  %.1f s", self.config["model"], epoch + 1,
+                                self.epochs, summary, _seconds(record))
                 if verbose:
                     logger.debug("epoch %d: %s", epoch, record)
                 if callback_fn and "valid" in record:
@@ -384,6 +388,10 @@ def _summary(record: dict, metric: str, best: float) -> str:
     if "valid" in record:
         parts.append(f"valid {metric} {record['valid'][metric]:.4f} (best {best:.4f})")
     return "  ".join(parts)
+
+
+def _seconds(record: dict) -> float:
+    return record["seconds"] + record.get("eval_seconds", 0.0)
 
 
 def _random_state(train_data) -> dict:
