@@ -24,17 +24,8 @@ _GROUPS = {
     "name": "All", "recipe": "Public files", "source": "A folder that others published",
     "interactions": "Your own data", "min_rating": "What is made of it",
 }
-_EXAMPLES = """\
-usage: recbole-ssr prepare NAME [--KEY=VALUE ...]
-       recbole-ssr prepare --from=LAYOUT PATH --name=NAME
-       recbole-ssr prepare --interactions=FILE [--items=FILE] [--images=FOLDER] --name=NAME
-
-  recbole-ssr prepare amazon-sports
-  recbole-ssr prepare amazon-Office_Products --modalities=text --split=leave-one-out
-  recbole-ssr prepare amazon-sports --no-download --raw=downloads
-  recbole-ssr prepare --from=mmrec tiktok/ --name=tiktok
-  recbole-ssr prepare --interactions=orders.csv --items=items.csv --images=photos --name=shop
-"""
+_NAMES = ("NAME: one of recbole-ssr datasets, or amazon-<Category>, amazon2023-<Category> of the "
+          "public files.")
 
 
 def options_from(argv: Sequence[str]) -> Options:
@@ -68,28 +59,19 @@ def options_from(argv: Sequence[str]) -> Options:
 
 
 def help_text() -> str:
-    """Return the text of `recbole-ssr prepare --help`."""
-    lines = [_EXAMPLES]
+    """Return the options of `recbole-ssr prepare --help`, a line each, and what values are."""
+    lines = []
     for option in fields(Options):
         if option.name in _GROUPS:
-            lines.append(f"\n{_GROUPS[option.name]}")
-        if option.name == "path":
+            lines.append(_GROUPS[option.name])
+        if option.name == "path":  # a word, not a flag
             continue
-        flag = f"--{_FLAG_OF.get(option.name, option.name)}"
         metavar = option.metadata["metavar"]
-        text = option.metadata["help"]
-        head = f"  {flag + (f'={metavar}' if metavar else ''):<26} "
-        lines.append(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * 29,
-                                   break_on_hyphens=False))
-    lines.append(_listed("Names with a recipe", (*recipe_names(), "amazon-<Category>",
-                                                 "amazon2023-<Category>")))
-    lines.append(_listed("Splits", split_names()))
-    return "\n".join(lines)
-
-
-def _listed(title: str, names: Sequence[str]) -> str:
-    return textwrap.fill(", ".join(names), 100, initial_indent=f"\n{title}: ",
-                         subsequent_indent="  ", break_on_hyphens=False)
+        flag = f"--{_FLAG_OF.get(option.name, option.name)}{f'={metavar}' if metavar else ''}"
+        lines.append(f"  {flag:<24} {option.metadata['help']}")
+    splits = textwrap.fill(f"Splits: {', '.join(split_names())}", 100, subsequent_indent="  ",
+                           break_on_hyphens=False)
+    return "\n".join([*lines, splits, _NAMES])
 
 
 def _positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:

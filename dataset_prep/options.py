@@ -24,8 +24,8 @@ class Options:
 
     name: str | None = _option("name of the dataset, and of its folder", metavar="NAME")
     data_path: str = _option("folder that receives the dataset's folder", DATA_PATH, "FOLDER")
-    raw: str | None = _option("folder of the raw files, for those that you fetched by hand and "
-                              "those to come; default DATA_PATH/raw/NAME", metavar="FOLDER")
+    raw: str | None = _option("folder of raw files, yours and those to come; default "
+                              "DATA_PATH/raw/NAME", metavar="FOLDER")
     no_download: bool = _option("use raw files that are there, fetch none", False)
     overwrite: bool = _option("replace a prepared dataset of this name", False)
     cache_dir: str | None = _option("folder of encodings; default the user's cache folder",
@@ -61,13 +61,13 @@ class Options:
     label_column: str | None = _option("column of --interactions with the part of the split",
                                        metavar="COLUMN")
     # What is made of it.
-    min_rating: float | None = _option("least rating that counts as an interaction; others are "
-                                       "dropped before the k-core", metavar="RATING")
+    min_rating: float | None = _option("least rating that counts as an interaction, before the "
+                                       "k-core", metavar="RATING")
     min_interactions: int | None = _option("k of the k-core; 0 keeps all", metavar="K")
     split: str | None = _option("a split of properties/split, or a yaml file", metavar="SPLIT")
     split_seed: int | None = _option("seed of a random split", metavar="SEED")
     text_encoder: str | None = _option("sentence-transformers model or folder, tfidf, or auto: "
-                                       "all-MiniLM-L6-v2, else tfidf", metavar="MODEL")
+                                       "MiniLM, else tfidf", metavar="MODEL")
     image_encoder: str | None = _option("transformers CLIP or ViT model or folder",
                                         metavar="MODEL")
     batch_size: int = _option("items encoded at a time", 64, "N")

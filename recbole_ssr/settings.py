@@ -1,7 +1,7 @@
 """Every setting: type, values, default and a line of doc, read from the yamls in properties/.
 
 One line of a yaml is a setting (its form stands at the top of properties/overall.yaml). From it
-come the checks of a run's configuration, `recbole-ssr --help` and documentation.
+come the checks of a run's configuration, `recbole-ssr models NAME` and documentation.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _LARGEST = 2.0**128 * (1 - 2.0**-24)  # of 32-bit floats, in which models comput
 NO_EFFECT, REFUSED = "no effect", "refused"
 _LINE = re.compile(r"( *)(\w+):(?: .*?)?\s+# \((.+?)\) (.+)$")
 _PLAIN = re.compile(r"( *)(\w+):(?: .*?)?(?:\s+#\s*(?:\((.*?)\))?\s*(.*))?$")  # RecBole's yamls
+_HEAD = re.compile(r"# (\w+)(?: \((.+?)\))?: (.+)\.$")
 _INTERVAL = re.compile(r"([\[(])\s*([^\s,]+)\s*,\s*([^\s,]+)\s*([\])])$")
 
 
@@ -193,6 +194,24 @@ def settings_of(model: str | None = None, profile: str | None = None) -> list[Se
     return list(by_name.values())
 
 
+class About(NamedTuple):
+    """What the head of a model's yaml says: a line of what it is, and its paper or ""."""
+
+    what: str
+    paper: str
+
+
+def about(model: str) -> About | None:
+    """Return what a plugin model is; None where its yaml is missing or has no such head.
+
+    The form of the first line is ``# NAME (AUTHORS, VENUE YEAR, IDENTIFIER): what it is.``
+    """
+    file = registry.properties_folder() / "model" / f"{model}.yaml"
+    head = file.read_text(encoding="utf-8").partition("\n")[0] if file.is_file() else ""
+    match = _HEAD.match(head)
+    return About(match[3], match[2] or "") if match and match[1] == model else None
+
+
 def checked(values: Mapping, settings: Iterable[Setting]) -> dict:
     """Return values by name as runs take them. Raises UserError for one that cannot be taken."""
     known = {setting.name: setting for setting in settings if not setting.status}
@@ -304,19 +323,6 @@ def checked_intervals(text: str, given: str) -> str:
                             'brackets: "[5,inf)" is 5 or more, "(0,5)" between 0 and 5 without '
                             'them, "[1,2];[4,5]" either.') from None
     return ";".join(sorted(parts, key=lambda part: interval(part).low))
-
-
-def described(settings: Iterable[Setting]) -> str:
-    """Return settings as lines of text: name, default, type and values, meaning; by section."""
-    lines, section = [], None
-    for setting in settings:
-        if setting.section != section:
-            section = setting.section
-            lines += ["", section] if section else [""]
-        kind = setting.status or ": ".join(filter(None, (setting.type, setting.values)))
-        default = "~" if setting.default is None else str(setting.default)
-        lines.append(f"  {setting.name}={default}  ({kind}) {setting.doc}")
-    return "\n".join(lines).lstrip("\n")
 
 
 def _fits(setting: Setting, value: object) -> bool:

@@ -111,8 +111,8 @@ def test_progress_is_drawn_on_a_terminal_and_only_there(flags):
     piped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                            env=environment)
     assert piped.returncode == 0 and "%|" not in piped.stderr
-    lines = re.findall(r"^SSR: (\d)/3 epochs  loss [\d.]+  valid recall@5 ([\d.]+) \(best ([\d.]+)\)"
-                       r"  [\d.]+ s$", piped.stderr, flags=re.MULTILINE)
+    lines = re.findall(r"^SSR: (\d)/3 epochs  loss [\d.]+  valid recall@5 ([\d.]+) \(best "
+                       r"([\d.]+)\)  [\d.]+ s$", piped.stderr, flags=re.MULTILINE)
     assert [line[0] for line in lines] == ["1", "2", "3"]
     assert lines[-1][2] == max(line[1] for line in lines)
 

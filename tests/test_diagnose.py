@@ -421,11 +421,6 @@ def test_the_command_prints_tables_and_names_its_files(result, tmp_path, capsys)
     assert {path.name for path in out.iterdir()} == PICTURES | {"diagnosis.json"}
 
 
-def test_help_mentions_it(capsys):
-    assert main(["diagnose", "--help"]) == 0
-    assert "recbole-ssr diagnose RUN_FOLDER" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("words, parts", [
     ([], ["run folder", "diagnose"]),
     (["--part=test"], ["run folder", "first"]),

@@ -148,14 +148,6 @@ def test_the_table_of_splits_names_each_one():
     assert set(split_names()) <= named
 
 
-def test_help_names_the_models_and_the_settings(capsys):
-    assert main(["--help"]) == 0
-    text = capsys.readouterr().out
-    assert "SSR" in text and "--resume" in text
-    assert "n_bands=3  (int: [1, 256]) Spectral bands M." in text
-    assert "learner=adam  (str: adam | adamw | sgd" in text
-
-
 @pytest.mark.slow
 def test_the_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """Settings as the yamls state them: what a line says, what every default is, what is refused."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from recbole_ssr.flags import ConfigLoader
 from recbole_ssr.settings import (
     Interval,
     Setting,
-    described,
+    about,
     interval,
     read_settings,
     settings_of,
@@ -68,7 +69,6 @@ def test_a_line_says_type_values_default_meaning_and_place(table):
     assert [(e.name, e.default) for e in table["sampling"].entries] == [("power", 1.0),
                                                                         ("kind", "a")]
     assert table["free"].type == "int" and table["free"].doc == ""
-    assert "width=64  (int: [1, 8192]) Width of the embeddings." in described(table.values())
 
 
 @pytest.mark.parametrize("name, value, taken", [
@@ -153,6 +153,20 @@ def test_every_setting_of_a_bundled_model_is_described_and_bounded(model):
             assert setting.range is not None, key
         if "int" in setting.type:
             assert setting.range.high < math.inf, f"{key} can hang or exhaust the memory"
+
+
+@pytest.mark.parametrize("model", OWN)
+def test_every_bundled_model_says_what_it_is(model):
+    found = about(model)
+    assert len(found.what) > 20 and not found.what.endswith(".")
+    floor = model in ("FeatureLightGCN", "ClosedFormSum")  # of this package, no paper's
+    assert found.paper == "" if floor else re.search(r"^[A-Z][^,]+, [A-Z].* \d{4}", found.paper)
+
+
+def test_a_model_without_a_head_says_nothing():
+    assert about("Unknown") is None and about("VBPR.amazon-baby") is None
+    assert about("FREEDOM") == ("frozen item graph, denoised user graph",
+                                "Zhou and Shen, MM 2023, arXiv 2211.06924")
 
 
 def test_a_profile_changes_defaults_and_nothing_else():

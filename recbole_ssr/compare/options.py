@@ -142,8 +142,8 @@ def _check_spelling(settings: Mapping) -> None:
         known = key in registry.keys_of_any_model() or key in registry.KEYS_WITHOUT_YAML
         near = get_close_matches(key, (*NAMES, *_OF_TUNE), n=1, cutoff=_ALIKE)
         if near and not known:
-            raise UserError(f"Unknown key {key!r}. Did you mean {near[0]!r}? recbole-ssr --help "
-                            "lists what a comparison takes beside settings.")
+            raise UserError(f"Unknown key {key!r}. Did you mean {near[0]!r}? recbole-ssr compare "
+                            "--help lists what a comparison takes beside settings.")
 
 
 def _models(given: object) -> dict[str, tuple[str, dict]]:

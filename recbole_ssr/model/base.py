@@ -47,6 +47,7 @@ class MultimodalRecommender(GeneralRecommender):
     affine_users = False
     # Whether an item without interactions has an embedding by its features.
     embeds_new_items = False
+    needs_features = True  # of the items
     # Buffers that checkpoints of earlier versions lack: they are as in a new model there.
     newer_state: tuple[str, ...] = ()
 

@@ -52,6 +52,7 @@ class ClosedForm(GeneralRecommender):
     trainer_class = "recbole_ssr.train.fitted:FittedTrainer"
     dataset_class = "recbole_ssr.data.on_demand:OnDemandDataset"
     embeds_new_items = False  # whether an item without interactions is scored by its features
+    needs_features = True  # of the items
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

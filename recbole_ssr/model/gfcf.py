@@ -28,6 +28,8 @@ from recbole_ssr.model.closed_form import ClosedForm, fit_low_pass, weighted_sum
 class GFCF(ClosedForm):
     """The graph filter of collaborative filtering."""
 
+    needs_features = False
+
     def fit(self, config, dataset, graph) -> WeightedSum:  # noqa: ARG002
         return weighted_sum({
             "linear_weight": (config["linear_weight"], partial(GramWeights, graph)),

@@ -20,6 +20,7 @@ class IdBaseline(Baseline):
 
     dataset_class = "recbole_ssr.data.dataset:FixedSplitDataset"
     user_tables, affine_users = ("E_user",), True
+    needs_features = False
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -1,0 +1,53 @@
+"""The commands of one dataset: prepare, data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from recbole_ssr.flags import parse_flags
+from recbole_ssr.runs import log_to_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def prepare(argv: Sequence[str], console: Console) -> int:
+    """prepare NAME | --from=LAYOUT PATH --name=NAME | --interactions=FILE --name=NAME"""
+    from recbole_ssr.dataset_prep.command import options_from
+    from recbole_ssr.dataset_prep.options import DATA_PATH
+    from recbole_ssr.dataset_prep.prepare import prepare as make
+
+    options = options_from(argv)
+    with log_to_terminal():
+        folder = make(options)
+    place = f" --data_path={folder.parent}" if str(folder.parent) != DATA_PATH else ""
+    console.print(f"Train on it: recbole-ssr train --dataset={folder.name}{place}", soft_wrap=True)
+    console.print(f"Look at it:  recbole-ssr data {folder.name}{place}", soft_wrap=True)
+    return 0
+
+
+def data(argv: Sequence[str], console: Console) -> int:
+    """data [NAME] [--out=FOLDER] [--KEY=VALUE ...]"""
+    from recbole_ssr.data.manifest import read_manifest
+    from recbole_ssr.dataset_prep.prepared import damaged_files
+    from recbole_ssr.dataset_report import dataset_report
+    from recbole_ssr.report.dataset_tables import tables
+
+    words = [word for word in argv[:1] if not word.startswith("-")]
+    flags = parse_flags(argv[len(words):])
+    out = flags.pop("out", None)
+    report = dataset_report(words[0] if words else None, flags=flags, out=out)
+    for table in tables(report):
+        console.print(table)
+        console.print()
+    manifest = read_manifest(report.folder)
+    if manifest:
+        damage = damaged_files(report.folder, manifest)
+        for line in damage:
+            console.print(f"[bold]Changed since it was prepared:[/bold] {line}", soft_wrap=True)
+        if not damage:
+            console.print(f"All {len(manifest['files'])} files are as they were prepared on "
+                          f"{manifest['made_at'][:10]} by {manifest['made_by']}.")
+    console.print(f"Files: {out or report.folder} (dataset.json, dataset.png)", soft_wrap=True)
+    return 0

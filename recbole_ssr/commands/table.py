@@ -1,0 +1,228 @@
+"""Every command of `recbole-ssr`: what it is for, its usage and its own options.
+
+From here come `--help`, the check of options where a command takes no settings of a run, and the
+list of commands that an unknown word gets. Options read as they are typed: `topk=20` takes a value,
+of which 20 is the default or an example, `keep-seen` takes none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_SETTINGS = ("Any setting of a run is an option as well, --KEY=VALUE, its value YAML. They are "
+             "listed by recbole-ssr models SSR, and with --all those of every model too.")
+_ONLY = "There are no other options: the run's own settings hold."
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        summary: what it does, in a line without a full stop.
+        group: heading below which the list of commands has it.
+        usage: what follows its name, a form each.
+        options: as they are typed -> what they mean; None where another table has them.
+        notes: paragraphs below the options; the last one says where settings are listed.
+        function: "module:name" of what runs it, which takes the words and a console.
+    """
+
+    summary: str
+    group: str
+    usage: tuple[str, ...]
+    options: dict[str, str]
+    notes: tuple[str, ...]
+    function: str
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names of the options, as :mod:`recbole_ssr.flags` reads them."""
+        return tuple(key.partition("=")[0].replace("-", "_") for key in self.options)
+
+
+_TRAIN, _DATA, _RUNS, _HERE = "Train", "Data", "Finished runs", "What there is"
+_OF_RUN = {"device=auto": "auto, cpu, cuda or cuda:N"}
+_NEW_ITEMS = {"new-items=FOLDER": "features of items that the run has never seen, to rank too"}
+
+COMMANDS: dict[str, Command] = {
+    "train": Command(
+        "train a model, select its epoch on validation, test once", _TRAIN,
+        ("[--model=NAME] [--dataset=NAME] [--KEY=VALUE ...]", "--resume[=runs/<your run>]"),
+        {
+            "model=SSR": "a model of this package, or a model of RecBole: see recbole-ssr models",
+            "dataset=ml-100k": "a folder below --data_path, see recbole-ssr datasets; Amazon's are "
+                               "downloaded and prepared where they are missing",
+            "profile=tiktok": "tuned settings of the model, where it has a profile of this name",
+            "config_files=FILE": "settings in yaml files, several in a row; later files win",
+            "resume": "go on with the newest run in --run_dir that was interrupted, or with "
+                      "--resume=runs/<your run>; with --data_path where its data have moved",
+            "data_path=dataset": "the folder of datasets",
+            "run_dir=runs": "receives a folder for every run",
+            "device=auto": "auto, cpu, cuda or cuda:N",
+            "seed=2020": "seed of parameters, batches and negatives; it never moves the split",
+            "epochs=50": "at most so many; it stops earlier after --stopping_step without gain",
+            "topk=\"[5, 20]\"": "cut-offs of the metrics",
+            "valid_metric=Recall@20": "what selects the epoch, on validation",
+            "show_progress=False": "no bars, and no line per epoch where there is no terminal",
+            "no-download": "take raw files of a dataset that are there, download none",
+        },
+        ("recbole-ssr train --model=LightGCN --device=cpu --topk=\"[5, 20]\"",
+         "recbole-ssr train --config_files my.yaml --n_bands 4", _SETTINGS),
+        "recbole_ssr.commands.train:train"),
+    "compare": Command(
+        "train several models under one protocol; tables, tests, one HTML report", _TRAIN,
+        ("--models=NAME,NAME,... [--seeds=N] [--jobs=N] [--KEY=VALUE ...]",),
+        {
+            "models=SSR,LightGCN": "what to compare; in a file also {label: {model: SSR, ...}}",
+            "seeds=5": "so many, counted from --seed, or a list; the split is the same for all",
+            "out=FOLDER": "receives runs, tables and report; default comparisons/<dataset>",
+            "jobs=2": "runs at a time on this machine",
+            "threads=1": "threads of each of them",
+            "engine=ray": "runs on a Ray cluster, default local processes",
+            "address=ADDRESS": "of its head, HOST:PORT, or auto; without, one starts here",
+            "cpus=1": "cores of a run on the cluster",
+            "gpus=0.5": "GPUs of a run on the cluster, parts of one too",
+            "tune=20": "settings tried per model before the comparison: recbole-ssr tune --help",
+            "sampler=tpe": "how they are chosen: tpe, random or grid",
+            "pruner=median": "which runs of the search end early: median or none",
+            "storage=FILE": "journal or database of the search, which several machines may share",
+            "space=FILE": "yaml of lists and ranges to search; default the grids of the models",
+            "preset=FILES": "settings that an earlier search selected",
+            "reference=LightGCN": "a line that all others are tested against as well",
+            "published": "show figures that others report on the same split, set apart",
+            "noise=image:0.3": "a curve of results by noise on features: {image: [0.1, 0.3]}",
+            "missing=text:0.5": "a curve by the share of items without features",
+            "drop-modality=image": "results without all features of a modality",
+            "corrupt_at=both": "where features are made worse: both, training or inference",
+            "interactions=0.2,0.5": "a curve by the share of training interactions",
+            "user_groups=\"[5, 10, 20]\"": "borders of groups of users, in training interactions",
+            "head_share=0.8": "share of the training interactions that make an item a head item",
+            "no_run": "report on what is there, run nothing",
+        },
+        ("The same command goes on where it was stopped, and does only what is missing.",
+         _SETTINGS),
+        "recbole_ssr.commands.train:compare"),
+    "tune": Command(
+        "search a model's settings on validation", _TRAIN,
+        ("--model=NAME [--trials=20] [--KEY=VALUE ...]",
+         "--models=NAME,NAME,... [--trials=20] [--KEY=VALUE ...]"),
+        {
+            "model=SSR": "the model to tune",
+            "models=SSR,FREEDOM": "or several, one after the other with the same budget",
+            "trials=20": "settings that are tried per model",
+            "sampler=tpe": "how they are chosen: tpe, random or grid",
+            "pruner=median": "which runs end early: median or none",
+            "space=FILE": "yaml of lists and of ranges, {low: 0.0001, high: 0.01, log: true}; "
+                          "default the model's own grid",
+            "storage=FILE": "journal or database, which several machines may share",
+            "jobs=2": "runs at a time on this machine",
+            "threads=1": "threads of each of them",
+            "engine=ray": "runs on a Ray cluster: --address, --cpus and --gpus per run",
+            "seed=2020": "seed of the search and of its runs",
+            "preset=FILES": "settings to begin from",
+            "out=FOLDER": "receives runs and presets; default comparisons/<dataset>",
+        },
+        ("What it selects is left as a preset: train with --config_files FILE, or compare with "
+         "--preset=FILE. The same command goes on where it was stopped.", _SETTINGS),
+        "recbole_ssr.commands.train:tune"),
+    "prepare": Command(
+        "make a dataset: from public files, a published folder or your own data", _DATA,
+        ("NAME [--KEY=VALUE ...]", "--from=LAYOUT PATH --name=NAME",
+         "--interactions=FILE [--items=FILE] [--images=FOLDER] --name=NAME"),
+        {}, (), "recbole_ssr.commands.data:prepare"),
+    "data": Command(
+        "report on a dataset as a run sees it", _DATA,
+        ("[NAME] [--out=FOLDER] [--KEY=VALUE ...]",),
+        {
+            "out=FOLDER": "receives dataset.json and dataset.png; default the dataset's own folder",
+            "data_path=dataset": "the folder of datasets",
+            "modalities=\"[text]\"": "which features to look at; default all that are there",
+        },
+        ("Sizes, degrees, split, cold users and items, leaks between parts, coverage and norms of "
+         "the modalities, and what is wrong. Without NAME: the embedded ml-100k.", _SETTINGS),
+        "recbole_ssr.commands.data:data"),
+    "datasets": Command(
+        "list the datasets that are here, and those that one command makes", _DATA,
+        ("[--data_path=FOLDER]",),
+        {"data_path=dataset": "the folder of datasets"},
+        ("Sizes are those of the files: settings of a run may filter them.",),
+        "recbole_ssr.commands.datasets:datasets"),
+    "diagnose": Command(
+        "show what an SSR run does with its bands and modalities", _RUNS,
+        ("RUN_FOLDER [--part=valid] [--out=FOLDER]",),
+        {
+            "part=valid": "the part to evaluate on: valid or test",
+            "out=FOLDER": "receives diagnosis.json and plots; default the run folder",
+            **_OF_RUN,
+            "data_path=FOLDER": "the folder of datasets, where they have moved since the run",
+        },
+        ("Where the energy of the bands lies, how they are mixed and gated, what each is worth, "
+         "and which claims of the paper hold here.", "recbole-ssr diagnose runs/<your run>", _ONLY),
+        "recbole_ssr.commands.diagnose:diagnose"),
+    "recommend": Command(
+        "rank items for users, known and new", _RUNS,
+        ("RUN_FOLDER --users=U,U | --users=FILE | --history=FILE [--topk=20]",
+         "RUN_FOLDER --all --out=FILE"),
+        {
+            "users=196,22": "users by their tokens, or a file with one a line",
+            "all": "every user of the run, into --out",
+            "history=FILE": "users by their items, new ones too: a table of users and items (.csv, "
+                            ".tsv, .parquet) or lines {\"user\": ..., \"items\": [...]} (.jsonl)",
+            "topk=20": "items per user",
+            "out=FILE": ".csv, .jsonl or .parquet; default a table on the terminal",
+            "keep-seen": "rank what a user has in training and validation, too",
+            "candidates=FILE": "rank these items alone, one a line, or --candidates=50,181",
+            "where=\"{class: Comedy}\"": "rank items with such a field alone",
+            "unknown=popularity": "answer users of whom nothing is known by what is popular",
+            **_NEW_ITEMS, **_OF_RUN,
+        },
+        ("recbole-ssr recommend runs/<your run> --users=196,22 --topk=10", _ONLY),
+        "recbole_ssr.commands.serve:recommend"),
+    "export": Command(
+        "write embeddings whose inner products are the scores", _RUNS,
+        ("RUN_FOLDER --out=FOLDER [--format=npy] [--index=flat,hnsw]",),
+        {
+            "out=FOLDER": "receives users, items, their tokens and export.json",
+            "format=npy": "npy or parquet",
+            "index=flat,hnsw": "indices for FAISS as well (extra ann); their recall is printed",
+            **_NEW_ITEMS, **_OF_RUN,
+        },
+        ("recbole-ssr export runs/<your run> --out=embeddings", _ONLY),
+        "recbole_ssr.commands.serve:export"),
+    "explain": Command(
+        "take a score apart: by the user's items, bands and modalities", _RUNS,
+        ("RUN_FOLDER --user=U --item=I [--plot] [--out=FOLDER]",),
+        {
+            "user=196": "the user, by its token",
+            "item=50": "the item, by its token",
+            "plot": "draw it, into the run folder or --out",
+            "out=FOLDER": "receives explanation-<user>-<item>.json and .png",
+            **_NEW_ITEMS, **_OF_RUN,
+        },
+        ("recbole-ssr explain runs/<your run> --user=196 --item=15 --plot", _ONLY),
+        "recbole_ssr.commands.serve:explain"),
+    "browse": Command(
+        "look at a run in a web page on this machine", _RUNS,
+        ("RUN_FOLDER [--port=8765]",),
+        {"port=8765": "the page is http://127.0.0.1:8765; 0 takes any port that is free",
+         **_NEW_ITEMS, **_OF_RUN},
+        ("History and recommendations of a user, SSR's bands and modalities to move, and why an "
+         "item is there.", "recbole-ssr browse runs/<your run>", _ONLY),
+        "recbole_ssr.commands.serve:browse"),
+    "models": Command(
+        "list the models, or the settings of one", _HERE,
+        ("[NAME] [--profile=PROFILE] [--all]",),
+        {
+            "profile=tiktok": "the defaults of a profile of the model",
+            "all": "without NAME, RecBole's models too; with it, the settings that all models have",
+        },
+        ("With NAME, a model's settings: default, type, range and meaning of each.",),
+        "recbole_ssr.commands.models:models"),
+    "runs": Command(
+        "list the runs, the newest first", _HERE,
+        ("[FOLDER] [--all]",),
+        {"all": "all of them, not the newest alone"},
+        ("FOLDER is where runs lie, default runs: the --run_dir of their training. The metric is "
+         "the one that selected the epoch. An unfinished run goes on with",
+         "recbole-ssr train --resume=runs/<your run>"),
+        "recbole_ssr.commands.runs:runs"),
+}

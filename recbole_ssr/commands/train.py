@@ -1,0 +1,143 @@
+"""The commands that train: train, compare, tune, and the line without a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from recbole_ssr.compare.options import is_comparison, options_of
+from recbole_ssr.errors import MissingDataset, UserError
+from recbole_ssr.flags import parse_flags, read_config_file
+from recbole_ssr.runs import log_to_terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from recbole_ssr.compare.command import Compared
+    from recbole_ssr.tune.tuning import Selected
+
+T = TypeVar("T")
+_TRIALS, _MODEL = 20, "SSR"
+
+
+def train_or_compare(argv: Sequence[str], console: Console) -> int:
+    """The line without a command: --models compares, all else trains."""
+    files, flags = _files_and_flags(argv)
+    return (_compare if is_comparison(files, flags) else _train)(files, flags, console)
+
+
+def train(argv: Sequence[str], console: Console) -> int:
+    """train [--model=NAME] [--dataset=NAME] [--KEY=VALUE ...]"""
+    files, flags = _files_and_flags(argv)
+    if is_comparison(files, flags):
+        raise UserError("train trains one model, --model=NAME; several, --models=NAME,NAME, are "
+                        "for recbole-ssr compare")
+    return _train(files, flags, console)
+
+
+def compare(argv: Sequence[str], console: Console) -> int:
+    """compare --models=NAME,NAME,... [--KEY=VALUE ...]"""
+    files, flags = _files_and_flags(argv)
+    if not is_comparison(files, flags):
+        raise UserError("compare needs models: --models=SSR,LightGCN, or models in a file of "
+                        "--config_files")
+    return _compare(files, flags, console)
+
+
+def tune(argv: Sequence[str], console: Console) -> int:
+    """tune --model=NAME [--trials=20] [--KEY=VALUE ...]"""
+    from recbole_ssr.compare.command import search
+    from recbole_ssr.tune.table import selected_table, trials_table
+
+    files, flags = _files_and_flags(argv)
+    for name, as_of in (("model", "models"), ("trials", "tune")):
+        if name in flags:
+            flags[as_of] = flags.pop(name)
+    flags.setdefault("tune", _TRIALS)
+    if not is_comparison(files, flags):
+        flags["models"] = _MODEL
+
+    def work() -> tuple[dict[str, Selected], list[Path]]:
+        with log_to_terminal():
+            return search(options_of(files, flags), console)
+
+    selected, presets = _with_dataset(files, flags, work)
+    for line in selected.values():
+        console.print(trials_table(line))
+        console.print()
+    console.print(selected_table(selected))
+    console.print(f"Presets: {', '.join(map(str, presets))}; train with --config_files FILE, "
+                  "compare with --preset=FILE.", soft_wrap=True, markup=False)
+    return 0
+
+
+def _files_and_flags(argv: Sequence[str]) -> tuple[list[str], dict]:
+    flags = parse_flags(argv)
+    return flags.pop("config_files", []), flags
+
+
+def _train(files: Sequence[str], flags: dict, console: Console) -> int:
+    from recbole_ssr.quick_start import run
+    from recbole_ssr.report.tables import calibration_line, result_table
+    from recbole_ssr.result import earlier_results
+
+    result = _with_dataset(files, flags, lambda: run(config_files=files, flags=flags))
+    earlier = earlier_results(os.path.dirname(result.run), result)
+    console.print(result_table([result, *earlier]))
+    calibrated = calibration_line(result)
+    if calibrated:
+        console.print(calibrated)
+    if earlier:
+        console.print("The first row is this run; the others are the newest of their model here.")
+    console.print(f"Run folder: {result.run} (curve.png, metrics.json, best.pth, run.log)",
+                  soft_wrap=True)
+    return 0
+
+
+def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
+    from recbole_ssr.compare.command import compare as run_all
+    from recbole_ssr.report.comparison_tables import tables
+
+    def work() -> Compared:
+        with log_to_terminal():
+            return run_all(options_of(files, flags), console)
+
+    found = _with_dataset(files, flags, work)
+    for table in tables(found.comparison, min(console.width, 100), brief=True):
+        console.print(table)
+        console.print()
+    for reason in found.missing:
+        console.print(f"Not written: {reason}", soft_wrap=True, markup=False)
+    names = ", ".join(file.name for file in found.files)
+    console.print(f"Files: {found.files[0].parent} ({names})", soft_wrap=True, markup=False)
+    return 1 if any(line.failures for line in found.comparison.lines) else 0
+
+
+def _with_dataset(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T:
+    """Do the work; where the dataset is missing and there is a recipe for it, prepare it first.
+
+    Flags of the preparation are taken out of `flags` before.
+    """
+    from recbole_ssr.dataset_prep import on_demand
+    from recbole_ssr.dataset_prep.options import DATA_PATH
+    from recbole_ssr.registry import DEMO_DATASET
+
+    given = on_demand.take_flags(flags)
+    settings = {}
+    for file in files:
+        settings |= read_config_file(file)
+    settings |= flags
+    shaping = given | {key: settings[key] for key in ("split_seed",) if key in settings}
+    if shaping and not flags.get("resume"):
+        on_demand.check_flags(shaping, str(settings.get("dataset") or DEMO_DATASET),
+                              settings.get("data_path") or DATA_PATH)
+    try:
+        return work()
+    except MissingDataset as missing:
+        with log_to_terminal():
+            if not on_demand.prepare_missing(missing, given, settings):
+                raise
+    return work()
