@@ -41,7 +41,8 @@ def _run(argv: list[str], console: Console) -> int:
     if name is None and argv:
         _check_word(argv[0])
     if any(word in ("--help", "-h") for word in argv):
-        console.print(help_of(name) if name else overview(), markup=False, soft_wrap=True)
+        text = help_of(name, console.width) if name else overview()
+        console.print(text, markup=False, soft_wrap=True)
         return 0
     if "--version" in argv:
         console.print(_versions(), markup=False, soft_wrap=True)

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny import SETTINGS, write_tiny
 
+import recbole_ssr
 from recbole_ssr import runs
 from recbole_ssr.errors import UserError
 from recbole_ssr.run_folders import (
@@ -63,6 +65,22 @@ def test_a_run_that_is_running_is_neither_resumed_nor_run_twice(tmp_path):
     assert newest_unfinished(tmp_path) == newer  # the system let go of it
     with held(newer):
         assert runs_in(tmp_path)[0].state == RUNNING
+
+
+def test_a_run_holds_its_folder_while_it_lasts(tmp_path):
+    pytest.importorskip("fcntl")
+    seen = []
+
+    def look(state, experiment, history):  # noqa: ARG001
+        (run,) = runs_in(tmp_path / "runs")
+        seen.append(run.state)
+        with pytest.raises(UserError, match="is being run by another process"):
+            recbole_ssr.run(flags={"resume": str(run.path)})
+
+    settings = SETTINGS | write_tiny(tmp_path) | {"epochs": 1, "run_dir": str(tmp_path / "runs")}
+    recbole_ssr.run("BPR", "tiny", config_dict=settings,
+                    callback=lambda *told: look(*told) if not seen else None)
+    assert seen == [RUNNING] and runs_in(tmp_path / "runs")[0].state == FINISHED
 
 
 @pytest.mark.parametrize("states, told", [

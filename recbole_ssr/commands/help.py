@@ -7,7 +7,7 @@ from itertools import groupby
 
 from recbole_ssr.commands.table import COMMANDS
 
-_WIDTH = 100
+_WIDTH = 100  # at most
 _OVERVIEW = """\
 usage: recbole-ssr COMMAND [--KEY=VALUE ...]
        recbole-ssr [--KEY=VALUE ...]
@@ -30,15 +30,17 @@ def overview() -> str:
     return "\n\n".join([*parts, _MORE])
 
 
-def help_of(name: str) -> str:
-    """Return usage, options and notes of a command."""
+def help_of(name: str, width: int = _WIDTH) -> str:
+    """Return usage, options and notes of a command, for a terminal of so many columns."""
     command = COMMANDS[name]
     if name == "prepare":  # whose options are those of its own package
         from recbole_ssr.dataset_prep.command import help_text
 
         return f"{_usage(name)}\n{help_text()}"
     summary = f"{command.summary[0].upper()}{command.summary[1:]}."
-    return "\n\n".join([_usage(name), summary, _options(command.options), *_notes(command.notes)])
+    width = min(width, _WIDTH)
+    return "\n\n".join([_usage(name), summary, _options(command.options, width),
+                        *_notes(command.notes, width)])
 
 
 def _usage(name: str) -> str:
@@ -46,20 +48,20 @@ def _usage(name: str) -> str:
     return "\n".join(f"{'usage:' if k == 0 else '':<6} {form}" for k, form in enumerate(forms))
 
 
-def _options(options: dict[str, str]) -> str:
+def _options(options: dict[str, str], width: int) -> str:
     column = max(map(len, options)) + len("  --  ")
     return "\n".join(
-        textwrap.fill(meaning, _WIDTH, initial_indent=f"  --{key}".ljust(column),
+        textwrap.fill(meaning, width, initial_indent=f"  --{key}".ljust(column),
                       subsequent_indent=" " * column, break_on_hyphens=False)
         for key, meaning in options.items())
 
 
-def _notes(notes: tuple[str, ...]) -> list[str]:
+def _notes(notes: tuple[str, ...], width: int) -> list[str]:
     """Return paragraphs; examples stand together, set in."""
     found = []
     for example, group in groupby(notes, lambda note: note.startswith("recbole-ssr ")):
         if example:
             found.append("\n".join(f"  {note}" for note in group))
         else:
-            found += [textwrap.fill(note, _WIDTH, break_on_hyphens=False) for note in group]
+            found += [textwrap.fill(note, width, break_on_hyphens=False) for note in group]
     return found

@@ -85,24 +85,24 @@ def _recbole_models() -> Iterable[tuple[str, list[str]]]:
 def _show_settings(model: str, profile: str | None, everything: bool, console: Console) -> None:
     settings = settings_of(model, profile)
     own = [s for s in settings if s.file not in _OF_ALL]
-    console.print(_head(model, profile), soft_wrap=True)
+    console.print(_head(model, profile))
     groups = [own]
     if everything:
         groups += [[s for s in settings if s.file == file and not s.status] for file in _OF_ALL]
     shown = [setting for group in groups for setting in group]
-    name = max(len(setting.name) for setting in shown)
-    default = min(max(len(_default(setting)) for setting in shown), _DEFAULT)
-    header = True
+    columns = (max(len(setting.name) for setting in shown),
+               min(max(map(len, ("Default", *map(_default, shown)))), _DEFAULT), _TAKES)
+    width, header = min(console.width, _WIDTH), True
     for title, group in zip(("", *_OF_ALL.values()), groups):
         if title:
             console.print(f"\n[bold underline]{title}[/]")
         for section, of_section in groupby(group, lambda setting: setting.section):
             console.print(f"\n[bold]{escape(section)}[/]" if section else "")
-            console.print(settings_table(of_section, name, default, header))
+            console.print(settings_table(of_section, columns, width, header))
             header = False
     more = "" if everything else f" Those of every run too: recbole-ssr models {model} --all."
     console.print(f"\nGive any as --KEY=VALUE, or in a yaml of --config_files.{more}",
-                  soft_wrap=True, markup=False)
+                  markup=False)
 
 
 def _head(model: str, profile: str | None) -> str:
@@ -118,15 +118,17 @@ def _head(model: str, profile: str | None) -> str:
         + (f" Profiles: {', '.join(named)}." if len(named) > 1 else "")
 
 
-def settings_table(settings: Iterable[Setting], name: int, default: int, header: bool) -> Table:
+def settings_table(settings: Iterable[Setting], columns: Sequence[int], width: int,
+                   header: bool) -> Table:
     """Return name, default, type with range or choices, and meaning of settings, a row each.
 
-    `name` and `default` are widths of their columns, in which the tables of all sections agree.
+    `columns` has the widths of the first three, so that the tables of all sections agree; the last
+    takes what they leave of `width`.
     """
-    table = Table(box=None, pad_edge=False, show_header=header, header_style="bold", width=_WIDTH)
-    for title, width in (("Setting", name), ("Default", default), ("Takes", _TAKES)):
-        table.add_column(title, width=width, overflow="fold")
-    table.add_column("Meaning", ratio=1)
+    table = Table(box=None, pad_edge=False, show_header=header, header_style="bold", width=width)
+    for title, of_column in zip(("Setting", "Default", "Takes"), columns):
+        table.add_column(title, width=of_column, overflow="fold")
+    table.add_column("Meaning", ratio=1, overflow="fold")
     for setting in settings:
         table.add_row(*map(escape, (setting.name, _default(setting), takes(setting), setting.doc)))
         for entry in setting.entries:
