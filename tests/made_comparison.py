@@ -50,7 +50,7 @@ def made_result(model="SSR", seed=2020, level=1.0, epochs=6, **changes):
                   "learning_rate": 0.001, "epochs": 300, "stopping_step": 20,
                   "split_seed": None, "modalities": ["image", "text"], "features": "fe" * 32})
     values |= changes
-    return RunResult(**{f.name: values[f.name] for f in fields(RunResult)})
+    return RunResult(**{f.name: values[f.name] for f in fields(RunResult) if f.name in values})
 
 
 def _epoch(k, best, valid):

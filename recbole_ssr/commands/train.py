@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TRIALS, _MODEL = 20, "SSR"
+_TABLE = 80  # columns of the table of a run
 
 
 def train_or_compare(argv: Sequence[str], console: Console) -> int:
@@ -89,7 +90,7 @@ def _train(files: Sequence[str], flags: dict, console: Console) -> int:
     console.print(result_table([result, *earlier]))
     calibrated = calibration_line(result)
     if calibrated:
-        console.print(calibrated)
+        console.print(calibrated, width=_TABLE, markup=False)
     if earlier:
         console.print("The first row is this run; the others are the newest of their model here.")
     console.print(f"Run folder: {result.run} (curve.png, metrics.json, best.pth, run.log)",
