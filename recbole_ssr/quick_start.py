@@ -335,9 +335,9 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     valid, rankings["valid"] = evaluated(trainer, experiment.valid, load_best_model=True)
     tested = {}
     if test:  # without a validation part nothing has loaded the parameters yet
-        tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
         if trainer.calibration.get("kept"):
             trainer.calibration["uncalibrated"]["test"] = _uncalibrated(trainer, experiment.test)
+        tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
     result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
     _leave(result, folder, rankings, ids_hash(experiment.dataset), test)
     logger.debug("valid %s, test %s", valid, tested)

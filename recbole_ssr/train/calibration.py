@@ -26,7 +26,7 @@ def calibrate(trainer: RunMixin, valid_data) -> dict:
 
     They are kept unless the validation metric falls by more than a standard error of the difference
     between users. The score that chose the epoch stays as it is. A run that is interrupted here
-    does the same again.
+    does the same again; one that is interrupted later finds it in the checkpoint.
 
     Returns gains, whether they are kept, and the validation metrics without them; nothing for a
     model that has no gains to fit, or where other items than all are ranked.
@@ -37,24 +37,29 @@ def calibrate(trainer: RunMixin, valid_data) -> dict:
     file = trainer.saved_model_file
     state = checkpoint.load(file, map_location=trainer.device)
     load_weights(model, state, file, trainer.config, trainer.data)
-    model.eval().drop_calibration()
-    before = _measured(trainer, valid_data)
+    if isinstance(state.get("calibration"), dict):  # by a process that was stopped later
+        return state["calibration"]
+    model.eval()
     fields = trainer.config["USER_ID_FIELD"], trainer.config["ITEM_ID_FIELD"]
     users, items = (valid_data._dataset.inter_feat[field] for field in fields)
     found = model.calibrate(users, items, bool(trainer.config["repeatable"]))
     if found is None:
         return {}
     after = _measured(trainer, valid_data)
+    with model.uncalibrated():
+        before = _measured(trainer, valid_data)
     kept = not _is_worse(trainer, before, after, np.stack([users.numpy(), items.numpy()]))
     if not kept:
         model.drop_calibration()
-    state["state_dict"] = model.state_dict()
-    checkpoint.save(state, file)
+    state["calibration"] = {
+        "kept": kept, "gains": found.gains.tolist(), "bias": found.bias.item(),
+        "uncalibrated": {"valid": before[0]},
+    }
+    checkpoint.save(state | {"state_dict": model.state_dict()}, file)
     values = [calculate_valid_score(m, trainer.valid_metric) for m, _ in (before, after)]
     logger.info("calibrated on the validation part: %s %.4f, before %.4f%s", trainer.valid_metric,
                 *values[::-1], "" if kept else "; left as before")
-    return {"kept": kept, "gains": found.gains.tolist(), "bias": found.bias.item(),
-            "uncalibrated": {"valid": before[0]}}
+    return state["calibration"]
 
 
 def _measured(trainer: RunMixin, part) -> tuple[dict, Ranking | None]:
