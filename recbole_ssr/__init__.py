@@ -15,6 +15,10 @@ _checkout = _Path(__file__).resolve().parent.parent
 if (_checkout / "properties" / "overall.yaml").is_file():
     __path__.append(str(_checkout))
 
+from recbole_ssr import slow_imports as _slow_imports  # noqa: E402
+
+_slow_imports.postpone()
+
 from recbole_ssr import compat as _compat  # noqa: E402
 
 # RecBole reads names that current numpy and scipy lack while it is imported: repair them first.

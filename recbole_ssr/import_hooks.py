@@ -1,13 +1,15 @@
-"""What is done around the import of single modules of RecBole, and for packages that are not there.
+"""What is done around the import of single modules of RecBole, for packages slow or not there.
 
 Standard library only.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, NoReturn
@@ -49,6 +51,28 @@ def stand_in(package: str, attribute: str) -> Iterator[None]:
         del sys.modules[package]
         if there:
             sys.modules[package] = before
+
+
+@contextmanager
+def postponed(package: str, names: Sequence[str]) -> Iterator[None]:
+    """Within, `from package import name` gives functions that import the package when called.
+
+    A package that is imported already is used as it is.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = ModuleType(package)
+    for name in names:
+        setattr(sys.modules[package], name, partial(_call, package, name))
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+def _call(package: str, name: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(importlib.import_module(package), name)(*args, **kwargs)
 
 
 class _Missing:

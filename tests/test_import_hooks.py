@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from recbole_ssr import import_hooks
-from recbole_ssr.import_hooks import around_import, stand_in
+from recbole_ssr.import_hooks import around_import, postponed, stand_in
 
 
 @pytest.mark.parametrize("state", ["absent", "blocked", "broken"])
@@ -44,6 +44,19 @@ def test_a_stand_in_leaves_with_the_error_of_the_import(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError), stand_in("nowhere_absent", "part"):
         1 / 0  # noqa: B018
     assert "nowhere_absent" not in sys.modules
+
+
+def test_a_postponed_package_is_imported_with_its_first_use(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "hooked_late.py").write_text("def double(number, plus=0): return 2 * number + plus")
+    scope: dict = {}
+    with postponed("hooked_late", ["double"]):
+        exec("from hooked_late import double", scope)
+    assert "hooked_late" not in sys.modules
+    assert scope["double"](3, plus=1) == 7 and "hooked_late" in sys.modules
+    with postponed("hooked_late", ["double"]):
+        exec("from hooked_late import double", scope)
+    assert scope["double"] is sys.modules.pop("hooked_late").double
 
 
 def test_a_hook_is_around_one_module(tmp_path, monkeypatch):

@@ -1,4 +1,7 @@
-"""An engine on this machine: a process per run, several at a time, which share its cores."""
+"""An engine on this machine: a process per run, several at a time, which share its cores.
+
+Where it can be, a run's process is forked from one that has imported torch and RecBole already.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import recbole_ssr
 from recbole_ssr.compare.engine import Outcome, Progress, Source, Watch
+from recbole_ssr.compare.forked import Forked, ForkServer, can_fork
 from recbole_ssr.compare.store import (
     Task,
     failure_of,
@@ -55,11 +59,12 @@ class LocalEngine:
         if jobs < 1:
             raise UserError(f"jobs={jobs} must be at least 1")
         threads = self.threads or max(usable_cores() // jobs, 1)
+        server = ForkServer(environment_of(threads)) if can_fork() else None
         running: list[_Run] = []
         try:
             more = True
             while more or running:
-                more = more and _fill(running, source, jobs, threads)
+                more = more and _fill(running, source, jobs, threads, server)
                 watch([(run.task, run.progress) for run in running])
                 if running:
                     time.sleep(_LOOK_SECONDS)
@@ -69,9 +74,12 @@ class LocalEngine:
                     more = True  # what a source hears may bring more
         finally:
             stop([run.process for run in running])
+            if server is not None:
+                server.close()
 
 
-def _fill(running: list[_Run], source: Source, jobs: int, threads: int) -> bool:
+def _fill(running: list[_Run], source: Source, jobs: int, threads: int,
+          server: ForkServer | None) -> bool:
     """Start tasks until `jobs` run; return whether the source may have more at once."""
     while len(running) < jobs:
         task = source.take()
@@ -80,14 +88,14 @@ def _fill(running: list[_Run], source: Source, jobs: int, threads: int) -> bool:
         if is_complete(task):
             source.finished(task, Outcome())
         else:
-            running.append(_Run(task, start(task, threads)))
+            running.append(_Run(task, start(task, threads, server)))
     return True
 
 
 class _Run:
     """A running process, and what its source has heard of it."""
 
-    def __init__(self, task: Task, process: subprocess.Popen):
+    def __init__(self, task: Task, process: subprocess.Popen | Forked):
         self.task, self.process = task, process
         self.progress = Progress("preparing")
         self.outcome: Outcome | None = None
@@ -109,19 +117,22 @@ class _Run:
         return code is not None
 
 
-def start(task: Task, threads: int, environment: dict[str, str] | None = None) -> subprocess.Popen:
+def start(task: Task, threads: int, server: ForkServer | None = None) -> subprocess.Popen | Forked:
     """Start the process of a task, its output in the run folder's `worker.log`.
 
-    `environment` is added to this process's own. The process ends when this one does.
+    A `server` forks it, without one it is a new program. The process ends when this one does.
     """
     write_task(task)
     forget_failure(task.folder)
     write_progress(task.folder, Progress("preparing"))
-    command = [*COMMAND, str(task.folder), str(os.getpid())]
-    with open(task.folder / LOG, "ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                stderr=subprocess.STDOUT,
-                                env={**environment_of(threads), **(environment or {})})
+
+    def program() -> subprocess.Popen:
+        command = [*COMMAND, str(task.folder), str(os.getpid())]
+        with open(task.folder / LOG, "ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=subprocess.STDOUT, env=environment_of(threads))
+
+    return program() if server is None else server.start(task.folder, task.folder / LOG, program)
 
 
 def outcome_of(task: Task, code: int) -> Outcome:
@@ -136,7 +147,7 @@ def outcome_of(task: Task, code: int) -> Outcome:
     return Outcome(failure_of(task).reason)
 
 
-def stop(processes: Iterable[subprocess.Popen]) -> None:
+def stop(processes: Iterable[subprocess.Popen | Forked]) -> None:
     """End processes, all at once, and wait for them."""
     processes = list(processes)
     for process in processes:

@@ -6,7 +6,6 @@ import logging
 
 import numpy as np
 import torch
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
@@ -63,5 +62,7 @@ def centre_of(matrix: Tensor, present: Tensor) -> Tensor:
 
 def _directions(F: np.ndarray, components: int) -> np.ndarray:
     """Return the leading right singular vectors (f, components) of F."""
+    from sklearn.utils.extmath import randomized_svd  # slow to import
+
     _, _, Vt = randomized_svd(F, n_components=min(components, *F.shape), random_state=_SEED)
     return np.ascontiguousarray(Vt.T, dtype=np.float32)

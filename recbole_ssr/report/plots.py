@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,8 +13,11 @@ from recbole_ssr.result import RunResult
 
 MAX_CURVES = 8  # more cannot be told apart
 # Legends above the axes never cover a curve.
-_ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 3, "frameon": False,
-          "fontsize": "small"}
+_ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}
+_LEGEND, _HANDLE, _LETTER = 290, 40, 5  # widths in points: of all columns, around and in a name
+# Shares of the figure: matplotlib's own layout would draw everything once more to find them.
+_MARGINS = {"left": 0.095, "right": 0.985, "bottom": 0.13, "wspace": 0.22}
+_TITLE, _LEGEND_ROW = 0.11, 0.055
 
 
 def _shown(metrics: dict[str, float], chosen: str) -> list[str]:
@@ -21,9 +25,18 @@ def _shown(metrics: dict[str, float], chosen: str) -> list[str]:
     return [chosen, *[name for name in metrics if name != chosen][: MAX_CURVES - 1]]
 
 
+def _legend(axis: Axes) -> int:
+    """Draw the legend above the axes, in at most three columns; return how many rows it has."""
+    names = axis.get_legend_handles_labels()[1]
+    width = _HANDLE + _LETTER * max(map(len, names))
+    columns = max(1, min(3, _LEGEND // width))
+    axis.legend(**_ABOVE, ncols=columns)
+    return -(-len(names) // columns)
+
+
 def learning_curve(result: RunResult, path: Path) -> None:
     """Draw loss parts and validation metric over epochs; mark the selected epoch. Writes a PNG."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4))
     FigureCanvasAgg(figure)
     loss_axis, valid_axis = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in result.history]
@@ -32,9 +45,10 @@ def learning_curve(result: RunResult, path: Path) -> None:
         values = [record["loss"][name] for record in result.history]
         if any(value > 0 for value in values):
             loss_axis.plot(epochs, values, label=name, marker=marker)
+    rows = 0
     if loss_axis.lines:
         loss_axis.set(xlabel="epoch", ylabel="training loss (mean per step)", yscale="log")
-        loss_axis.legend(**_ABOVE)
+        rows = _legend(loss_axis)
     else:
         loss_axis.set_axis_off()
         loss_axis.text(0.5, 0.5, "fitted without a loss", ha="center", va="center")
@@ -48,10 +62,11 @@ def learning_curve(result: RunResult, path: Path) -> None:
     valid_axis.axvline(result.best_epoch, color="0.6", linestyle=":",
                        label=f"best epoch {result.best_epoch}")
     valid_axis.set(xlabel="epoch", ylabel="validation", ylim=(0, None))
-    valid_axis.legend(**_ABOVE)
+    rows = max(rows, _legend(valid_axis))
     for axis in (loss_axis, valid_axis):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(epochs) == 1:
             axis.set_xlim(epochs[0] - 1, epochs[0] + 1)
-    figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}")
+    figure.subplots_adjust(top=1 - _TITLE - rows * _LEGEND_ROW, **_MARGINS)
+    figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}", y=0.975)
     figure.savefig(path, dpi=110)

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_ssr.uncompiled import without_compiler
+
 _ITERATIONS = 30
 _BLOCK = 512  # users whose scores exist at a time
 
@@ -75,8 +77,9 @@ def calibration(
     log_scale = user.new_zeros(2).requires_grad_()  # alpha, beta
     likelihood = _Likelihood(user.detach(), item.detach(), bias.detach(), held_out, logit_scale,
                              cosine)
-    optimizer = torch.optim.LBFGS([log_gain, log_scale], max_iter=_ITERATIONS,
-                                  tolerance_change=1e-6, line_search_fn="strong_wolfe")
+    optimizer = without_compiler(lambda: torch.optim.LBFGS(
+        [log_gain, log_scale], max_iter=_ITERATIONS, tolerance_change=1e-6,
+        line_search_fn="strong_wolfe"))
 
     def objective() -> Tensor:
         optimizer.zero_grad()

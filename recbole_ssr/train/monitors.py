@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import recbole.trainer.trainer as host
 from recbole.utils import WandbLogger
-from torch.utils.tensorboard import SummaryWriter
 
 from recbole_ssr.compat import plain_config
 from recbole_ssr.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 TENSORBOARD = "tensorboard"  # in the run's folder
 
@@ -47,6 +50,8 @@ class RunTensorBoard:
 
     def _open(self) -> SummaryWriter:
         if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import
+
             self._writer = SummaryWriter(str(self._folder))
         return self._writer
 

@@ -25,6 +25,7 @@ from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.stopping import rule_of, strict_stopping
 from recbole_ssr.train.weights import TRAINING, check_parts, is_finite, load_weights
 from recbole_ssr.train.written import Written
+from recbole_ssr.uncompiled import without_compiler
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -68,6 +69,9 @@ class RunMixin:
         self._rng: dict | None = None
 
     def _build_optimizer(self, **kwargs):
+        return without_compiler(lambda: self._fused_or_not(**kwargs))
+
+    def _fused_or_not(self, **kwargs) -> torch.optim.Optimizer:
         optimizer = super()._build_optimizer(**kwargs)
         if not self.config["fused_optimizer"] or type(optimizer) not in (
             torch.optim.Adam, torch.optim.AdamW,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from compared import is_alive
 
-from recbole_ssr.compare import local, worker
+from recbole_ssr.compare import fork_server, forked, local, worker
 from recbole_ssr.compare.engine import FixedSource, Outcome
 from recbole_ssr.compare.local import LocalEngine
 from recbole_ssr.compare.store import (
@@ -55,16 +56,40 @@ leave("ended.json", {"at": time.time()})
 """
 
 
-@pytest.fixture
-def stub(tmp_path, monkeypatch):
+# A fork server whose runs are such workers, without the imports of real ones.
+STUB_SERVER = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("fork_server", {path!r})
+server = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(server)
+server.WORKER, server._LATER = "stub_worker", ()
+sys.exit(server.main())
+"""
+STUB_WORKER = """
+import runpy
+def main(arguments):
+    runpy.run_path({path!r}, run_name="__main__")
+    return 0
+"""
+
+
+@pytest.fixture(params=["program", pytest.param("forked", marks=pytest.mark.skipif(
+    not forked.can_fork(), reason="processes are not forked here"))])
+def stub(request, tmp_path, monkeypatch):
     script = tmp_path / "stub.py"
     script.write_text(STUB)
+    (tmp_path / "stub_worker.py").write_text(STUB_WORKER.format(path=str(script)))
+    (tmp_path / "stub_server.py").write_text(STUB_SERVER.format(path=fork_server.__file__))
     monkeypatch.setattr(local, "COMMAND", (sys.executable, "-S", str(script)))
+    monkeypatch.setattr(forked, "SERVER", "stub_server")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(local, "can_fork", lambda: request.param == "forked")
     monkeypatch.setattr(local, "_LOOK_SECONDS", 0.01)
 
     def task(name, **settings):
         return Task(name, name, 1, settings, tmp_path / "runs" / name)
 
+    task.way = request.param
     return task
 
 
@@ -106,7 +131,7 @@ def test_cores_are_shared_among_jobs(stub, monkeypatch):
         run(FixedSource([task]), jobs, **options)
         began = content(task, "began.json")
         assert (began["omp"], began["wait"]) == (expected, "passive")
-        assert began["parent"] == str(os.getpid())
+        assert (began["parent"] == str(os.getpid())) == (stub.way == "program")
 
 
 def test_a_limit_of_threads_is_kept(monkeypatch):
@@ -228,3 +253,38 @@ def test_an_interruption_ends_all_processes(stub, error):
 def test_jobs_must_be_positive(stub):
     with pytest.raises(UserError, match="jobs=0"):
         run(FixedSource([stub("t")]), 0)
+
+
+# The fork server
+
+
+def test_a_server_that_cannot_begin_leaves_runs_to_programs(stub, monkeypatch):
+    monkeypatch.setattr(forked, "SERVER", "no_such_server")
+    tasks = [stub(f"t{n}") for n in range(3)]
+    source = FixedSource(tasks)
+    run(source, 2)
+    assert source.outcomes == {str(task.folder): Outcome() for task in tasks}
+    assert {content(task, "began.json")["parent"] for task in tasks} == {str(os.getpid())}
+
+
+def test_a_server_that_is_killed_takes_its_runs_along_and_another_goes_on(stub):
+    if stub.way == "program":
+        pytest.skip("there is no server")
+    lost, good = stub("lost", epochs=1, hang=True), stub("good")
+    source = FixedSource([lost, good])
+
+    def watch(running):
+        if [(task, progress.epoch) for task, progress in running] == [(lost, 1)]:
+            os.kill(int(content(lost, "began.json")["parent"]), signal.SIGKILL)
+
+    run(source, 1, watch)
+    assert "SIGKILL" in source.outcomes[str(lost.folder)].error
+    assert source.outcomes[str(good.folder)] == Outcome()
+    assert content(good, "began.json")["parent"] != content(lost, "began.json")["parent"]
+    os.kill(content(lost, "began.json")["pid"], signal.SIGKILL)  # a stub watches no parent
+
+
+def test_no_server_is_left_behind(stub):
+    task = stub("t")
+    run(FixedSource([task]))
+    assert not is_alive(int(content(task, "began.json")["parent"])) or stub.way == "program"
