@@ -71,13 +71,15 @@ def compare(options: Options, console: Console) -> Compared:
 
 def report(comparison: Comparison, out: Path) -> Compared:
     """Write everything that a comparison leaves: tables in files, pictures, the HTML report."""
-    from recbole_ssr.report.comparison_plots import write_plots  # matplotlib is slow to import
+    # matplotlib is slow to import
+    from recbole_ssr.report.comparison_plots import pictures, write_plots
     from recbole_ssr.report.html import write_html
 
     files, missing = write_files(comparison, out), []
-    files += write_plots(comparison, out)
+    drawn = pictures(comparison)
+    files += write_plots(drawn, out)
     try:
-        files.append(write_html(comparison, out / REPORT))
+        files.append(write_html(comparison, drawn, out / REPORT))
     except UserError as error:
         missing.append(str(error))
     return Compared(comparison, files, missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,18 +58,21 @@ def pictures(comparison: Comparison) -> list[Picture]:
     return found
 
 
-def write_plots(comparison: Comparison, folder: str | Path) -> list[Path]:
+def write_plots(drawn: Sequence[Picture], folder: str | Path) -> list[Path]:
     """Write every picture as PNG into a folder that exists; return the paths.
+
+    What is found out for it about the places of things stays, for other formats.
 
     Raises UserError if a file cannot be written.
     """
     paths = []
-    for picture in pictures(comparison):
+    for picture in drawn:
         path = Path(folder) / f"{picture.name}.png"
         try:
             picture.figure.savefig(path, dpi=_DPI)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}. Free space there, or name "
                             "another folder with --out=FOLDER") from None
+        picture.figure.set_layout_engine("none")
         paths.append(path)
     return paths

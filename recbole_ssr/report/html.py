@@ -16,7 +16,7 @@ from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
 from recbole_ssr.report.comparison_cells import Sheet, counted
-from recbole_ssr.report.comparison_plots import Picture, pictures
+from recbole_ssr.report.comparison_plots import Picture
 from recbole_ssr.report.comparison_rows import sheets
 from recbole_ssr.report.protocol_words import protocol_title
 
@@ -54,20 +54,22 @@ class Section(NamedTuple):
     pictures: list[Shown]
 
 
-def write_html(comparison: Comparison, path: str | Path) -> Path:
+def write_html(comparison: Comparison, drawn: Sequence[Picture], path: str | Path) -> Path:
     """Write the report in one step and return its path; equal comparisons give equal files.
+
+    `drawn` are the pictures of the comparison.
 
     Raises UserError without jinja2, or where the file cannot be written.
     """
     path = Path(path)
-    text = render(comparison)
+    text = render(comparison, drawn)
     with in_one_step(path, "Free space there, or name another folder with --out=FOLDER") as draft:
         draft.write_text(text, encoding="utf-8")
     return path
 
 
-def render(comparison: Comparison) -> str:
-    """Return the report as HTML. Raises UserError without jinja2."""
+def render(comparison: Comparison, drawn: Sequence[Picture]) -> str:
+    """Return the report as HTML, with these pictures. Raises UserError without jinja2."""
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
@@ -77,7 +79,7 @@ def render(comparison: Comparison) -> str:
     # What a label says must never become markup: everything but our own SVG is escaped.
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found = sections(sheets(comparison), pictures(comparison))
+    found = sections(sheets(comparison), drawn)
     return environment.get_template(_TEMPLATE).render(
         dataset=comparison.dataset, protocol=protocol_title(comparison.protocol),
         counts=_counts(comparison), sections=found, Markup=Markup, zip=zip)

@@ -39,6 +39,8 @@ from recbole_ssr.compare.store import (
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import read_rankings
 
+# Ray's processes are the machine's last otherwise, and starve beside other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # One Ray at a time: several that start at once on few cores take each other for dead.
 pytestmark = pytest.mark.xdist_group("ray")
 LONG = 100_000  # epochs that no test waits for

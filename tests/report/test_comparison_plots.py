@@ -316,14 +316,14 @@ def test_long_labels_keep_both_ends():
 
 def test_files_are_written_and_an_unwritable_folder_is_an_error_of_the_user(tmp_path):
     comparison = made_comparison(2, 1, groups=False, curves=False)
-    paths = write_plots(comparison, tmp_path)
+    paths = write_plots(pictures(comparison), tmp_path)
     assert [path.name for path in paths] == ["metrics.png", "learning.png", "seconds.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     with pytest.raises(UserError, match="cannot write .*metrics.png"):
-        write_plots(comparison, tmp_path / "nowhere")
+        write_plots(pictures(comparison), tmp_path / "nowhere")
 
 
 def test_nothing_is_drawn_where_no_run_finished(tmp_path):
     comparison = made_comparison(2, 1)
     empty = replace(comparison, lines=comparison.lines[-1:])
-    assert write_plots(empty, tmp_path) == [] and not list(tmp_path.iterdir())
+    assert write_plots(pictures(empty), tmp_path) == [] and not list(tmp_path.iterdir())

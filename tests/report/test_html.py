@@ -63,6 +63,10 @@ class Page(HTMLParser):
         return [a[attribute] for _, a in self.tags if attribute in a]
 
 
+def rendered(comparison):
+    return html.render(comparison, pictures(comparison))
+
+
 @pytest.fixture(scope="module")
 def comparison():
     return made_comparison(3, 3)
@@ -70,7 +74,7 @@ def comparison():
 
 @pytest.fixture(scope="module")
 def text(comparison):
-    return html.render(comparison)
+    return rendered(comparison)
 
 
 def test_every_section_and_every_sheet_is_there_cell_by_cell(comparison, text):
@@ -94,7 +98,7 @@ def test_marks_are_of_the_lines_that_lead_significantly(text):
     rows = {row[0][0]: row for row in Page(text).tables["table-main"]}
     assert "best" in rows["SSR"][3][1] and "second" in rows["FREEDOM"][3][1]
     assert not {"best", "second"} & {c for _, classes in rows["SMORE"] for c in classes}
-    unmarked = Page(html.render(made_comparison(3, 1, significant=False, curves=False,
+    unmarked = Page(rendered(made_comparison(3, 1, significant=False, curves=False,
                                                 groups=False)))
     assert not {"best", "second"} & {c for row in unmarked.tables["table-main"]
                                      for _, classes in row for c in classes}
@@ -126,7 +130,7 @@ def test_nothing_is_asked_of_any_server(text):
 
 
 def test_two_writings_are_equal_byte_for_byte(comparison, text, tmp_path):
-    path = html.write_html(comparison, tmp_path / "new" / "comparison.html")
+    path = html.write_html(comparison, pictures(comparison), tmp_path / "new" / "comparison.html")
     assert path.read_bytes() == text.encode()
     assert [p.name for p in path.parent.iterdir()] == ["comparison.html"]
 
@@ -145,7 +149,7 @@ def hostile_comparison():
 
 
 def test_what_a_label_says_never_becomes_markup():
-    text = html.render(hostile_comparison())
+    text = rendered(hostile_comparison())
     page = Page(text)  # fails where a tag closes what it did not open
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert not {"b", "img"} & {tag for tag, _ in page.tags}
@@ -158,7 +162,7 @@ def test_what_a_label_says_never_becomes_markup():
 
 
 def test_a_comparison_without_any_result_still_tells_why(comparison):
-    page = Page(html.render(replace(comparison, lines=comparison.lines[-1:], differences=(),
+    page = Page(rendered(replace(comparison, lines=comparison.lines[-1:], differences=(),
                                     groups=(), curves=(), published=())))
     assert "svg" not in [tag for tag, _ in page.tags]
     assert [a["id"] for tag, a in page.tags if tag == "section"] == [
@@ -175,7 +179,7 @@ def test_without_jinja2_the_error_says_what_to_install(comparison, monkeypatch, 
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"pip install .*recbole_ssr\[compare\]"):
-        html.write_html(comparison, tmp_path / "x.html")
+        html.write_html(comparison, pictures(comparison), tmp_path / "x.html")
     assert not list(tmp_path.iterdir())
 
 
@@ -183,7 +187,7 @@ def test_a_folder_that_is_a_file_is_an_error_of_the_user(comparison, tmp_path, m
     monkeypatch.setattr(html, "render", lambda _: "")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        html.write_html(comparison, tmp_path / "file" / "x.html")
+        html.write_html(comparison, pictures(comparison), tmp_path / "file" / "x.html")
 
 
 def in_chromium(path: Path, profile: Path) -> tuple[str, str]:
