@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
 
 from recbole_ssr.comparison import Difference
 from recbole_ssr.errors import UserError, nearest
@@ -166,6 +165,8 @@ def paired_t_test(differences: np.ndarray, alternative: str = "two-sided") -> np
 
     Shapes: differences (users, pairs); result (pairs,).
     """
+    from scipy import stats  # slow to import
+
     p = np.where(differences[0] > 0, 0.0, 1.0 if alternative == "greater" else 0.0)
     p[differences[0] == 0] = 1.0
     varied = np.ptp(differences, axis=0) > 0  # without spread, t is infinite or 0 / 0
@@ -181,6 +182,8 @@ def wilcoxon_test(differences: np.ndarray, alternative: str = "two-sided") -> np
 
     Shapes: differences (users, pairs); result (pairs,).
     """
+    from scipy import stats  # slow to import
+
     found = [column[column != 0] for column in differences.T]
     return np.array([stats.wilcoxon(column, alternative=alternative).pvalue if len(column) else 1.0
                      for column in found])
