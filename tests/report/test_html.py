@@ -184,7 +184,7 @@ def test_without_jinja2_the_error_says_what_to_install(comparison, monkeypatch, 
 
 
 def test_a_folder_that_is_a_file_is_an_error_of_the_user(comparison, tmp_path, monkeypatch):
-    monkeypatch.setattr(html, "render", lambda _: "")
+    monkeypatch.setattr(html, "render", lambda *_: "")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         html.write_html(comparison, pictures(comparison), tmp_path / "file" / "x.html")
