@@ -22,6 +22,7 @@ WORKER = "recbole_ssr.compare.worker"
 # What a run imports on its way. Drawing is the last that it does.
 _LATER = ("recbole_ssr.report.plots", "torch.utils.tensorboard")
 _LOOK_SECONDS = 0.05
+UNFIT = 1  # exit status: runs have to be programs of their own
 
 
 def main() -> int:
@@ -33,6 +34,9 @@ def main() -> int:
     os.dup2(2, 1)  # what an import prints is no answer
     for name in (WORKER, *_LATER):
         importlib.import_module(name)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return UNFIT
     run = _serve(asked, told)
     return importlib.import_module(WORKER).main(run) if run else 0
 

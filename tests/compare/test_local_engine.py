@@ -267,6 +267,16 @@ def test_a_server_that_cannot_begin_leaves_runs_to_programs(stub, monkeypatch):
     assert {content(task, "began.json")["parent"] for task in tasks} == {str(os.getpid())}
 
 
+def test_where_an_import_has_begun_cuda_nothing_is_forked(stub, tmp_path):
+    with open(tmp_path / "stub_worker.py", "a") as file:
+        file.write("import sys, types\n"
+                   "cuda = types.SimpleNamespace(is_initialized=lambda: True)\n"
+                   "sys.modules['torch'] = types.SimpleNamespace(cuda=cuda)\n")
+    task = stub("t")
+    run(FixedSource([task]))
+    assert content(task, "began.json")["parent"] == str(os.getpid())
+
+
 def test_a_server_that_is_killed_takes_its_runs_along_and_another_goes_on(stub):
     if stub.way == "program":
         pytest.skip("there is no server")
