@@ -58,7 +58,7 @@ def test_a_profile_that_does_not_exist_is_refused_with_the_nearest(settings):
 @pytest.mark.parametrize("key, value, told", [
     ("mask_rate", 1.0, "below 1"), ("modality_dropout", 1.5, "at least 0 and at most 1"),
     ("consistency", "prediction", "Did you mean 'predictions'"), ("n_bands", 0, "at least 1"),
-    ("mask_scope", "nodes", "Did you mean 'node'"), ("ranking_temperature", 0.0, "above 0"),
+    ("mask_scope", "nodes", "Did you mean 'node'"), ("ranking_temperature", 0.0, "at least 0.0001"),
     ("projection", "linar", "Did you mean 'linear'"), ("sampling_power", -1.0, "at least 0"),
 ])
 def test_settings_outside_their_range_are_refused(settings, key, value, told):

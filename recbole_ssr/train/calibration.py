@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("recbole_ssr")
 
+_ERRORS = 2  # standard errors that a metric may fall by
+
 
 def calibrate(trainer: RunMixin, valid_data) -> dict:
     """Let the model of the best epoch fit its gains, and write it to its checkpoint.
 
-    They are kept unless the validation metric falls by more than a standard error of the difference
-    between users. The score that chose the epoch stays as it is. A run that is interrupted here
+    They are kept unless the validation metric falls by more than two standard errors of the
+    difference between users: the score without them had chosen the epoch, and is as much too high
+    as the best of many is. That score stays as it is. A run that is interrupted here
     does the same again; one that is interrupted later finds it in the checkpoint.
 
     Returns gains, whether they are kept, and the validation metrics without them; nothing for a
@@ -86,4 +89,4 @@ def _is_worse(trainer: RunMixin, before: tuple, after: tuple, pairs: np.ndarray)
         return True
     differences = values[1] - values[0]
     differences = differences[~np.isnan(differences)]
-    return bool(loss > differences.std() / np.sqrt(len(differences)))
+    return bool(loss > _ERRORS * differences.std() / np.sqrt(len(differences)))

@@ -89,9 +89,9 @@ def test_a_sample_of_items_calibrates_nothing(train):
     (20, 0, False), (0, 0, False),  # nobody lost
     (0, 20, True),                  # all lost
     (9, 11, False),                 # two users of 100, sqrt(20) by chance
-    (4, 16, True),
+    (6, 14, False), (4, 16, True),  # standard errors of .044
 ])
-def test_a_loss_within_a_standard_error_is_chance(better, worse, is_worse):
+def test_a_loss_within_two_standard_errors_is_chance(better, worse, is_worse):
     """Of 100 users some gain the only item they have, some lose it."""
     n = 100
     pairs = np.stack([np.arange(n), np.zeros(n, dtype=int)])
