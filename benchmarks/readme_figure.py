@@ -40,7 +40,8 @@ def draw(results: list[RunResult], path: Path) -> None:
         measured = [record for record in result.history if "valid" in record]
         (line,) = curve.plot([r["epoch"] for r in measured],
                              [r["valid"]["recall@20"] for r in measured], label=result.model)
-        curve.plot(result.best_epoch, result.valid["recall@20"], "o", color=line.get_color())
+        chosen = result.history[result.best_epoch]["valid"]["recall@20"]
+        curve.plot(result.best_epoch, chosen, "o", color=line.get_color())
         places = [x + (k - 1) * 0.27 for x in range(len(metrics))]
         drawn = bars.bar(places, [result.test[m] for m in metrics], 0.25, label=result.model)
         bars.bar_label(drawn, fmt="%.3f", fontsize=7, padding=1)
