@@ -528,8 +528,11 @@ RayEngine({address!r}).run(source, 1, watch)
 import ray
 print(json.dumps([addresses[0], ray.is_initialized(), [list(o) for o in source.outcomes.values()]]))
 """
+    # Ray's own search would also find the cluster of the test before, which may still be dying.
+    env = os.environ | ({"RAY_ADDRESS": cluster.address} if given == "auto" else {})
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, json.dumps(tiny),
-                           str(tmp_path / "runs")], capture_output=True, text=True, timeout=120)
+                           str(tmp_path / "runs")], env=env, capture_output=True, text=True,
+                          timeout=120)
     assert done.returncode == 0, done.stderr
     used, initialized, outcomes = json.loads(done.stdout.splitlines()[-1])
     assert (used == cluster.address) == (given != "none") and not initialized
