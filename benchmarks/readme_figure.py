@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
-from recbole_ssr.report.tables import result_table
+from recbole_ssr.report.result_table import result_table
 from recbole_ssr.result import RunResult
 
 MODELS = ("SSR", "LightGCN", "BPR")

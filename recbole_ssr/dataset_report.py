@@ -20,8 +20,8 @@ from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
 from recbole_ssr.files import expanded
 from recbole_ssr.quick_start import _dataset_class
-from recbole_ssr.report.dataset_checks import degree_checks, feature_checks, split_checks
-from recbole_ssr.report.dataset_record import Check, DatasetReport, Degrees, Modality, Part
+from recbole_ssr.report.dataset.checks import degree_checks, feature_checks, split_checks
+from recbole_ssr.report.dataset.record import Check, DatasetReport, Degrees, Modality, Part
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -58,7 +58,7 @@ def dataset_report(
         report = _measured(config)
     out = expanded(out) if out else Path(report.folder)
     report.write(out)
-    from recbole_ssr.report.dataset_plots import draw  # matplotlib is slow to import
+    from recbole_ssr.report.dataset.plots import draw  # matplotlib is slow to import
 
     draw(report, out)
     return report

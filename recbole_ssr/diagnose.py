@@ -17,8 +17,8 @@ from recbole_ssr.files import expanded
 from recbole_ssr.model.ssr import SSR
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.quick_start import Experiment, load_run, trainer_of
-from recbole_ssr.report import claims
-from recbole_ssr.report.diagnosis import (
+from recbole_ssr.report.diagnosis import claims
+from recbole_ssr.report.diagnosis.record import (
     Ablation,
     ActivityGroup,
     Agreement,
@@ -78,7 +78,7 @@ def diagnose(
         _check_same_run(experiment, folder, result)
         diagnosis = _measured(experiment, folder, result, part)
     diagnosis.write(out)
-    from recbole_ssr.report.diagnosis_plots import draw_all  # matplotlib is slow to import
+    from recbole_ssr.report.diagnosis.plots import draw_all  # matplotlib is slow to import
 
     draw_all(diagnosis, out)
     return diagnosis

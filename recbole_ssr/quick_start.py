@@ -388,7 +388,7 @@ def _peak_mib(device: torch.device, folder: Path) -> float | None:
 
 def _leave(result: RunResult, folder: Path, rankings: dict, ids: str, tested: bool) -> None:
     """Write what a run measured: the metrics last, so that they stand for a complete folder."""
-    from recbole_ssr.report.plots import learning_curve  # matplotlib is slow to import
+    from recbole_ssr.report.learning_curve import learning_curve  # matplotlib is slow to import
 
     rankings = {part: ranking for part, ranking in rankings.items() if ranking is not None}
     if rankings:

@@ -18,10 +18,10 @@ from recbole_ssr.data.features import write_features
 from recbole_ssr.dataset_report import dataset_report
 from recbole_ssr.errors import MissingDataset, UserError
 from recbole_ssr.quick_start import prepare
-from recbole_ssr.report import dataset_checks
-from recbole_ssr.report.dataset_plots import _at_least, _draw_degrees, draw
-from recbole_ssr.report.dataset_record import DatasetReport, Degrees, Part
-from recbole_ssr.report.dataset_tables import tables
+from recbole_ssr.report.dataset import checks as dataset_checks
+from recbole_ssr.report.dataset.plots import _at_least, _draw_degrees, draw
+from recbole_ssr.report.dataset.record import DatasetReport, Degrees, Part
+from recbole_ssr.report.dataset.tables import tables
 
 # user, item, time, label; u3 and i4 are new in test, i5 has features but no interaction.
 BY_HAND = [("u1", "i1", 1400000000, 0), ("u1", "i2", 1400000010, 0), ("u2", "i1", 1400000005, 0),

@@ -20,9 +20,9 @@ from recbole_ssr.cli import main
 from recbole_ssr.data.features import write_features
 from recbole_ssr.diagnose import diagnose
 from recbole_ssr.errors import UserError
-from recbole_ssr.report import claims
-from recbole_ssr.report.diagnosis import Ablation, Agreement, Stability, Variant, band_names
-from recbole_ssr.report.diagnosis_tables import tables
+from recbole_ssr.report.diagnosis import claims
+from recbole_ssr.report.diagnosis.record import Ablation, Agreement, Stability, Variant, band_names
+from recbole_ssr.report.diagnosis.tables import tables
 from recbole_ssr.spectral import diagnosis as spectral
 from recbole_ssr.spectral.energy import EnergyDistribution
 

@@ -20,7 +20,7 @@ from recbole_ssr.host_errors import host_errors
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.quick_start import load_run, prepare
 from recbole_ssr.registry import recbole_model_names
-from recbole_ssr.report.tables import result_table
+from recbole_ssr.report.result_table import result_table
 from recbole_ssr.result import RunResult
 from recbole_ssr.train import checkpoint
 

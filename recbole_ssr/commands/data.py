@@ -32,7 +32,7 @@ def data(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.data.manifest import read_manifest
     from recbole_ssr.dataset_prep.prepared import damaged_files
     from recbole_ssr.dataset_report import dataset_report
-    from recbole_ssr.report.dataset_tables import tables
+    from recbole_ssr.report.dataset.tables import tables
 
     words = [word for word in argv[:1] if not word.startswith("-")]
     flags = parse_flags(argv[len(words):])

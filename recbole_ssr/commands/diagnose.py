@@ -17,7 +17,7 @@ def diagnose(argv: Sequence[str], console: Console) -> int:
     given = {key: text(flags, key) for key in flags}
 
     from recbole_ssr.diagnose import diagnose as measure
-    from recbole_ssr.report.diagnosis_tables import tables
+    from recbole_ssr.report.diagnosis.tables import tables
 
     diagnosis = measure(folder, **given)
     for table in tables(diagnosis):

@@ -58,7 +58,7 @@ def _ranking_options(flags: dict) -> dict:
 
 
 def _show(recommender, found, console: Console) -> None:
-    from recbole_ssr.report.recommendation_table import recommendation_table
+    from recbole_ssr.report.recommendation import recommendation_table
 
     users = list(dict.fromkeys(found["user"]))
     found = found[found["user"].isin(users[:_USERS_SHOWN])]
@@ -93,8 +93,8 @@ def export(argv: Sequence[str], console: Console) -> int:
 
 def explain(argv: Sequence[str], console: Console) -> int:
     """explain RUN --user=U --item=I [--plot] [--out=FOLDER]"""
-    from recbole_ssr.report.explanation import label
-    from recbole_ssr.report.explanation_tables import tables
+    from recbole_ssr.report.explanation.record import label
+    from recbole_ssr.report.explanation.tables import tables
 
     run, flags = run_and_flags("explain", argv)
     user = text(flags, "user", "name a user with --user=TOKEN")
@@ -110,7 +110,7 @@ def explain(argv: Sequence[str], console: Console) -> int:
         folder = expanded(text(flags, "out") if "out" in flags else found.run)
         name = f"explanation-{_as_file(user)}-{_as_file(item)}"
         found.write(folder / f"{name}.json")
-        from recbole_ssr.report.explanation_plots import draw  # matplotlib is slow to import
+        from recbole_ssr.report.explanation.plots import draw  # matplotlib is slow to import
 
         draw(found, folder / f"{name}.png")
         console.print(f"Files: {folder} ({name}.json, {name}.png)", soft_wrap=True, markup=False)

@@ -82,7 +82,7 @@ def _files_and_flags(argv: Sequence[str]) -> tuple[list[str], dict]:
 
 def _train(files: Sequence[str], flags: dict, console: Console) -> int:
     from recbole_ssr.quick_start import run
-    from recbole_ssr.report.tables import calibration_line, result_table
+    from recbole_ssr.report.result_table import calibration_line, result_table
     from recbole_ssr.result import earlier_results
 
     result = _with_dataset(files, flags, lambda: run(config_files=files, flags=flags))
@@ -100,7 +100,7 @@ def _train(files: Sequence[str], flags: dict, console: Console) -> int:
 
 def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
     from recbole_ssr.compare.command import compare as run_all
-    from recbole_ssr.report.comparison_tables import tables
+    from recbole_ssr.report.terminal import tables
 
     def work() -> Compared:
         with log_to_terminal():

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from recbole_ssr.compare import measured
 from recbole_ssr.compare.data import Data
+from recbole_ssr.compare.differences import significance_of
 from recbole_ssr.compare.groups import groups_of
+from recbole_ssr.compare.literature import published_for, published_notes
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import (
     PLAIN,
@@ -20,8 +22,6 @@ from recbole_ssr.compare.plan import (
     same_lines,
 )
 from recbole_ssr.compare.protocol import compare_protocols
-from recbole_ssr.compare.published import published_for, published_notes
-from recbole_ssr.compare.significance import significance_of
 from recbole_ssr.compare.store import failure_of, result_of, split_path, state_of
 from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
 from recbole_ssr.errors import UserError

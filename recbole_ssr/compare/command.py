@@ -27,7 +27,7 @@ from recbole_ssr.compare.store import (
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import ABANDONED_SECONDS, sweep
-from recbole_ssr.report.comparison_files import write_files
+from recbole_ssr.report.comparison.files import write_files
 from recbole_ssr.tune.presets import read_presets, write_preset
 from recbole_ssr.tune.trials import Method
 from recbole_ssr.tune.tuning import Selected, tune
@@ -72,8 +72,8 @@ def compare(options: Options, console: Console) -> Compared:
 def report(comparison: Comparison, out: Path) -> Compared:
     """Write everything that a comparison leaves: tables in files, pictures, the HTML report."""
     # matplotlib is slow to import
-    from recbole_ssr.report.comparison_plots import pictures, write_plots
-    from recbole_ssr.report.html import write_html
+    from recbole_ssr.report.comparison.page import write_html
+    from recbole_ssr.report.comparison.plots import pictures, write_plots
 
     files, missing = write_files(comparison, out), []
     drawn = pictures(comparison)

@@ -20,7 +20,7 @@ import sys
 
 WORKER = "recbole_ssr.compare.worker"
 # What a run imports on its way. Drawing is the last that it does.
-_LATER = ("recbole_ssr.report.plots", "torch.utils.tensorboard")
+_LATER = ("recbole_ssr.report.learning_curve", "torch.utils.tensorboard")
 _LOOK_SECONDS = 0.05
 UNFIT = 1  # exit status: runs have to be programs of their own
 

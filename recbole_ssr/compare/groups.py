@@ -10,7 +10,8 @@ import numpy as np
 from recbole_ssr.comparison import Group, Line, Spread
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation import beyond_accuracy as beyond
-from recbole_ssr.evaluation.groups import (
+from recbole_ssr.evaluation.rankings import Interactions, Ranking
+from recbole_ssr.evaluation.subsets import (
     Subset,
     Subsets,
     cold_items,
@@ -19,7 +20,6 @@ from recbole_ssr.evaluation.groups import (
     subset_values,
     user_groups,
 )
-from recbole_ssr.evaluation.rankings import Interactions, Ranking
 
 # By modality: the matrix (n_items, d) float32, and which items have it, (n_items,) bool.
 Features = Mapping[str, tuple[np.ndarray, np.ndarray]]

@@ -12,7 +12,7 @@ import torch
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.model.ssr import SSR
-from recbole_ssr.report.diagnosis import band_names
+from recbole_ssr.report.diagnosis.record import band_names
 from recbole_ssr.serve.explain import explain
 from recbole_ssr.serve.recommender import Recommender
 from recbole_ssr.serve.scores import EmbeddingScores

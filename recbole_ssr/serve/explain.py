@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from recbole_ssr.model.ssr import SSR
-from recbole_ssr.report.diagnosis import band_names
-from recbole_ssr.report.explanation import Explanation, SlotShares, Source
+from recbole_ssr.report.diagnosis.record import band_names
+from recbole_ssr.report.explanation.record import Explanation, SlotShares, Source
 from recbole_ssr.serve.attribution import parts_of, slots_of
 from recbole_ssr.serve.recommender import Recommender
 

@@ -35,7 +35,7 @@ from recbole_ssr.serve.ranking import Audience, ranked
 from recbole_ssr.serve.scores import EmbeddingScores, Scores, embeddings_of, scores_of
 
 if TYPE_CHECKING:
-    from recbole_ssr.report.explanation import Explanation
+    from recbole_ssr.report.explanation.record import Explanation
 
 logger = logging.getLogger("recbole_ssr")
 

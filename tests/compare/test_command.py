@@ -16,7 +16,7 @@ from recbole_ssr.compare.store import failure_of, is_complete, progress_of, writ
 from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.comparison_files import read_json
+from recbole_ssr.report.comparison.files import read_json
 from recbole_ssr.result import RunResult
 
 OUT = Path("comparisons/tiny")

@@ -8,7 +8,7 @@ from made_comparison import made_comparison, made_result
 from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.protocol_words import protocol_title
-from recbole_ssr.report.tables import result_table
+from recbole_ssr.report.result_table import result_table
 from recbole_ssr.result import RunResult
 
 

@@ -18,7 +18,8 @@ import recbole_ssr
 from recbole_ssr import registry
 from recbole_ssr.config import build_config, config_hash
 from recbole_ssr.errors import UserError
-from recbole_ssr.report import diagnosis_plots, plots
+from recbole_ssr.report import learning_curve as plots
+from recbole_ssr.report.diagnosis import plots as diagnosis_plots
 from recbole_ssr.result import RunResult
 
 SMALL = SETTINGS | {"epochs": 1, "train_batch_size": 512, "embedding_size": 8}

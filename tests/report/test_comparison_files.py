@@ -15,15 +15,15 @@ from made_comparison import METRICS, made_comparison
 
 from recbole_ssr.comparison import Spread
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.comparison_files import (
+from recbole_ssr.report.comparison.files import (
     COSTS,
     frame,
     read_json,
     to_json,
     write_files,
 )
-from recbole_ssr.report.comparison_rows import main_sheet, sheets
-from recbole_ssr.report.comparison_text import latex, latex_text, markdown
+from recbole_ssr.report.comparison.rows import main_sheet, sheets
+from recbole_ssr.report.text import latex, latex_text, markdown
 
 AWKWARD = r"50% & a_b|c #1 {x} ~^ $2 \d [e] *f* <g> `h` --i"
 

@@ -13,11 +13,11 @@ from matplotlib.text import Text
 
 from recbole_ssr.comparison import Comparison, Line, Published
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.comparison_bars import draw_beyond, draw_groups, draw_metrics
-from recbole_ssr.report.comparison_labels import place_labels
-from recbole_ssr.report.comparison_lines import draw_curve, draw_learning, draw_seconds, learned
-from recbole_ssr.report.comparison_plots import pictures, write_plots
-from recbole_ssr.report.comparison_styles import FEW, figure_of, plain, styles
+from recbole_ssr.report.comparison.bars import draw_beyond, draw_groups, draw_metrics
+from recbole_ssr.report.comparison.labels import place_labels
+from recbole_ssr.report.comparison.lines import draw_curve, draw_learning, draw_seconds, learned
+from recbole_ssr.report.comparison.plots import pictures, write_plots
+from recbole_ssr.report.comparison.styles import FEW, figure_of, plain, styles
 
 
 def drawn_axes(figure):

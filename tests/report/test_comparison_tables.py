@@ -10,14 +10,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from recbole_ssr.comparison import Comparison, Failure, Line, Spread
-from recbole_ssr.report.comparison_cells import (
+from recbole_ssr.report.comparison.rows import legend, main_sheet, sheets
+from recbole_ssr.report.sheet import (
     figure,
     metric_name,
     p_figure,
     spread_figure,
 )
-from recbole_ssr.report.comparison_rows import legend, main_sheet, sheets
-from recbole_ssr.report.comparison_tables import tables
+from recbole_ssr.report.terminal import tables
 
 
 def printed(comparison, width=100, console=None, **options):

@@ -15,9 +15,9 @@ from made_comparison import made_comparison, made_result
 
 from recbole_ssr.comparison import Comparison, Curve, Failure, Group, Line, Published, Spread
 from recbole_ssr.errors import UserError
-from recbole_ssr.report import html
-from recbole_ssr.report.comparison_plots import pictures
-from recbole_ssr.report.comparison_rows import sheets
+from recbole_ssr.report.comparison import page as html
+from recbole_ssr.report.comparison.plots import pictures
+from recbole_ssr.report.comparison.rows import sheets
 
 pytest.importorskip("jinja2")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

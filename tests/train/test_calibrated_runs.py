@@ -13,7 +13,7 @@ import recbole_ssr
 from recbole_ssr.evaluation.rankings import Ranking
 from recbole_ssr.model.ssr import SSR
 from recbole_ssr.quick_start import evaluated, load_run, trainer_of
-from recbole_ssr.report.tables import calibration_line
+from recbole_ssr.report.result_table import calibration_line
 from recbole_ssr.result import RunResult
 from recbole_ssr.train import calibration, checkpoint
 

@@ -6,7 +6,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from recbole_ssr.report.explanation import Explanation, label
+from recbole_ssr.report.explanation.record import Explanation, label
 
 _SHOWN = 12  # items of the user's that a table names
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from recbole_ssr.report.comparison_styles import FAINT
+from recbole_ssr.report.comparison.styles import FAINT
 
 _ANGLES = tuple(math.radians(a) for a in (0, 180, 45, 135, 315, 225, 90, 270, 22, 158, 338, 202))
 _DISTANCES = (7, 14, 22, 32, 44, 58, 74, 92)  # points

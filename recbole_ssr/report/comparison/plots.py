@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.comparison_bars import KINDS, draw_beyond, draw_groups, draw_metrics
-from recbole_ssr.report.comparison_lines import (
+from recbole_ssr.report.comparison.bars import KINDS, draw_beyond, draw_groups, draw_metrics
+from recbole_ssr.report.comparison.lines import (
     disturbance,
     draw_curve,
     draw_learning,
     draw_seconds,
 )
-from recbole_ssr.report.comparison_styles import main_metric, title_of
+from recbole_ssr.report.comparison.styles import main_metric, title_of
 
 _DPI = 144
 

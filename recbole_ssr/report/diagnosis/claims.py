@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from statistics import fmean
 
-from recbole_ssr.report.diagnosis import Ablation, Agreement, Claim, Stability
+from recbole_ssr.report.diagnosis.record import Ablation, Agreement, Claim, Stability
 
 SEEN, NOT_SEEN, NOT_APPLICABLE = "seen", "not seen", "not applicable"
 # Above this mean cosine of different items in one modality a band is one direction for all items.

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from recbole_ssr.comparison import Comparison, Difference, Group, Line
-from recbole_ssr.report.comparison_cells import (
+from recbole_ssr.report.comparison.protocol import hash_sheet, protocol_sheet, setting_sheet
+from recbole_ssr.report.protocol_words import protocol_title
+from recbole_ssr.report.sheet import (
     BEST,
     NONE,
     PROSE,
@@ -21,8 +23,6 @@ from recbole_ssr.report.comparison_cells import (
     p_figure,
     spread_figure,
 )
-from recbole_ssr.report.comparison_protocol import hash_sheet, protocol_sheet, setting_sheet
-from recbole_ssr.report.protocol_words import protocol_title
 
 _KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
           "popularity": "items by popularity", "beyond": "beyond accuracy"}

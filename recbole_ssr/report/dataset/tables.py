@@ -7,7 +7,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from recbole_ssr.report.dataset_record import DatasetReport
+from recbole_ssr.report.dataset.record import DatasetReport
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 

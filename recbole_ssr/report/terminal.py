@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from recbole_ssr.comparison import Comparison
-from recbole_ssr.report.comparison_cells import BEST, NUMBER, PROSE, SECOND, Sheet
-from recbole_ssr.report.comparison_rows import sheets
+from recbole_ssr.report.comparison.rows import sheets
+from recbole_ssr.report.sheet import BEST, NUMBER, PROSE, SECOND, Sheet
 
 WIDTH = 100
 BRIEF = ("main", "failures", "protocol", "settings", "published")

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from recbole_ssr.comparison import Comparison, Line
-from recbole_ssr.report.comparison_cells import metric_name
+from recbole_ssr.report.sheet import metric_name
 
 WIDTH = 9.0  # inches; 9 pt stay legible where a page shows the picture 800 pixels wide
 FEW = 6  # lines that one pair of axes shows side by side; more get rows or panels of their own

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.evaluation.groups import (
+from recbole_ssr.evaluation.rankings import Interactions, Ranking
+from recbole_ssr.evaluation.subsets import (
     cold_items,
     head_and_tail,
     head_items,
     subset_values,
     user_groups,
 )
-from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.evaluation.user_metrics import user_values
 
 METRICS = ("recall@4", "ndcg@4", "mrr@4")

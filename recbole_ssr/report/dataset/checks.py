@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_ssr.report.dataset_record import Check, Degrees, Modality, Part
+from recbole_ssr.report.dataset.record import Check, Degrees, Modality, Part
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.dataset_record import DatasetReport, Degrees
+from recbole_ssr.report.dataset.record import DatasetReport, Degrees
 
 FILE = "dataset.png"
 _ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}

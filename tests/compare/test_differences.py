@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recbole_ssr.compare import significance as glue
-from recbole_ssr.compare.significance import significance_of
+from recbole_ssr.compare import differences as glue
+from recbole_ssr.compare.differences import significance_of
 from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.errors import UserError
-from recbole_ssr.evaluation import significance
+from recbole_ssr.evaluation import paired_tests as significance
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.result import RunResult
 

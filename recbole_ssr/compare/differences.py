@@ -9,14 +9,14 @@ import numpy as np
 
 from recbole_ssr.comparison import Difference, Line
 from recbole_ssr.errors import UserError
-from recbole_ssr.evaluation.rankings import Interactions, Ranking
-from recbole_ssr.evaluation.significance import (
+from recbole_ssr.evaluation.paired_tests import (
     DRAWS,
     compare_users,
     family_of,
     has_holm,
     holm_corrected,
 )
+from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.evaluation.user_metrics import user_values
 
 SEED = 2020

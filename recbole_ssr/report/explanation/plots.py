@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from recbole_ssr.files import in_one_step
-from recbole_ssr.report.explanation import Explanation, label
+from recbole_ssr.report.explanation.record import Explanation, label
 
 _SHOWN = 10  # items of the user's with a bar of their own
 _UP, _DOWN, _TOTAL = "#3b6ea5", "#b5533c", "#444444"

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from recbole_ssr.comparison import Comparison
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
-from recbole_ssr.report.comparison_cells import Sheet, counted
-from recbole_ssr.report.comparison_plots import Picture
-from recbole_ssr.report.comparison_rows import sheets
+from recbole_ssr.report.comparison.plots import Picture
+from recbole_ssr.report.comparison.rows import sheets
 from recbole_ssr.report.protocol_words import protocol_title
+from recbole_ssr.report.sheet import Sheet, counted
 
-_TEMPLATE = "comparison.html.j2"
+_TEMPLATE = "page.html.j2"
 # Sections in their order: anchor, title, beginnings of the names of their tables and pictures.
 _SECTIONS = (
     ("results", "Results", ("main", "metrics", "seconds")),

@@ -7,7 +7,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from recbole_ssr.report.diagnosis import Diagnosis
+from recbole_ssr.report.diagnosis.record import Diagnosis
 
 _GAINS_AT = (0.0, 0.5, 1.0, 1.5, 2.0)  # eigenvalues to show a filter's gain at
 _STRONGEST = 4  # connections between slots to name per side

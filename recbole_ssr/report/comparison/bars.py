@@ -13,9 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from recbole_ssr.comparison import Comparison, Group, Published, Spread
-from recbole_ssr.report.comparison_cells import counted
-from recbole_ssr.report.comparison_cells import figure as number
-from recbole_ssr.report.comparison_styles import (
+from recbole_ssr.report.comparison.styles import (
     FAINT,
     FEW,
     INK,
@@ -31,6 +29,8 @@ from recbole_ssr.report.comparison_styles import (
     tidy,
     title_of,
 )
+from recbole_ssr.report.sheet import counted
+from recbole_ssr.report.sheet import figure as number
 
 PUBLISHED = "as published, not measured here"
 _SOURCES_WIDTH = 110  # letters below a figure

@@ -23,7 +23,7 @@ from recbole_ssr.comparison import (
 )
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
-from recbole_ssr.report.comparison_text import latex, markdown
+from recbole_ssr.report.text import latex, markdown
 from recbole_ssr.result import RunResult
 
 NAME = "comparison"

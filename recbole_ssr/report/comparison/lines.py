@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from recbole_ssr.comparison import Comparison, Curve, Line
-from recbole_ssr.report.comparison_labels import place_labels
-from recbole_ssr.report.comparison_styles import (
+from recbole_ssr.report.comparison.labels import place_labels
+from recbole_ssr.report.comparison.styles import (
     FAINT,
     FEW,
     Style,

@@ -10,8 +10,8 @@ from scipy import stats
 
 from recbole_ssr.comparison import Difference
 from recbole_ssr.errors import UserError
-from recbole_ssr.evaluation import significance
-from recbole_ssr.evaluation.significance import (
+from recbole_ssr.evaluation import paired_tests as significance
+from recbole_ssr.evaluation.paired_tests import (
     bootstrap_interval,
     compare_users,
     effect_size,

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 from recbole_ssr.comparison import Comparison
-from recbole_ssr.report.comparison_cells import BEST, NUMBER, PROSE, SECOND, Cell, Sheet
-from recbole_ssr.report.comparison_rows import sheets
+from recbole_ssr.report.comparison.rows import sheets
 from recbole_ssr.report.protocol_words import protocol_title
+from recbole_ssr.report.sheet import BEST, NUMBER, PROSE, SECOND, Cell, Sheet
 
 _MARKDOWN = {BEST: "**{}**", SECOND: "<u>{}</u>", "": "{}"}
 _LATEX = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}", "": "{}"}

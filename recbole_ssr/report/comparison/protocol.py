@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from recbole_ssr.comparison import Comparison, Line
-from recbole_ssr.report.comparison_cells import NONE, NUMBER, PROSE, TEXT, Cell, Column, Sheet
 from recbole_ssr.report.protocol_words import parity_modes, ranking_words, threshold_words
+from recbole_ssr.report.sheet import NONE, NUMBER, PROSE, TEXT, Cell, Column, Sheet
 
 _HASH = 12  # letters of a fingerprint; as many as in names of files
 _ITEMS = {

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.diagnosis import Diagnosis
+from recbole_ssr.report.diagnosis.record import Diagnosis
 
 ENERGY, SPECTRUM = "diagnosis-energy.png", "diagnosis-spectrum.png"
 MIXING, GATE = "diagnosis-mixing.png", "diagnosis-gate.png"

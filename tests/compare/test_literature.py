@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_ssr import registry
-from recbole_ssr.compare.published import published_for, published_notes
+from recbole_ssr.compare.literature import published_for, published_notes
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.flags import read_config_file
 

@@ -1,0 +1,1 @@
+"""A comparison as tables, pictures, files and one HTML page."""

@@ -1,0 +1,1 @@
+"""What a dataset is like: record, checks, tables, picture."""

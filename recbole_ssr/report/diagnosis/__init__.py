@@ -1,0 +1,1 @@
+"""What a trained SSR does with its bands: record, claims, tables, pictures."""

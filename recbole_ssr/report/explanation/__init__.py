@@ -1,0 +1,1 @@
+"""Why a user gets an item: record, tables, picture."""
