@@ -56,7 +56,7 @@ class BaselineContract(ModelContract):
         model = self.build(objective=objective)
         assert model.objective.name == objective
         before = model.train().calculate_loss(self.batch(256))
-        self.fit(model, self.batch(256), 40)
+        self.fit(model, self.batch(256), 10)
         after = model.train().calculate_loss(self.batch(256))
         assert after.ranking < before.ranking
         if model.objective.cosine:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -38,5 +39,23 @@ def session_cache(tmp_path_factory):
     """Keep the user's cache folder out of the tests."""
     patch = pytest.MonkeyPatch()
     patch.setenv("RECBOLE_SSR_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_curve(tmp_path_factory):
+    """Draw the learning curve of the first run only: drawing takes longer than most runs here."""
+    from recbole_ssr.report import learning_curve  # after the threads are set, for torch
+
+    draw, drawn = learning_curve.learning_curve, tmp_path_factory.mktemp("curve") / "curve.png"
+
+    def curve(result, path):
+        if not drawn.exists():
+            draw(result, drawn)
+        shutil.copyfile(drawn, path)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(learning_curve, "learning_curve", curve)
     yield
     patch.undo()

@@ -12,6 +12,7 @@ scripts = scripts_of("datasets", "protocol", "step_time", "baselines_memory")
 SMALL = ["--users=60", "--items=80", "--interactions=400", "--width=6", "--batch_size=64"]
 
 
+@pytest.mark.slow
 def test_a_model_has_a_row_with_its_peak(scripts, capsys):
     assert scripts["baselines_memory"].main(["--models", "gfcf", *SMALL]) == 0
     out = capsys.readouterr().out

@@ -126,6 +126,7 @@ def test_the_guide_to_your_own_data_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "dataset/shop/dataset.png").is_file()
 
 
+@pytest.mark.slow
 def test_what_a_trained_model_is_good_for_runs(tmp_path, monkeypatch, capsys):
     """On a run of the first command, cut short."""
     monkeypatch.chdir(tmp_path)

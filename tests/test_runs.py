@@ -137,7 +137,7 @@ def test_the_best_epoch_is_the_one_that_is_tested(tiny):
 
 
 def test_early_stopping_counts_evaluations_without_improvement(tiny):
-    result = train(tiny, profile="reference", epochs=60, stopping_step=2, learning_rate=0.05)
+    result = train(tiny, "BPR", epochs=60, stopping_step=2, learning_rate=0.05)
     assert result.best_epoch + 1 < result.epochs < 60
     later = [r["valid"]["recall@5"] for r in result.history[result.best_epoch + 1:]]
     assert len(later) == 3 and max(later) < result.valid["recall@5"]
@@ -236,11 +236,12 @@ def test_an_interrupted_run_continues_to_the_same_metrics(tiny, monkeypatch, mod
 
 def test_early_stopping_continues_where_it_was(tiny, monkeypatch):
     settings = tiny | {"epochs": 60, "stopping_step": 2, "learning_rate": 0.05}
-    whole = train(settings)
+    whole = train(settings, "BPR")
+    assert whole.best_epoch + 1 < whole.epochs < 60
     with monkeypatch.context() as patch:
         Stop(patch, whole.epochs - 1)
         with pytest.raises(KeyboardInterrupt):
-            train(settings, run_dir="broken")
+            train(settings, "BPR", run_dir="broken")
     (folder,) = Path("broken").iterdir()
     assert measured(recbole_ssr.run(flags={"resume": str(folder)})) == measured(whole)
 

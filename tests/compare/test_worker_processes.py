@@ -58,6 +58,7 @@ def kill_at(process, tasks, epoch):
     assert not any((task.folder / "metrics.json").exists() for task in tasks)
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_takes_its_workers_along_and_goes_on_exactly(tmp_path):
     # Long enough to be killed in the middle; nothing stops early.
     settings = settings_of(tmp_path, epochs=40, stopping_step=100)

@@ -182,6 +182,7 @@ def test_the_release_of_2023(work, tmp_path):
     ("tiktok", "tiktok", (59541, 3051, 6130, 9308), {"image": 128, "audio": 128}),
     ("baby-lattice", "baby", (118551, 21682, 20559, 19445), {"image": 128, "text": 128}),
 ])
+@pytest.mark.slow
 def test_published_folders_come_in_and_train(work, capsys, name, file, counts, modalities):
     if not (SHARED / name / f"{file}.inter").is_file():
         pytest.skip(f"the published {name} does not lie beside this checkout")
