@@ -1,6 +1,7 @@
 """The benchmark of memory, at a size that takes seconds."""
 
 import re
+import pytest
 from argparse import Namespace
 
 from benchmark_scripts import scripts_of
