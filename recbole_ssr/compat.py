@@ -24,10 +24,11 @@ from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector, DataStruct
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Trainer
-from recbole.utils import EvaluatorType, InputType, ModelType, get_model, init_logger, init_seed
+from recbole.utils import EvaluatorType, InputType, ModelType, init_logger, init_seed
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.import_hooks import Execute, around_import, stand_in
+from recbole_ssr.registry import model_class
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.weights import check_parts, load_weights
 
@@ -207,7 +208,7 @@ def restore_config(plain: dict) -> Config:
             final[key] = kind[final[key]]
     final["device"] = _present_device(final["device"])
     try:
-        config.model_class = get_model(final["model"])
+        config.model_class = model_class(final["model"], final.get("profile"))
     # ImportError too: RecBole searches its tree models last, and their libraries may be missing.
     except (ValueError, ImportError) as error:
         raise UserError(

@@ -20,7 +20,7 @@ import recbole.data.dataset
 import torch
 from recbole.config import Config
 from recbole.data.dataset import KnowledgeBasedDataset
-from recbole.utils import ModelType, get_model
+from recbole.utils import ModelType
 
 from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
@@ -146,7 +146,8 @@ class PluginConfig(Config):
         if "data_path" in self.sources:  # read before all others are checked
             self._checked("data_path", self.external_config_dict["data_path"])
         try:
-            return model, get_model(model), str(self.external_config_dict["dataset"])
+            chosen = registry.model_class(model, own)
+            return model, chosen, str(self.external_config_dict["dataset"])
         except ImportError as error:
             raise UserError(f"The model {model} cannot be imported: {error}. Install the package "
                             "it needs.") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from recbole.utils import get_model
 from torch import Tensor
 
 from recbole_ssr import runs
@@ -16,6 +15,7 @@ from recbole_ssr.evaluation.user_metrics import Hits, values_at
 from recbole_ssr.files import expanded
 from recbole_ssr.model.ssr import SSR
 from recbole_ssr.model.ssr_reference import ReferenceSSR
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.quick_start import Experiment, load_run, trainer_of
 from recbole_ssr.report.diagnosis import claims
 from recbole_ssr.report.diagnosis.record import (
@@ -32,7 +32,6 @@ from recbole_ssr.report.diagnosis.record import (
 from recbole_ssr.result import RunResult
 from recbole_ssr.spectral import diagnosis as spectral
 from recbole_ssr.spectral.bands import response
-from recbole_ssr.spectral.chebyshev import Nodes
 
 PARTS = ("valid", "test")
 COLD = 5  # training interactions of a cold-start user at most, the paper's definition
@@ -223,7 +222,7 @@ def _stability(experiment: Experiment, slots: Slots) -> Stability:
     kept = torch.rand(len(train.inter_feat), generator=generator) >= _DROPPED
     # Building a model draws initial parameters, which the trained ones replace.
     with torch.random.fork_rng():
-        thinner = get_model(config["model"])(config, train.copy(train.inter_feat[kept]))
+        thinner = config.model_class(config, train.copy(train.inter_feat[kept]))
     thinner.to(config["device"]).eval()
     thinner.load_state_dict(dict(experiment.model.named_parameters()), strict=False)
     if isinstance(thinner, SSR):

@@ -13,7 +13,7 @@ the model gives it when it is built.
 from __future__ import annotations
 
 import torch
-from recbole.utils import get_model, init_seed
+from recbole.utils import init_seed
 from torch import Tensor, nn
 
 from recbole_ssr.data.corruption import Corruption
@@ -34,7 +34,7 @@ def inference_model(experiment: Experiment, model: nn.Module, corruption: Corrup
         return model.eval()
     data = train.with_features_of(corruption)
     init_seed(config["seed"], config["reproducibility"])
-    other = get_model(config["model"])(config, data).to(config["device"])
+    other = config.model_class(config, data).to(config["device"])
     trainable = getattr(other, "trained_features", list)()
     built = [X.detach().clone() for X in trainable]
     other.load_state_dict(model.state_dict())

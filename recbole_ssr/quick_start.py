@@ -15,7 +15,7 @@ import yaml
 from recbole.data import data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
-from recbole.utils import EvaluatorType, ModelType, get_model, get_trainer, init_seed
+from recbole.utils import EvaluatorType, ModelType, get_trainer, init_seed
 from torch import nn
 
 from recbole_ssr import registry, runs
@@ -141,7 +141,7 @@ def prepare(config: PluginConfig) -> Experiment:
     apply_masking(config, dataset, valid, test)
     init_seed(config["seed"], config["reproducibility"])
     with _errors_of_host_model("build", config):
-        model = get_model(config["model"])(config, train._dataset).to(config["device"])
+        model = config.model_class(config, train._dataset).to(config["device"])
     return Experiment(config, dataset, train, valid, test, model)
 
 

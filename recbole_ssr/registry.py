@@ -18,6 +18,7 @@ from types import ModuleType
 
 import recbole
 from recbole.config import Config
+from recbole.utils import get_model
 
 from recbole_ssr.errors import MissingDataset, UserError, nearest
 from recbole_ssr.flags import read_config_file
@@ -77,8 +78,9 @@ def register(name: str, module: ModuleType) -> None:
     """Make the class `name` of `module` a model that RecBole finds by name. Idempotent.
 
     Its class attributes `trainer_class` and `dataset_class`, each a class or "module:Class", name
-    the companions; without them the plugin's defaults serve. Raises UserError if RecBole already
-    uses the name or the module lacks the class.
+    the companions; without them the plugin's defaults serve. `profile_classes` names the classes
+    of profiles that are models of their own. Raises UserError if RecBole already uses the name or
+    the module lacks the class.
     """
     trainers = importlib.import_module("recbole.trainer")
     datasets = importlib.import_module("recbole.data.dataset")
@@ -91,13 +93,29 @@ def register(name: str, module: ModuleType) -> None:
     if model_class is None:
         raise UserError(f"The module {module.__name__} defines no class {name!r}. Name the model "
                         "as its class.")
+    _let_recbole_find(name, module, model_class)
+    for target in getattr(model_class, "profile_classes", {}).values():
+        profile_class = _load(target)
+        _let_recbole_find(profile_class.__name__, sys.modules[profile_class.__module__],
+                          profile_class)
+    _registered.add(name)
+
+
+def _let_recbole_find(name: str, module: ModuleType, model_class: type) -> None:
     alias = f"recbole.model.general_recommender.{name.lower()}"
     if module.__spec__ is None:  # RecBole's look-up refuses modules without a spec
         module.__spec__ = ModuleSpec(alias, loader=None)
     sys.modules[alias] = module
-    setattr(trainers, trainer, _load(getattr(model_class, "trainer_class", DEFAULT_TRAINER)))
-    setattr(datasets, dataset, _load(getattr(model_class, "dataset_class", DEFAULT_DATASET)))
-    _registered.add(name)
+    for kind, place in (("Trainer", "recbole.trainer"), ("Dataset", "recbole.data.dataset")):
+        default = DEFAULT_TRAINER if kind == "Trainer" else DEFAULT_DATASET
+        companion = _load(getattr(model_class, f"{kind.lower()}_class", default))
+        setattr(sys.modules[place], f"{name}{kind}", companion)
+
+
+def model_class(model: str, profile: str | None = None) -> type:
+    """Return the class of a model's profile, by any name that RecBole's `get_model` knows."""
+    chosen = get_model(model)
+    return _load(getattr(chosen, "profile_classes", {}).get(profile, chosen))
 
 
 def _load(target: type | str) -> type:
@@ -279,6 +297,9 @@ def install_config_hook() -> None:
         if is_plugin_model(self.model):
             use_dataset_folder(self)
             _check_settings(self)
+            chosen = model_class(self.model, self.final_config_dict.get("profile"))
+            if self.model_class is not chosen:  # stock RecBole looks a class up by this name again
+                self.final_config_dict["model"] = chosen.__name__
 
     load_with_plugin.of_recbole_ssr = True
     Config._load_internal_config_dict = load_with_plugin

@@ -6,8 +6,7 @@ A subclass sets `model`; `multimodal = False` for models on ids alone.
 import pytest
 import torch
 from contract import ITEMS, ModelContract
-from recbole.utils import get_model
-from stubs import Data, Features, settings, triples
+from stubs import Data, Features, triples
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_ssr.nn.objectives import OBJECTIVES
@@ -104,7 +103,7 @@ class BaselineContract(ModelContract):
         options = {"embedding_size": 8, "seed": 1, **self.settings}
         with LargestTensor() as largest:
             data = Data(u, i, n_users, n_items, features)
-            model = get_model(self.model)(settings(self.model, self.profile, **options), data)
+            model = self.model_on(data, **options)
             model.begin_epoch(0)
             batch = triples(u[:size], i[:size], 1 + (i[:size] + 7) % (n_items - 1))
             total(model.train().calculate_loss(batch)).backward()

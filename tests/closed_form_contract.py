@@ -9,11 +9,11 @@ import pytest
 import torch
 from baseline_contract import BaselineContract, LargestTensor
 from contract import ITEMS, USERS
-from recbole.utils import ModelType, get_model
-from stubs import Data, Features, settings
+from recbole.utils import ModelType
+from stubs import Data, Features
 
 from recbole_ssr.data.on_demand import OnDemandDataset
-from recbole_ssr.registry import _load
+from recbole_ssr.registry import _load, model_class
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.fitted import FittedTrainer
 
@@ -26,7 +26,7 @@ class ClosedFormContract(BaselineContract):
         pairs = torch.tensor(edges or self.edges()[0])
         data = Data(pairs[:, 0], pairs[:, 1], USERS, ITEMS, features or self.features())
         options = {"seed": seed, **self.settings, **changes}
-        return get_model(self.model)(settings(self.model, self.profile, **options), data)
+        return self.model_on(data, **options)
 
     def fit(self, model, batch, steps=None):  # noqa: ARG002
         """Nothing: the model is fitted when it is built."""
@@ -40,7 +40,7 @@ class ClosedFormContract(BaselineContract):
     test_one_epoch_after_the_other_is_reproducible = NOT_TRAINED
 
     def test_a_closed_form_has_its_own_trainer_and_reads_features_on_demand(self):
-        cls = get_model(self.model)
+        cls = model_class(self.model)
         assert cls.type is ModelType.TRADITIONAL
         assert _load(cls.trainer_class) is FittedTrainer
         assert _load(cls.dataset_class) is OnDemandDataset
@@ -113,7 +113,7 @@ class ClosedFormContract(BaselineContract):
                             image=torch.randn(n_items, 9, generator=generator))
         with LargestTensor() as largest:
             data = Data(u, i, n_users, n_items, features)
-            model = get_model(self.model)(settings(self.model, **self.settings), data)
+            model = self.model_on(data, **self.settings)
             model.eval().full_sort_predict({"user_id": u[:size]})
             model.predict({"user_id": u[:3], "item_id": i[:3]})
         assert largest.numel <= self.largest * n_items, (largest.shape, largest.by)

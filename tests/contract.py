@@ -8,9 +8,9 @@ from copy import deepcopy
 
 import pytest
 import torch
-from recbole.utils import get_model
 from stubs import Data, Features, settings, triples
 
+from recbole_ssr.registry import model_class
 from recbole_ssr.train import checkpoint
 
 USERS, ITEMS = 26, 18  # no other axis of a model may have these lengths
@@ -53,7 +53,11 @@ class ModelContract:
         pairs = torch.tensor(edges or self.edges()[0])
         data = Data(pairs[:, 0], pairs[:, 1], USERS, ITEMS, features or self.features())
         options = {"embedding_size": 8, "seed": seed, **self.settings, **changes}
-        return get_model(self.model)(settings(self.model, self.profile, **options), data)
+        return self.model_on(data, **options)
+
+    def model_on(self, data, **options):
+        kind = model_class(self.model, self.profile)
+        return kind(settings(self.model, self.profile, **options), data)
 
     def batch(self, size=64, seed=0):
         generator = torch.Generator().manual_seed(seed)

@@ -3,10 +3,11 @@
 import pytest
 import yaml
 from recbole.config import Config
+from recbole.utils import get_model
 
 from recbole_ssr.config import build_config, config_hash, resolved
 from recbole_ssr.errors import UserError
-from recbole_ssr.registry import properties_folder
+from recbole_ssr.registry import model_class, properties_folder
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def test_the_settings_of_a_run_are_a_config_file_of_the_same_run(settings, tmp_p
 def test_stock_recbole_knows_profiles(settings):
     config = Config("SSR", "shop", config_dict={**settings["config_dict"], "profile": "reference"})
     assert config["gate_scale"] == 0.1 and config["objective"] == "bce"
+    assert get_model(config["model"]) is model_class("SSR", "reference")
 
 
 def test_a_profile_that_does_not_exist_is_refused_with_the_nearest(settings):

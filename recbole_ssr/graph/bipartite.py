@@ -7,8 +7,7 @@ from torch import Tensor
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
-
-Nodes = tuple[Tensor, Tensor]
+from recbole_ssr.nodes import Nodes
 
 
 class BipartiteGraph(Constants):

@@ -41,7 +41,7 @@ from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.edges import edge_softmax
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.rows import select
-from recbole_ssr.nn.sparse import Nodes
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.chebyshev import propagate_sum
 
 

@@ -24,11 +24,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_ssr.constants import Constants
+from recbole_ssr.model.propagation import smoothed
 from recbole_ssr.model.rotation import centre_of
 from recbole_ssr.nn.projection import FeatureProjection
-from recbole_ssr.nn.sparse import sparse_product
-from recbole_ssr.spectral.chebyshev import Nodes, propagate_sum
+from recbole_ssr.nn.raw_features import RawFeatures
+from recbole_ssr.nodes import Nodes
+from recbole_ssr.spectral.chebyshev import propagate_sum
 
 _SMALLEST_COVERAGE = 1e-6  # below it a node has no signal to rescale
 
@@ -45,7 +46,7 @@ class Propagation:
         scale = 1 / (self.n_layers + 1)
         user, item = (x * scale for x in propagate_sum(self.graph, (user, item), self.n_layers))
         if self.t:
-            item = item + self.t * sparse_product(item, self.item_graph["T"], self.item_graph["Tt"])
+            item = item + self.t * smoothed(self.item_graph, item)
         return user, item
 
     def coverage(self, present: Tensor, with_users: bool) -> Nodes:
@@ -58,28 +59,22 @@ class Propagation:
         return tuple(torch.where(k > _SMALLEST_COVERAGE, 1 / k, torch.ones_like(k)) for k in kappa)
 
 
-class FeatureSignal(nn.Module):
+class FeatureSignal(RawFeatures):
     """One feature modality. `frozen` tells that its bands are those of the raw features.
 
     `centre` (f,) is subtracted from all rows; the mean of the present ones where it is None.
     """
 
+    table = "F"
+
     def __init__(self, matrix: Tensor, present: Tensor, width: int, n_users: int,
                  projection: str, hidden: int, trainable: bool, preferences: bool,
                  centre: Tensor | None = None):
-        super().__init__()
+        # Centred, which only moves the bias: what all items share would fill the lowest band.
+        centre = centre_of(matrix, present[:, None]) if centre is None else centre
+        super().__init__(matrix - centre, present, trainable)
         self.frozen = projection == "linear" and not trainable and not preferences
         self.n_users = n_users
-        present = present[:, None].float()
-        # Centred, which only moves the bias: what all items share would fill the lowest band.
-        centre = centre_of(matrix, present) if centre is None else centre
-        # The column of ones carries the bias through every linear step.
-        F = torch.cat([(matrix - centre) * present, present], dim=1)
-        if trainable:
-            self.F, self.constants = nn.Parameter(F[:, :-1].clone()), Constants(present=present)
-        else:
-            self.constants = Constants(F=F)
-        self.trainable = trainable
         n_features = matrix.shape[1]
         if projection == "linear":
             # torch's own default for a layer of n_features inputs, bias in the last row.
@@ -91,35 +86,17 @@ class FeatureSignal(nn.Module):
         self.P = nn.Parameter(torch.zeros(n_users, width)) if preferences else None
         self._bands: Nodes | None = None
 
-    @property
-    def trained_rows(self) -> Tensor | None:
-        """The raw features where they are a parameter. Shapes: (I, f)."""
-        return self.F if self.trainable else None
-
-    @property
-    def present(self) -> Tensor:
-        """Which items have features. Shapes: (I, 1) of 0 and 1."""
-        return self._features()[1]
-
     def signal(self, propagation: Propagation, raw: bool = False) -> Nodes:
         """Return G, of the raw features [F, 1] if `raw`. Shapes: (U, d), (I, d)."""
-        F, present = self._features()
-        if raw:
-            H = F
-        elif self.W is not None:
-            H = F @ self.W
+        if self.W is None:
+            H = self.through(self.mlp)  # (I, d)
         else:
-            H = self.mlp(F[:, :-1]) * present
+            # The column of ones carries the bias through every linear step.
+            F = torch.cat([self(), self.present], dim=1)  # (I, f + 1)
+            H = F if raw else F @ self.W  # (I, f + 1 or d)
         P = H.new_zeros(self.n_users, H.shape[1]) if self.P is None else self.P
-        scale = propagation.coverage(present[:, 0] > 0, self.P is not None)
+        scale = propagation.coverage(self.present[:, 0] > 0, with_users=self.P is not None)
         return tuple(g * s for g, s in zip(propagation(P, H), scale))
-
-    def _features(self) -> tuple[Tensor, Tensor]:
-        if not self.trainable:
-            F = self.constants["F"]
-            return F, F[:, -1:]
-        present = self.constants["present"]
-        return torch.cat([self.F * present, present], dim=1), present
 
     def frozen_bands(self, propagation: Propagation, bank, users, items) -> Nodes:
         """Return the bands on some nodes, of a `frozen` modality.

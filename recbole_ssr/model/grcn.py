@@ -42,7 +42,7 @@ from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.edge_dot import edge_dot
 from recbole_ssr.nn.edges import EdgePattern, edge_product, edge_softmax
 from recbole_ssr.nn.normalise import unit_rows
-from recbole_ssr.nn.sparse import Nodes
+from recbole_ssr.nodes import Nodes
 
 
 class GRCNLoss(NamedTuple):

@@ -58,7 +58,8 @@ from recbole_ssr.nn.edges import EdgePattern, edge_product
 from recbole_ssr.nn.losses import half_squares
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.raw_features import RawFeatures
-from recbole_ssr.nn.sparse import Nodes, adjacency_product
+from recbole_ssr.nn.sparse import adjacency_product
+from recbole_ssr.nodes import Nodes
 
 _SMALLEST_SUM = 1e-12  # a row of similarities that sums to less counts as empty
 

@@ -50,7 +50,8 @@ from recbole_ssr.nn.contrast import info_nce_among
 from recbole_ssr.nn.losses import frobenius
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.rows import select
-from recbole_ssr.nn.sparse import Nodes, sparse_product
+from recbole_ssr.nn.sparse import sparse_product
+from recbole_ssr.nodes import Nodes
 
 
 class LGMRecLoss(NamedTuple):

@@ -58,7 +58,8 @@ from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.channel_dropout import dropout
 from recbole_ssr.nn.contrast import info_nce
 from recbole_ssr.nn.losses import half_squares, one_minus_cosine
-from recbole_ssr.nn.sparse import Nodes, adjacency_product
+from recbole_ssr.nn.sparse import adjacency_product
+from recbole_ssr.nodes import Nodes
 
 
 class MENTORLoss(NamedTuple):

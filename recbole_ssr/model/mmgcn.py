@@ -40,7 +40,8 @@ from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier_linear
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.raw_features import RawFeatures
-from recbole_ssr.nn.sparse import Nodes, sparse_product
+from recbole_ssr.nn.sparse import sparse_product
+from recbole_ssr.nodes import Nodes
 
 
 class MMGCNLoss(NamedTuple):

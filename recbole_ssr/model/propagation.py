@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from recbole_ssr.nn.sparse import Nodes, adjacency_product, sparse_product
+from recbole_ssr.nn.sparse import adjacency_product, sparse_product
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.chebyshev import propagate_sum
 
 

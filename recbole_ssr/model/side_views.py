@@ -26,7 +26,7 @@ from recbole_ssr.model.propagation import propagate_mean, users_of
 from recbole_ssr.nn.contrast import info_nce
 from recbole_ssr.nn.losses import half_squares
 from recbole_ssr.nn.rows import select
-from recbole_ssr.nn.sparse import Nodes
+from recbole_ssr.nodes import Nodes
 
 
 class SideLoss(NamedTuple):

@@ -50,7 +50,7 @@ from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.nn.softmax import log_sums
-from recbole_ssr.nn.sparse import Nodes
+from recbole_ssr.nodes import Nodes
 
 
 class SLMRecLoss(NamedTuple):

@@ -34,18 +34,17 @@ from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.held_out import held_out_sample
 from recbole_ssr.model.item_graph import fitting_item_graph
+from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.rotation import fitted_centre, rotated
-from recbole_ssr.model.ssr_reference import ReferenceSSR
+from recbole_ssr.model.spectrum import BatchSpectra, LinearFusion, Pairs, Spectrum
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.rows import counts, select
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
 from recbole_ssr.spectral.calibration import Calibration, calibration
-from recbole_ssr.spectral.chebyshev import Nodes
 from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
-from recbole_ssr.spectral.slots import tap
 
-_SMALLEST_NORM = 1e-12
 _UNSEEN = 0.5  # interactions that an item without any counts as in the log of popularity
 
 
@@ -58,88 +57,13 @@ class SSRLoss(NamedTuple):
     l2: Tensor
 
 
-class Spectrum(NamedTuple):
-    """What is known of some nodes of one side before fusion.
-
-    Shapes: slots (M, C, B, d) the bands of every modality; facts (B, Z) for the gate; weights
-    (B, 1, C) of the modalities, or None for equal ones.
-    """
-
-    slots: Tensor
-    facts: Tensor
-    weights: Tensor | None
-
-    def tap(self, *rows: Tensor) -> tuple[Spectrum, ...]:
-        """Return itself, to be used from here on, and its parts on some nodes.
-
-        Shapes: each of rows (B',).
-        """
-        slots, *parts = tap(self.slots, *rows)
-        return self._replace(slots=slots), *(
-            Spectrum(part, self.facts.index_select(0, r),
-                     None if self.weights is None else self.weights.index_select(0, r))
-            for part, r in zip(parts, rows)
-        )
-
-
-class Pairs(NamedTuple):
-    """The (user, positive) and (user, negative) pairs of a batch on distinct items.
-
-    Shapes: items (Bi,) places among the batch's items; user, item (2 B,) places in the batch's
-    users and in `items`, (B,) of a batch without negatives.
-    """
-
-    items: Tensor
-    user: Tensor
-    item: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch) -> Pairs:
-        items, place = torch.unique(
-            torch.cat([batch.positive, batch.negative]), return_inverse=True
-        )
-        return cls(items, batch.user.repeat(2)[:len(place)], place)
-
-    def scores(self, x: Embeddings) -> Tensor:
-        """Shapes: x.user (Bu, D), x.item (Bi, D); result (2 B,)."""
-        return (x.user.index_select(0, self.user) * x.item.index_select(0, self.item)).sum(1)
-
-
-class LinearFusion(NamedTuple):
-    """Embeddings as sums over slots, gate and mixing held at their values.
-
-    Shapes: slots, coefficients (M, C, B, d), whose product summed over M and C is the embedding.
-    """
-
-    slots: Tensor
-    coefficients: Tensor
-
-    def parts(self) -> Tensor:
-        """Return what every slot contributes. Shapes: (M, C, B, d)."""
-        return self.slots * self.coefficients
-
-    def unit(self) -> LinearFusion:
-        """Divide by the norm of the embeddings, held at its value."""
-        norm = self.parts().sum((0, 1)).norm(dim=1, keepdim=True).clamp(min=_SMALLEST_NORM)
-        return self._replace(coefficients=self.coefficients / norm)
-
-
 class SSR(MultimodalRecommender):
-    """SSR, profile `paper`. Settings: properties/model/SSR.yaml.
-
-    With `profile: reference` a ReferenceSSR is made in its place, by whatever name RecBole, which
-    knows one class per model, was asked.
-    """
+    """SSR, profile `paper`. Settings: properties/model/SSR.yaml."""
 
     paper_objective = "bce"
+    profile_classes = {"reference": "recbole_ssr.model.ssr_reference:ReferenceSSR"}
     embeds_new_items = True
     newer_state = ("gains", "bias_gain")
-
-    def __new__(cls, config=None, dataset=None):
-        # Without arguments in deepcopy.
-        if config is not None and config["profile"] == "reference":
-            return ReferenceSSR(config, dataset)
-        return super().__new__(cls)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -158,23 +82,28 @@ class SSR(MultimodalRecommender):
         self.E_item = nn.Parameter(std * torch.randn(self.n_items, d))
         self.features = nn.ModuleList(
             FeatureSignal(
-                rotated(config, features, c), features.has_feature(c), d, self.n_users,
-                config["projection"], config["feature_hidden_size"], config["train_features"],
-                config["modality_preferences"], fitted_centre(config, features, c),
+                rotated(config, features, c), features.has_feature(c), width=d,
+                n_users=self.n_users, projection=config["projection"],
+                hidden=config["feature_hidden_size"], trainable=config["train_features"],
+                preferences=config["modality_preferences"],
+                centre=fitted_centre(config, features, c),
             )
             for c in features.modalities
         )
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
         self.b = self._initial_bias(config["item_bias"])
-        self.constants = Constants(
-            **self._facts(self.n_users, self.n_items),
-            inference_gains=band_gains(config["inference_gains"], M),
-        )
+        self.constants = Constants(inference_gains=band_gains(config["inference_gains"], M))
+        self._set_facts(self.n_users, self.n_items)
         self.register_buffer("gains", torch.ones(M, C))
         self.register_buffer("bias_gain", torch.ones(()))
-        settings = (M, C, d, config["operator_rank"], config["gate_hidden_size"], C,
-                    config["gate_gains"], config["gate_speed"])
-        self.user_fusion, self.item_fusion = (SpectralFusion(*settings) for _ in range(2))
+        self.user_fusion, self.item_fusion = (
+            SpectralFusion(
+                n_bands=M, n_modalities=C, width=d, rank=config["operator_rank"],
+                hidden=config["gate_hidden_size"], n_facts=C, gains=config["gate_gains"],
+                speed=config["gate_speed"],
+            )
+            for _ in range(2)
+        )
         # Unit users, weights per user, a gate by node and means over present features are not.
         self.affine_users = not (
             self.objective.cosine or config["user_weights"] or config["gate_hidden_size"]
@@ -206,23 +135,12 @@ class SSR(MultimodalRecommender):
         b = power * self.item_degree.clamp(min=_UNSEEN).log()
         return nn.Parameter(b - b[seen].mean())
 
-    def _facts(self, n_users: int, n_items: int) -> dict[str, Tensor]:
-        """What the gate knows of a node: its degree, and how far it has each feature modality.
-
-        Log degrees are standardised by the first `n_users` and `n_items`, those trained on.
-        Shapes: user (U, C), item (I, C): standardised log degree, then one coverage per modality.
-        """
-        facts = {}
+    def _set_facts(self, n_users: int, n_items: int) -> None:
+        """Tell the gate what it may know of a node; `n_users` and `n_items` were trained on."""
+        gains = self.constants["inference_gains"]
         present = [feature.present for feature in self.features]
-        by_user = [self.propagation.coverage(here[:, 0] > 0, False)[0].reciprocal()
-                   for here in present]
-        for side, n, product, extra in (("user", n_users, self.graph["R"], by_user),
-                                        ("item", n_items, self.graph["Rt"], present)):
-            log_degree = product.crow_indices().diff().float().log1p()[:, None]
-            basis = log_degree[:n]
-            log_degree = (log_degree - basis.mean()) / basis.std().clamp(min=1e-6)
-            facts[side] = torch.cat([log_degree, *extra], dim=1)
-        return facts
+        facts = node_facts(self.graph, self.propagation, present, n_users, n_items)
+        self.constants = Constants(**facts, inference_gains=gains).to(gains)
 
     @property
     def user_tables(self) -> tuple[str, ...]:
@@ -234,14 +152,10 @@ class SSR(MultimodalRecommender):
         for feature in self.features:
             feature.n_users += len(rows)
             feature.drop_bands()
-        facts = self._facts(len(self.constants["user"]), self.n_items)
-        gains = self.constants["inference_gains"]
-        self.constants = Constants(**facts, inference_gains=gains).to(gains)
+        self._set_facts(len(self.constants["user"]), self.n_items)
 
     def items_added(self, n_known: int) -> None:
-        gains = self.constants["inference_gains"]
-        facts = self._facts(self.n_users, n_known)
-        self.constants = Constants(**facts, inference_gains=gains).to(gains)
+        self._set_facts(self.n_users, n_known)
 
     # Stage 1: decompose
 
@@ -270,20 +184,26 @@ class SSR(MultimodalRecommender):
 
         Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
         """
-        trained = [self.propagation(self.E_user, self.E_item)]
+        trained = [self.propagation(self.E_user, self.E_item)]  # pairs of (U, d), (I, d)
         trained += [f.signal(self.propagation) for f in self.features if not f.frozen]
-        by_side = ([], [])
-        for bands, parts in zip(self.bank(trained, users, items), by_side):
-            parts += bands.split(self.width, dim=2)
-        for k, feature in enumerate(self.features):
+        user, item = (list(bands.split(self.width, dim=2))  # of every signal (M, B, d)
+                      for bands in self.bank(trained, users=users, items=items))
+        for k, feature in enumerate(self.features, start=1):
             if feature.frozen:
-                both = feature.frozen_bands(self.propagation, self.bank, users, items)
-                for bands, parts in zip(both, by_side):
-                    parts.insert(1 + k, bands)
-        weights = (self._user_weights(users), None)
-        return tuple(
-            Spectrum(torch.stack(parts, dim=1), select(self.constants[side], rows), w)
-            for side, parts, rows, w in zip(("user", "item"), by_side, (users, items), weights)
+                both = feature.frozen_bands(self.propagation, self.bank, users=users, items=items)
+                user.insert(k, both[0])
+                item.insert(k, both[1])
+        return (
+            Spectrum(
+                slots=torch.stack(user, dim=1),  # (M, C, Bu, d)
+                facts=select(self.constants["user"], users),  # (Bu, Z)
+                weights=self._user_weights(users),  # (Bu, 1, C)
+            ),
+            Spectrum(
+                slots=torch.stack(item, dim=1),  # (M, C, Bi, d)
+                facts=select(self.constants["item"], items),  # (Bi, Z)
+                weights=None,
+            ),
         )
 
     def _user_weights(self, users: Tensor | None) -> Tensor | None:
@@ -296,121 +216,18 @@ class SSR(MultimodalRecommender):
 
     def fuse(self, user: Spectrum, item: Spectrum, keep: Nodes | None = None) -> Embeddings:
         """Fuse the spectra of both sides. Shapes: keep (B or 1, M or 1, C or 1) factors each."""
-        keep = keep or (None, None)
-        sides = zip((self.user_fusion, self.item_fusion), (user, item), keep)
-        return Embeddings(*(
-            fusion(slots, facts, _product(slots, weights, kept))
-            for fusion, (slots, facts, weights), kept in sides
-        ))
-
-    def encode(self, keep: Tensor | None = None) -> Embeddings:
-        """Embed all nodes; with `keep` (M, C) or (1, C) of 0 and 1, from these slots only.
-
-        Slots are weighted by :meth:`evaluation_gains`. In training an interaction is part of the
-        graph that predicts it, in evaluation never, so that training overrates the bands which
-        tell neighbours from others; what to take back is known to validation alone.
-        """
-        gains = self.evaluation_gains()
-        factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
-        user, item = self.fuse(*self.spectra(), (factors, factors))
-        bias = None if self.b is None else self.bias_gain * self.b
-        return Embeddings(*self.objective.scored(user, item, bias))
-
-    def evaluation_gains(self) -> Tensor:
-        """Return what slots are multiplied with in evaluation alone. Shapes: (M, C)."""
-        return self.constants["inference_gains"][:, None] * self.gains
-
-    @torch.no_grad()
-    def linear_fusion(
-        self, users: Tensor | None = None, items: Tensor | None = None
-    ) -> tuple[LinearFusion, LinearFusion]:
-        """Return the embeddings of :meth:`encode`, but the bias, of some nodes as sums over slots.
-
-        Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
-        """
-        user, item = self._linear_fusion(users, items)
-        if self.objective.cosine:
-            user, item = user.unit(), item.unit()
-        return user, item
-
-    def _linear_fusion(
-        self, users: Tensor | None, items: Tensor | None
-    ) -> tuple[LinearFusion, LinearFusion]:
-        gains = self.evaluation_gains().unsqueeze(0)
-        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items))
-        return tuple(
-            LinearFusion(slots, fusion.coefficients(
-                slots, facts, _product(slots, weights, gains)))
-            for fusion, (slots, facts, weights) in sides
+        of_user, of_item = keep or (None, None)
+        return Embeddings(
+            user=self.user_fusion(user.slots, user.facts, keep=user.factors(of_user)),  # (Bu, d)
+            item=self.item_fusion(item.slots, item.facts, keep=item.factors(of_item)),  # (Bi, d)
         )
 
-    @torch.no_grad()
-    def score_bias(self) -> Tensor:
-        """Return what the bias of every item adds to its scores. Shapes: (I,)."""
-        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.bias_gain * self.b
-        return bias / self.objective.logit_scale
-
-    # Calibration, after training
-
-    @torch.no_grad()
-    def calibrate(
-        self, users: Tensor, items: Tensor, repeatable: bool = False
-    ) -> Calibration | None:
-        """Fit the gains of evaluation to held-out interactions, and take them over.
-
-        None where all interactions are of the graph already. Shapes: users, items (P,).
-        """
-        self.drop_calibration()
-        sample = held_out_sample(self.graph, users, items, repeatable)
-        if sample is None:
-            return None
-        user, item = self._linear_fusion(sample.users, sample.items)
-        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.b
-        found = calibration(user.parts(), item.parts(), bias[sample.items], sample.held_out,
-                            self.objective.logit_scale, self.objective.cosine,
-                            self.calibration_prior)
-        self.gains.copy_(found.gains)
-        self.bias_gain.copy_(found.bias)
-        self.drop_encoded()
-        return found
-
-    @contextmanager
-    def uncalibrated(self) -> Iterator[None]:
-        """Evaluate without the gains of calibration for a while."""
-        fitted = self.gains.clone(), self.bias_gain.clone()
-        self.drop_calibration()
-        try:
-            yield
-        finally:
-            self.gains.copy_(fitted[0])
-            self.bias_gain.copy_(fitted[1])
-            self.drop_encoded()
-
-    def drop_calibration(self) -> None:
-        """Set the gains of calibration back to 1."""
-        self.gains.fill_(1)
-        self.bias_gain.fill_(1)
-        self.drop_encoded()
-
-    def calculate_loss(self, interaction) -> SSRLoss:
-        batch = self.batch(interaction)
-        user, item = self.spectra(batch.users, None if self.objective.all_items else batch.items)
-        pairs, aligned = Pairs.of(batch), self._aligned_nodes(batch)
-        user, *aligned_users = user.tap(*aligned[:1])
-        item, item_of_pairs, *aligned_items = item.tap(pairs.items, *aligned[1:])
-        embedded = self.fuse(user, item, self._dropped_modalities(user, item))
-        bias = None if self.b is None else self.b.index_select(0, batch.items)
-        return SSRLoss(
-            self.ranking_loss(*embedded, batch, bias),
-            self.consistency_weight * self.consistency(pairs, user, item_of_pairs, embedded, bias),
-            self.contrast_weight * self.alignment(aligned_users + aligned_items),
-            self.l2_weight * self.l2(batch),
-        )
-
-    def _dropped_modalities(self, *sides: Spectrum) -> Nodes | None:
+    def _modality_masks(self, nodes: BatchSpectra) -> Nodes | None:
+        """Return factors on the slots of the batch's nodes. Shapes: (B, 1, C) of either side."""
         if not self.modality_dropout:
             return None
-        return tuple(modality_mask(s.slots, self.modality_dropout, self.generator) for s in sides)
+        return tuple(modality_mask(side.slots, self.modality_dropout, self.generator)
+                     for side in (nodes.user, nodes.item))
 
     def consistency(
         self, pairs: Pairs, user: Spectrum, item: Spectrum, full: Embeddings,
@@ -422,28 +239,29 @@ class SSR(MultimodalRecommender):
         `distributions`, the KL divergence between the softmax of all scores of the batch's users
         and items; on `representations`, the squared difference of the embeddings.
 
-        Shapes: user, item spectra of the batch's users and of pairs.items; full all that was fused,
-        bias (Bi,) of its items.
+        Shapes: user (Bu,), item (B',) spectra of the batch's users and of pairs.items; full all
+        that was fused, bias (Bi,) of its items.
         """
         if not self.mask_rate or not self.consistency_weight:
             return full.user.new_zeros(())
         target = Embeddings(full.user.detach(), full.item.detach().index_select(0, pairs.items))
-        masked = self.fuse(user, item, self._band_masks(user, item))
+        masked = self.fuse(user, item, keep=self._band_masks(user, item))  # (Bu, d), (B', d)
         if self.consistency_on == "representations":
             of_user = weighted_mse(masked.user, target.user, counts(pairs.user, masked.user))
             of_item = weighted_mse(masked.item, target.item, counts(pairs.item, masked.item))
             return (of_user + 2 * of_item) / 3
-        bias = None if bias is None else bias.index_select(0, pairs.items)
+        bias = None if bias is None else bias.index_select(0, pairs.items)  # (B',)
         masked, target = (self._logits(x, bias) for x in (masked, target))
         if self.consistency_on == "distributions":
-            q, p = ((side.user @ side.item.T).log_softmax(dim=1) for side in (masked, target))
+            q, p = ((x.user @ x.item.T).log_softmax(dim=1) for x in (masked, target))  # (Bu, B')
             return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
         return (pairs.scores(masked) - pairs.scores(target)).square().mean()
 
     def _band_masks(self, user: Spectrum, item: Spectrum) -> Nodes:
-        draw = [band_mask(side.slots[:, 0], self.mask_rate, self.generator, self.mask_scope)
-                for side in ((user, item) if self.mask_scope == "node" else (user,))]
-        return tuple(mask.unsqueeze(2) for mask in (draw[0], draw[-1]))
+        """Return mu; where its scope is global, one for both sides. Shapes: (B or 1, M, 1)."""
+        masks = [band_mask(side.slots[:, 0], self.mask_rate, self.generator, scope=self.mask_scope)
+                 for side in ((user, item) if self.mask_scope == "node" else (user,))]
+        return tuple(mask.unsqueeze(2) for mask in (masks[0], masks[-1]))
 
     def _logits(self, x: Embeddings, bias: Tensor | None) -> Embeddings:
         """Scale embeddings so that inner products are the logits of the ranking objective."""
@@ -474,29 +292,129 @@ class SSR(MultimodalRecommender):
 
     def _infonce(self, slots: Tensor) -> Tensor:
         """Shapes: slots (M, C, B, d)."""
-        parts = slots.unbind(1)
-        once = slots.new_ones(slots.shape[2])
+        parts = slots.unbind(1)  # of every modality (M, B, d), ids first
+        once = slots.new_ones(slots.shape[2])  # (B,)
         losses = [
-            cross_modal_infonce(a, b, once, self.temperature, exclude_self=True)
+            cross_modal_infonce(a, b, once, temperature=self.temperature, exclude_self=True)
             for a, b in combinations(parts if self.contrast_ids else parts[1:], 2)
         ]
         return torch.stack(losses).mean()
+
+    # The loss
+
+    def calculate_loss(self, interaction) -> SSRLoss:
+        batch = self.batch(interaction)
+        pairs = Pairs.of(batch)
+        all_spectra = self.spectra(batch.users, None if self.objective.all_items else batch.items)
+        nodes = BatchSpectra.of(*all_spectra, pairs.items, self._aligned_nodes(batch))
+        embedded = self.fuse(nodes.user, nodes.item, keep=self._modality_masks(nodes))
+        bias = None if self.b is None else self.b.index_select(0, batch.items)  # (Bi,)
+        return SSRLoss(
+            ranking=self.ranking_loss(*embedded, batch=batch, item_bias=bias),
+            consistency=self.consistency_weight * self.consistency(
+                pairs, nodes.user, nodes.item_of_pairs, full=embedded, bias=bias),
+            alignment=self.contrast_weight * self.alignment(nodes.aligned),
+            l2=self.l2_weight * self.l2(batch),
+        )
 
     def l2(self, batch: Batch) -> Tensor:
         """Half the squared norm of the ego embeddings of the batch's pairs, mean over its size."""
         ids = batch.positive if self.objective.all_items else torch.cat(
             [batch.positive, batch.negative]
         )
-        user = self.E_user.index_select(0, batch.users).square().sum(1)
-        item = self.E_item.index_select(0, batch.items).square().sum(1)
+        user = self.E_user.index_select(0, batch.users).square().sum(1)  # (Bu,)
+        item = self.E_item.index_select(0, batch.items).square().sum(1)  # (Bi,)
         total = (user @ counts(batch.user, batch.users)) + item @ counts(ids, batch.items)
         return total / (2 * len(batch.user))
 
+    # Evaluation
 
-def _product(slots: Tensor, weights: Tensor | None, keep: Tensor | None) -> Tensor | None:
-    """Multiply the factors of slots that are not None, as (B, M, C)."""
-    factors = [x for x in (weights, keep) if x is not None]
-    if not factors:
-        return None
-    M, C, B = slots.shape[:3]
-    return torch.stack([x.expand(B, M, C) for x in factors]).prod(0)
+    def encode(self, keep: Tensor | None = None) -> Embeddings:
+        """Embed all nodes; with `keep` (M, C) or (1, C) of 0 and 1, from these slots only.
+
+        Slots are weighted by :meth:`evaluation_gains`. In training an interaction is part of the
+        graph that predicts it, in evaluation never, so that training overrates the bands which
+        tell neighbours from others; what to take back is known to validation alone.
+        """
+        gains = self.evaluation_gains()  # (M, C)
+        factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)  # (1, M, C)
+        user, item = self.fuse(*self.spectra(), keep=(factors, factors))  # (U, d), (I, d)
+        bias = None if self.b is None else self.bias_gain * self.b  # (I,)
+        return Embeddings(*self.objective.scored(user, item, bias))
+
+    def evaluation_gains(self) -> Tensor:
+        """Return what slots are multiplied with in evaluation alone. Shapes: (M, C)."""
+        return self.constants["inference_gains"][:, None] * self.gains
+
+    @torch.no_grad()
+    def linear_fusion(
+        self, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[LinearFusion, LinearFusion]:
+        """Return the embeddings of :meth:`encode`, but the bias, of some nodes as sums over slots.
+
+        Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
+        """
+        user, item = self._linear_fusion(users, items)
+        if self.objective.cosine:
+            user, item = user.unit(), item.unit()
+        return user, item
+
+    def _linear_fusion(
+        self, users: Tensor | None, items: Tensor | None
+    ) -> tuple[LinearFusion, LinearFusion]:
+        gains = self.evaluation_gains().unsqueeze(0)  # (1, M, C)
+        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items))
+        return tuple(
+            LinearFusion(x.slots, fusion.coefficients(x.slots, x.facts, keep=x.factors(gains)))
+            for fusion, x in sides
+        )
+
+    @torch.no_grad()
+    def score_bias(self) -> Tensor:
+        """Return what the bias of every item adds to its scores. Shapes: (I,)."""
+        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.bias_gain * self.b
+        return bias / self.objective.logit_scale
+
+    # Calibration, after training
+
+    @torch.no_grad()
+    def calibrate(
+        self, users: Tensor, items: Tensor, repeatable: bool = False
+    ) -> Calibration | None:
+        """Fit the gains of evaluation to held-out interactions, and take them over.
+
+        None where all interactions are of the graph already. Shapes: users, items (P,).
+        """
+        self.drop_calibration()
+        sample = held_out_sample(self.graph, users, items, repeatable)
+        if sample is None:
+            return None
+        user, item = self._linear_fusion(sample.users, sample.items)
+        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.b
+        fitted = calibration(
+            user.parts(), item.parts(), bias[sample.items], sample.held_out,
+            logit_scale=self.objective.logit_scale, cosine=self.objective.cosine,
+            prior=self.calibration_prior,
+        )
+        self.gains.copy_(fitted.gains)
+        self.bias_gain.copy_(fitted.bias)
+        self.drop_encoded()
+        return fitted
+
+    @contextmanager
+    def uncalibrated(self) -> Iterator[None]:
+        """Evaluate without the gains of calibration for a while."""
+        fitted = self.gains.clone(), self.bias_gain.clone()
+        self.drop_calibration()
+        try:
+            yield
+        finally:
+            self.gains.copy_(fitted[0])
+            self.bias_gain.copy_(fitted[1])
+            self.drop_encoded()
+
+    def drop_calibration(self) -> None:
+        """Set the gains of calibration back to 1."""
+        self.gains.fill_(1)
+        self.bias_gain.fill_(1)
+        self.drop_encoded()

@@ -37,7 +37,7 @@ from recbole_ssr.spectral.masking import band_mask
 from recbole_ssr.spectral.operator import BandOperator
 
 
-class SSRLoss(NamedTuple):
+class ReferenceLoss(NamedTuple):
     """Weighted parts of the loss; their sum is what training minimises."""
 
     bce: Tensor
@@ -46,7 +46,7 @@ class SSRLoss(NamedTuple):
     regulariser: Tensor
 
 
-class Spectrum(NamedTuple):
+class OperatorInput(NamedTuple):
     """Bands of some nodes of one side, and the context rows that steer their fusion.
 
     Shapes: bands (M, B, D); context (B, D), the rows of Y.
@@ -99,9 +99,13 @@ class ReferenceSSR(MultimodalRecommender):
             nn.init.xavier_normal_(torch.empty(self.n_users, d)) for _ in self.modalities
         )
         self.w = nn.Parameter(torch.randn(self.n_users, C).softmax(dim=1))
-        settings = (config["n_bands"], C * d, config["operator_rank"], config["gate_scale"])
-        self.user_operator = BandOperator(*settings)
-        self.item_operator = BandOperator(*settings)
+        self.user_operator, self.item_operator = (
+            BandOperator(
+                n_bands=config["n_bands"], width=C * d, rank=config["operator_rank"],
+                gate_scale=config["gate_scale"],
+            )
+            for _ in range(2)
+        )
 
     @property
     def user_tables(self) -> tuple[str, ...]:
@@ -116,7 +120,7 @@ class ReferenceSSR(MultimodalRecommender):
 
     def spectra(
         self, users: Tensor | None = None, items: Tensor | None = None
-    ) -> tuple[Spectrum, Spectrum]:
+    ) -> tuple[OperatorInput, OperatorInput]:
         """Decompose the signal Y + Z of every modality into bands, on some users and items.
 
         Shapes: users (Bu,), items (Bi,) distinct ids, both None for all.
@@ -124,28 +128,31 @@ class ReferenceSSR(MultimodalRecommender):
         signals, context = [], ([], [])
         for k, c in enumerate(self.modalities):
             P = self.P[k]
-            X = unit_rows(P), unit_rows(self.item_signal(c))
-            G_user, G_item = propagate_sum(self.graph, X, self.n_layers)
+            X = unit_rows(P), unit_rows(self.item_signal(c))  # (U, d), (I, d)
+            G_user, G_item = propagate_sum(self.graph, X, layers=self.n_layers)
             Y_user = self.w[:, k : k + 1] * G_user
             YZ_item = add_sparse_product(G_item, self.item_graph["T"], self.item_graph["Tt"])
             signals.append((Y_user + P, YZ_item))
             context[0].append(select(Y_user, users))
             context[1].append(select(G_item, items))
-        bands = band_rows(self.graph, signals, self.constants["bank"], users, items)
-        return tuple(Spectrum(B, torch.cat(q, dim=1)) for B, q in zip(bands, context))
+        bands = band_rows(
+            self.graph, signals, coefficients=self.constants["bank"], users=users, items=items
+        )
+        return tuple(OperatorInput(bands=B, context=torch.cat(q, dim=1))  # (M, B, D), (B, D)
+                     for B, q in zip(bands, context))
 
     def encode(self) -> Embeddings:
         sides = zip((self.user_operator, self.item_operator), self.spectra())
         return Embeddings(*(
-            operator(bands, q, torch.ones_like(bands[:, :, 0].T[None]))[0]
+            operator(bands, q=q, masks=torch.ones_like(bands[:, :, 0].T[None]))[0]  # (N, D)
             for operator, (bands, q) in sides
         ))
 
-    def calculate_loss(self, interaction) -> SSRLoss:
+    def calculate_loss(self, interaction) -> ReferenceLoss:
         batch = self.batch(interaction)
         user, item = self.spectra(batch.users, batch.items)
-        fused_user = self.fuse_clean_and_masked(self.user_operator, user)
-        fused_item = self.fuse_clean_and_masked(self.item_operator, item)
+        fused_user = self.fuse_clean_and_masked(self.user_operator, user)  # (2, Bu, D)
+        fused_item = self.fuse_clean_and_masked(self.item_operator, item)  # (2, Bi, D)
         anchor = fused_user[0].index_select(0, batch.user)
         bce = bce_ranking(
             (anchor * fused_item[0].index_select(0, batch.positive)).sum(1),
@@ -153,17 +160,18 @@ class ReferenceSSR(MultimodalRecommender):
         )
         # The clean and the masked branch each carry the operators' penalty.
         penalty = 2 * (self.user_operator.regulariser() + self.item_operator.regulariser())
-        return SSRLoss(
-            bce,
-            self.consistency_weight * self.consistency(batch, fused_user, fused_item),
-            self.contrast_weight * self.alignment(batch, user.bands, item.bands),
-            self.operator_reg_weight * penalty,
+        return ReferenceLoss(
+            bce=bce,
+            consistency=self.consistency_weight * self.consistency(batch, fused_user, fused_item),
+            alignment=self.contrast_weight * self.alignment(batch, user.bands, item.bands),
+            regulariser=self.operator_reg_weight * penalty,
         )
 
-    def fuse_clean_and_masked(self, operator: BandOperator, spectrum: Spectrum) -> Tensor:
+    def fuse_clean_and_masked(self, operator: BandOperator, side: OperatorInput) -> Tensor:
         """Return the embeddings (2, B, D) from all bands and from bands masked at random."""
-        mask = band_mask(spectrum.bands, self.mask_rate, self.generator)
-        return operator(*spectrum, torch.stack([torch.ones_like(mask), mask]))
+        mask = band_mask(side.bands, self.mask_rate, self.generator)  # (B, M)
+        masks = torch.stack([torch.ones_like(mask), mask])  # (2, B, M)
+        return operator(side.bands, q=side.context, masks=masks)
 
     def consistency(self, batch: Batch, user: Tensor, item: Tensor) -> Tensor:
         """C: squared error of masked against clean embeddings, mean over (u, i+, i-).

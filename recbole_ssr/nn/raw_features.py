@@ -16,6 +16,8 @@ class RawFeatures(nn.Module):
     Shapes: matrix (I, f); present (I,) bool.
     """
 
+    table = "X"  # the name of the features in a checkpoint, where they are trained
+
     def __init__(self, matrix: Tensor, present: Tensor, trainable: bool):
         super().__init__()
         here = present[:, None].to(matrix)
@@ -23,7 +25,7 @@ class RawFeatures(nn.Module):
         self.width, self.trainable = matrix.shape[1], trainable
         self.complete = bool(present[1:].all())  # id 0 is padding, whose row nobody reads
         if trainable:
-            self.X = nn.Parameter(matrix)
+            self.register_parameter(self.table, nn.Parameter(matrix))
             self.constants = Constants(present=here)
         else:
             self.constants = Constants(present=here, X=matrix)
@@ -36,11 +38,11 @@ class RawFeatures(nn.Module):
     @property
     def trained_rows(self) -> Tensor | None:
         """The features where they are a parameter. Shapes: (I, f)."""
-        return self.X if self.trainable else None
+        return getattr(self, self.table) if self.trainable else None
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """Return the features of all items, or of some. Shapes: items (B,); result (I or B, f)."""
-        X = self.X if self.trainable else self.constants["X"]
+        X = self.trained_rows if self.trainable else self.constants["X"]
         if items is not None:
             X = X.index_select(0, items)
         if not self.trainable or self.complete:

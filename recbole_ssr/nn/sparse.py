@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-Nodes = tuple[Tensor, Tensor]
+from recbole_ssr.nodes import Nodes
 
 
 def sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recbole.utils import get_model, init_seed
+from recbole.utils import init_seed
 from torch import Tensor, nn
 
 from recbole_ssr.data.corruption import Corruption
@@ -115,7 +115,7 @@ def _extended(experiment: Experiment, folder: Path, tokens: Sequence[str]) -> Ex
     names = np.concatenate([data.field2id_token[field].astype(str), np.asarray(tokens, str)])
     data.field2id_token = {**data.field2id_token, field: names}
     init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, data).to(config["device"])
+    model = config.model_class(config, data).to(config["device"])
     _take_parameters(model, experiment.model, len(tokens))
     if isinstance(model, MultimodalRecommender):
         model.items_added(len(names) - len(tokens))

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-Nodes = tuple[Tensor, Tensor]
+from recbole_ssr.nodes import Nodes
 
 # A product gathers rows at random, so a CPU filters this many columns at a time: of a graph of some
 # 10,000 nodes the rows of both sides then stay in its second-level cache. Narrower blocks read the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_ssr.spectral.chebyshev import Nodes
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.energy import EnergyDistribution, energy_distribution, moments, sketch
 
 # Enough moments to tell 25 intervals of the spectrum apart.

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_ssr.spectral.chebyshev import Nodes, chebyshev_terms
+from recbole_ssr.nodes import Nodes
+from recbole_ssr.spectral.chebyshev import chebyshev_terms
 
 CELLS = 2048  # of the theta grid
 # A +-1 sketch to this many columns moves the distribution by at most .0015.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.spectral.chebyshev import Nodes
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.filter_bank import FilterBank
 from recbole_ssr.spectral.modes import Gains, mode_energies, mode_rows
 from recbole_ssr.spectral.partition import (

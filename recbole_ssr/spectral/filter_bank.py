@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from recbole_ssr.spectral.chebyshev import Nodes
+from recbole_ssr.nodes import Nodes
 
 
 class FilterBank(nn.Module):

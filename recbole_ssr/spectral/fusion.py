@@ -34,7 +34,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.spectral.operator import band_sums
+from recbole_ssr.spectral.band_sums import band_sums
 
 _CP_STD = 0.5  # of the four small factors: the operator starts as the identity plus about 0.1
 _GATE_STD = 0.01  # the gate starts as its gains at every node, to about 1 %

@@ -25,7 +25,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.spectral.chebyshev import Nodes
+from recbole_ssr.nodes import Nodes
 
 
 class Gains(NamedTuple):

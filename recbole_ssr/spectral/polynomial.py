@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.bands import reference_bank, response
-from recbole_ssr.spectral.chebyshev import Nodes, band_rows
+from recbole_ssr.spectral.chebyshev import band_rows
 from recbole_ssr.spectral.energy import (
     SKETCH_COLUMNS,
     energy_distribution,

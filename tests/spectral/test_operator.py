@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from recbole_ssr.spectral.operator import BandOperator, band_sums, batched_sums
+from recbole_ssr.spectral.band_sums import band_sums, batched_sums
+from recbole_ssr.spectral.operator import BandOperator
 
 
 def literal(op, B, q):
