@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_ssr.cache import cache_folder, content_key
 from recbole_ssr.data.feature_files import check_tokens, feature_paths
 from recbole_ssr.data.feature_writer import FeatureWriter, write_missing
 from recbole_ssr.dataset_prep.vector_cache import VectorCache, vector_key
 from recbole_ssr.errors import UserError
-from recbole_ssr.graph.cache import cache_folder, content_key
 
 logger = logging.getLogger("recbole_ssr")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_ssr.cache import content_key
 from recbole_ssr.dataset_prep.encode import BrokenContents
 from recbole_ssr.dataset_prep.images import ImageProblem, open_rgb
 from recbole_ssr.dataset_prep.prepared import sha256_of
@@ -20,7 +21,6 @@ from recbole_ssr.dataset_prep.pretrained import (
     resolve_device,
     versions,
 )
-from recbole_ssr.graph.cache import content_key
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 _REMEDY = ("Download it on a machine with access and pass the folder, --image_encoder=FOLDER, or "

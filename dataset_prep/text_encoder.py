@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_ssr.cache import content_key
 from recbole_ssr.dataset_prep.encode import Encoder, text_digest
 from recbole_ssr.dataset_prep.pretrained import (
     Unavailable,
@@ -22,7 +23,6 @@ from recbole_ssr.dataset_prep.pretrained import (
     versions,
 )
 from recbole_ssr.dataset_prep.tfidf import TfidfEncoder
-from recbole_ssr.graph.cache import content_key
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _REMEDY = ("Download it on a machine with access and pass the folder, "

@@ -16,9 +16,9 @@ from importlib.metadata import version
 
 import numpy as np
 
+from recbole_ssr.cache import content_key
 from recbole_ssr.dataset_prep.encode import BrokenContents, text_digest
 from recbole_ssr.errors import UserError
-from recbole_ssr.graph.cache import content_key
 
 logger = logging.getLogger("recbole_ssr")
 

@@ -7,7 +7,7 @@
 
 from pathlib import Path as _Path
 
-__version__ = "0.1.0"
+from recbole_ssr.version import __version__
 
 # `properties/` and `dataset_prep/` are top-level folders of a checkout and subpackages of a wheel.
 # Searching the checkout as well gives both layouts the same import names.
@@ -24,9 +24,11 @@ from recbole_ssr import compat as _compat  # noqa: E402
 # RecBole reads names that current numpy and scipy lack while it is imported: repair them first.
 _compat.apply()
 
+from recbole_ssr import config_hook as _config_hook  # noqa: E402
 from recbole_ssr import registry as _registry  # noqa: E402
 
 _registry.register_all()
+_config_hook.install_config_hook()
 
 from recbole_ssr.errors import UserError  # noqa: E402
 from recbole_ssr.quick_start import load_run, run  # noqa: E402

@@ -6,7 +6,6 @@ here imports ``recbole.quick_start``, so that ray stays optional.
 """
 
 import copy
-import enum
 import functools
 import logging
 import sys
@@ -27,9 +26,11 @@ from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Traine
 from recbole.utils import EvaluatorType, InputType, ModelType, init_logger, init_seed
 
 from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.data_struct import COLLECTED, take_data_struct
 from recbole_ssr.import_hooks import Execute, around_import, stand_in
 from recbole_ssr.registry import model_class
 from recbole_ssr.train import checkpoint
+from recbole_ssr.train.state import model_state, progress
 from recbole_ssr.train.weights import check_parts, load_weights
 
 logger = logging.getLogger("recbole_ssr")
@@ -41,9 +42,6 @@ NUMPY_ALIASES = {
     "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_,
     "bool8": np.bool_,
 }  # fmt: skip
-
-# What evaluation collects batch by batch; the rest of a DataStruct comes once, from training data.
-COLLECTED = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 _CONFIG_ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 _QUICK_START = "recbole.quick_start.quick_start"
@@ -130,28 +128,8 @@ def _save_pretrained_model(self: PretrainTrainer, epoch: int, saved_model_file: 
 
 
 def _save_tree_checkpoint(self: DecisionTreeTrainer, epoch: int) -> None:
-    state = _progress(self, epoch) | {"state_dict": self.temp_best_file, "other_parameter": None}
+    state = progress(self, epoch) | {"state_dict": self.temp_best_file, "other_parameter": None}
     checkpoint.save(state, self.saved_model_file)
-
-
-def model_state(trainer: Trainer, epoch: int) -> dict:
-    """What RecBole saves of a training run, in plain types."""
-    other = trainer.model.other_parameter() or {}
-    return _progress(trainer, epoch) | {
-        "state_dict": trainer.model.state_dict(),
-        # A submodule listed here (DIN, SASRecF ...) has its weights in the state_dict already.
-        "other_parameter": {k: v for k, v in other.items() if not isinstance(v, torch.nn.Module)},
-        "optimizer": trainer.optimizer.state_dict(),
-    }
-
-
-def _progress(trainer: Any, epoch: int) -> dict:
-    return {
-        "config": plain_config(trainer.config),
-        "epoch": epoch,
-        "cur_step": trainer.cur_step,
-        "best_valid_score": trainer.best_valid_score,
-    }
 
 
 def _shim_other_parameters() -> None:
@@ -167,29 +145,8 @@ def _shim_other_parameters() -> None:
     _replace(AbstractRecommender, "load_other_parameter", make)
 
 
-def plain_config(config: Config) -> dict:
-    """Return the final values of `config` with plain types only: enums and devices by name."""
-    return _plain_value(config.final_config_dict)
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_plain_value(k): _plain_value(v) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_plain_value(v) for v in value)
-    if isinstance(value, (list, set, frozenset)):
-        return [_plain_value(v) for v in value]
-    if isinstance(value, enum.Enum):
-        return value.name
-    if isinstance(value, np.generic):
-        value = value.item()
-    if type(value) in (str, int, float, bool, type(None)):
-        return value
-    return str(value)
-
-
 def restore_config(plain: dict) -> Config:
-    """Rebuild the Config that :func:`plain_config` described, without reading argv or files.
+    """Rebuild the Config that `plain_config` of train/state.py described, without argv or files.
 
     A GPU that this machine lacks becomes the CPU.
 
@@ -368,17 +325,3 @@ def _shim_data_struct() -> None:
 
 def _get_data_struct(self: Collector) -> DataStruct:
     return take_data_struct(self.data_struct, COLLECTED)
-
-
-def take_data_struct(source: DataStruct, collected: tuple[str, ...]) -> DataStruct:
-    """Move the resources named in `collected` out of `source`, copy the others; tensors on CPU."""
-    taken = DataStruct()
-    for key, value in list(source._data_dict.items()):
-        if isinstance(value, torch.Tensor):
-            value = value.cpu()
-        if key in collected:
-            del source[key]
-        else:
-            value = copy.deepcopy(value)
-        taken.set(key, value)
-    return taken

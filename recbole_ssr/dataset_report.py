@@ -14,8 +14,8 @@ from recbole.utils import FeatureSource, FeatureType, init_seed
 
 from recbole_ssr import runs
 from recbole_ssr.config import PluginConfig, build_config
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data import statistics
-from recbole_ssr.data.corruption import Corruption
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
 from recbole_ssr.files import expanded

@@ -11,7 +11,7 @@ from recbole.data.dataset import Dataset
 from torch import nn
 
 from recbole_ssr.config import PluginConfig, resolved
-from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.evaluation.rankings import Interactions

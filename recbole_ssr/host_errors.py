@@ -11,12 +11,11 @@ from pathlib import Path
 import recbole
 import torch
 
-import recbole_ssr
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
 
-_HOST, _OWN = (Path(package.__file__).resolve().parent for package in (recbole, recbole_ssr))
+_HOST, _OWN = (Path(file).resolve().parent for file in (recbole.__file__, __file__))
 _LONGEST = 300  # characters of an error that a message repeats
 
 

@@ -16,7 +16,7 @@ import torch
 from recbole.utils import init_seed
 from torch import Tensor, nn
 
-from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.experiment import Experiment

@@ -20,7 +20,7 @@ from torch import nn
 
 from recbole_ssr import registry, runs
 from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
-from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.fields import check_columns

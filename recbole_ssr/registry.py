@@ -1,8 +1,7 @@
 """Makes the plugin's models known to stock RecBole, and knows every model's name and keys.
 
 RecBole looks a model up in `sys.modules`, its trainer and dataset by name in `recbole.trainer` and
-`recbole.data.dataset`, and its defaults in the yamls of its own package. The first three take new
-entries; for the yamls `Config` is wrapped.
+`recbole.data.dataset`, all of which take new entries. For its defaults see config_hook.py.
 """
 
 from __future__ import annotations
@@ -68,10 +67,9 @@ _registered: set[str] = set()
 
 
 def register_all() -> None:
-    """Register every model of MODELS and hook the plugin's defaults into RecBole's Config."""
+    """Register every model of MODELS."""
     for name, module in MODELS.items():
         register(name, importlib.import_module(module))
-    install_config_hook()
 
 
 def register(name: str, module: ModuleType) -> None:
@@ -264,43 +262,3 @@ def prepared_settings(config: Config, dataset: str) -> list[Path]:
             raise UserError(f"Unknown key {key!r} in {file}.{nearest(key, known)} It lies beside "
                             "the dataset and holds settings of every run on it.")
     return [file]
-
-
-def _check_settings(config: Config) -> None:
-    """Check what the plugin's yamls define; raise UserError for a value that cannot be taken."""
-    from recbole_ssr.settings import checked, settings_of  # which reads this registry
-
-    own = [setting for setting in settings_of(config.model, config.final_config_dict.get("profile"))
-           if setting.file != "recbole.yaml"]
-    given = {setting.name: config.external_config_dict[setting.name] for setting in own
-             if setting.name in config.external_config_dict}
-    config.final_config_dict.update(checked(given, own))
-
-
-def install_config_hook() -> None:
-    """Wrap RecBole's Config once, so that stock runs of plugin models get the plugin's defaults."""
-    if getattr(Config._load_internal_config_dict, "of_recbole_ssr", False):
-        return
-    load, set_defaults = Config._load_internal_config_dict, Config._set_default_parameters
-
-    @functools.wraps(load)
-    def load_with_plugin(self, model, model_class, dataset):
-        load(self, model, model_class, dataset)
-        if is_plugin_model(model):
-            profile = self.external_config_dict.get("profile")
-            for file in plugin_files(model, dataset, profile) + prepared_settings(self, dataset):
-                self._update_internal_config_dict(str(file))
-
-    @functools.wraps(set_defaults)
-    def set_defaults_with_plugin(self):
-        set_defaults(self)
-        if is_plugin_model(self.model):
-            use_dataset_folder(self)
-            _check_settings(self)
-            chosen = model_class(self.model, self.final_config_dict.get("profile"))
-            if self.model_class is not chosen:  # stock RecBole looks a class up by this name again
-                self.final_config_dict["model"] = chosen.__name__
-
-    load_with_plugin.of_recbole_ssr = True
-    Config._load_internal_config_dict = load_with_plugin
-    Config._set_default_parameters = set_defaults_with_plugin

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_ssr import quick_start
-from recbole_ssr.data.corruption import DEFAULTS, Corruption
+from recbole_ssr.corruption import DEFAULTS, Corruption
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.evaluation.rankings import Ranking
 from recbole_ssr.inference import inference_model

@@ -18,10 +18,10 @@ import recbole
 import torch
 from tqdm import tqdm
 
-from recbole_ssr import __version__
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import expanded, in_one_step
 from recbole_ssr.run_folders import CONFIG, LOG, named_in
+from recbole_ssr.version import __version__
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _HOST = Path(recbole.__file__).parent

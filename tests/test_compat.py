@@ -26,6 +26,7 @@ import recbole_ssr
 from recbole_ssr import compat
 from recbole_ssr.errors import UserError
 from recbole_ssr.train import checkpoint
+from recbole_ssr.train.state import plain_config
 
 compat.apply()
 
@@ -142,7 +143,7 @@ def test_other_parameters_are_decoded():
 
 
 def test_a_config_survives_as_plain_values(config, monkeypatch):
-    plain = compat.plain_config(config)
+    plain = plain_config(config)
     assert checkpoint.to_plain(plain) == plain
     assert json.loads(json.dumps(plain)) == plain
     monkeypatch.setattr(sys, "argv", ["test", "--learning_rate=9"])
@@ -161,7 +162,7 @@ def test_a_config_survives_as_plain_values(config, monkeypatch):
 
 
 def test_a_gpu_that_is_absent_becomes_the_cpu(config, monkeypatch):
-    plain = compat.plain_config(config) | {"device": "cuda:1"}
+    plain = plain_config(config) | {"device": "cuda:1"}
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert compat.restore_config(plain)["device"] == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -169,7 +170,7 @@ def test_a_gpu_that_is_absent_becomes_the_cpu(config, monkeypatch):
 
 
 def test_a_saved_config_that_cannot_be_used(config):
-    plain = compat.plain_config(config)
+    plain = plain_config(config)
     with pytest.raises(UserError, match="'Nonesuch'.*import the package"):
         compat.restore_config(plain | {"model": "Nonesuch"})
     del plain["dataset"]

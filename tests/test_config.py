@@ -15,6 +15,7 @@ from recbole.model.general_recommender import BPR
 
 from recbole_ssr import registry
 from recbole_ssr.config import build_config, config_hash, resolve_device, resolved
+from recbole_ssr.config_hook import install_config_hook
 from recbole_ssr.errors import UserError
 from recbole_ssr.flags import parse_flags
 
@@ -40,7 +41,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "recbole_ssr.data.demo", demo)
     module = ModuleType("toy_of_config")
     module.Toy = type("Toy", (BPR,), {"trainer_class": object, "dataset_class": object})
-    registry.install_config_hook()
+    install_config_hook()
     registry.register("Toy", module)
     yield folder
     registry._registered.discard("Toy")
@@ -89,7 +90,7 @@ def test_model_and_dataset_follow_the_same_order(tmp_path):
 
 def test_nothing_said_means_ssr_on_ml_100k(monkeypatch):
     monkeypatch.setitem(registry.MODELS, "SSR", "toy")
-    monkeypatch.setattr("recbole_ssr.config.get_model", lambda _: BPR)
+    monkeypatch.setattr("recbole_ssr.registry.get_model", lambda _: BPR)
     config = build_config()
     assert (config["model"], config["dataset"]) == ("SSR", "ml-100k")
 

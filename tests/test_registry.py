@@ -12,6 +12,7 @@ from recbole.model.general_recommender import BPR
 from recbole.utils import get_model, get_trainer
 
 from recbole_ssr import registry
+from recbole_ssr.config_hook import install_config_hook
 from recbole_ssr.errors import MissingDataset, UserError
 
 TOY_YAML = "embedding_size: 8\na: plugin\nb: plugin\nc: plugin\nd: plugin\n"
@@ -56,7 +57,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "recbole_ssr.data.demo", demo)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # RecBole's Config overwrites it
     monkeypatch.setattr(sys, "argv", ["prog"])
-    registry.install_config_hook()
+    install_config_hook()
     registry.register("Toy", toy_module())
     yield folder
     forget_toy()
@@ -159,7 +160,7 @@ def test_other_datasets_keep_recboles_place():
 @pytest.mark.usefixtures("toy")
 def test_the_hook_is_installed_once():
     hooked = Config._load_internal_config_dict, Config._set_default_parameters
-    registry.install_config_hook()
+    install_config_hook()
     assert hooked == (Config._load_internal_config_dict, Config._set_default_parameters)
 
 

@@ -10,7 +10,7 @@ from tiny import SETTINGS, write_tiny
 import recbole_ssr
 from recbole_ssr import registry
 from recbole_ssr.config import build_config
-from recbole_ssr.data.corruption import CLEAN, Corruption
+from recbole_ssr.corruption import CLEAN, Corruption
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.dataset_report import dataset_report
 from recbole_ssr.errors import UserError

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from recbole_ssr.compare.progress import Progress
+
 if TYPE_CHECKING:
     from recbole_ssr.compare.store import Task
 
@@ -14,23 +16,6 @@ class Outcome(NamedTuple):
 
     error: str | None = None
     stopped: bool = False
-
-
-class Progress(NamedTuple):
-    """Where a run is.
-
-    Attributes:
-        state: waiting, preparing, training, testing or measuring.
-        epoch: finished epochs; epochs: the most there will be, 0 where not known yet.
-        valid: valid_metric after every evaluation, those before an interruption included.
-        seconds: of every epoch, training and evaluation.
-    """
-
-    state: str = "waiting"
-    epoch: int = 0
-    epochs: int = 0
-    valid: list[float] = []
-    seconds: list[float] = []
 
 
 Watch = Callable[[list[tuple["Task", Progress]]], None]

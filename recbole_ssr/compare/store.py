@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from recbole_ssr.compare import measured
-from recbole_ssr.compare.engine import Progress
+from recbole_ssr.compare.progress import Progress
 from recbole_ssr.comparison import Failure
 from recbole_ssr.config import PluginConfig, build_config, config_hash
 from recbole_ssr.errors import UserError

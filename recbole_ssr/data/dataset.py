@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from recbole.utils import FeatureType
 
-from recbole_ssr.data import corruption
-from recbole_ssr.data.corruption import Corruption
+from recbole_ssr import corruption
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.features import ItemFeatures, load_item_features
 from recbole_ssr.data.manifest import check_split

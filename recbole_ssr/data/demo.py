@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_ssr.cache import cache_folder
 from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
-from recbole_ssr.graph.cache import cache_folder
 
 SPLIT_COLUMN = "x_label"
 MODALITIES = ("kg", "text")

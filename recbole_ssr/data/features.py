@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_ssr.data.corruption import CLEAN, Corruption
+from recbole_ssr.corruption import CLEAN, Corruption
 from recbole_ssr.data.feature_files import (
     check_finite,
     check_shape,

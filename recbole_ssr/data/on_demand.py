@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 
-from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from recbole.evaluator.collector import Collector, DataStruct
 
-from recbole_ssr.compat import COLLECTED, take_data_struct
 from recbole_ssr.errors import UserError
+from recbole_ssr.evaluation.data_struct import COLLECTED, take_data_struct
 from recbole_ssr.evaluation.rankings import Ranking
 
 _RANKING = ("rec.items", "rec.topk")

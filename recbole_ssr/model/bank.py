@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse as sp
 
+from recbole_ssr.cache import cache_folder, cached_array, content_key
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
 from recbole_ssr.spectral.exact import ExactBank, Factors, exact_factors
 from recbole_ssr.spectral.filter_bank import FilterBank
 from recbole_ssr.spectral.polynomial import ChebyshevBank, ReferenceBank

@@ -6,9 +6,9 @@ import logging
 
 import torch
 
+from recbole_ssr.cache import cache_folder, cached_array, content_key
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.bipartite import BipartiteGraph
-from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
 from recbole_ssr.graph.knn import ItemGraph, knn, similarities
 from recbole_ssr.graph.lift import cooccurrence_lift
 

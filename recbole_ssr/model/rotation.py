@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
+from recbole_ssr.cache import cache_folder, cached_array, content_key
 
 logger = logging.getLogger("recbole_ssr")
 

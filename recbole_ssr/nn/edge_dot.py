@@ -13,15 +13,11 @@ Shapes: E edges, (n, m) the pattern, D width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-if TYPE_CHECKING:
-    from recbole_ssr.nn.edges import EdgePattern
+from recbole_ssr.nn.edges import EdgePattern, sampled_product
 
 
 def edge_dot(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
@@ -30,14 +26,6 @@ def edge_dot(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
     Shapes: x (n, D) for the pattern's rows; y (m, D) for its columns; result (E,).
     """
     return _EdgeDot.apply(x, y, pattern)
-
-
-def sampled_product(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
-    """The values of x y' at the edges, without a gradient. Shapes: as :func:`edge_dot`."""
-    at_edges = pattern.matrix(x.new_zeros(len(pattern["rows"])))
-    # beta = 0: the zeros are where to compute, not what to add to.
-    products = torch.sparse.sampled_addmm(at_edges, x, y.T, beta=0.0).values()
-    return products.index_select(0, pattern["entry"])
 
 
 class _EdgeDot(Function):

@@ -18,7 +18,6 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
-from recbole_ssr.nn.edge_dot import sampled_product
 
 
 class EdgePattern(Constants):
@@ -76,6 +75,17 @@ def edge_product(pattern: EdgePattern, values: Tensor, x: Tensor) -> Tensor:
     Shapes: values (E,); x (m, D); result (n, D).
     """
     return _EdgeProduct.apply(values, x, pattern)
+
+
+def sampled_product(pattern: EdgePattern, x: Tensor, y: Tensor) -> Tensor:
+    """The values of x y' at the edges, without a gradient.
+
+    Shapes: x (n, D); y (m, D); result (E,).
+    """
+    at_edges = pattern.matrix(x.new_zeros(len(pattern["rows"])))
+    # beta = 0: the zeros are where to compute, not what to add to.
+    products = torch.sparse.sampled_addmm(at_edges, x, y.T, beta=0.0).values()
+    return products.index_select(0, pattern["entry"])
 
 
 def edge_softmax(logits: Tensor, targets: Tensor, n: int) -> Tensor:

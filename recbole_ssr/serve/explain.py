@@ -9,11 +9,10 @@ from recbole_ssr.model.ssr import SSR
 from recbole_ssr.report.diagnosis.record import band_names
 from recbole_ssr.report.explanation.record import Explanation, SlotShares, Source
 from recbole_ssr.serve.attribution import parts_of, slots_of
-from recbole_ssr.serve.recommender import Recommender
 
 
-def explain(recommender: Recommender, user: str, item: str) -> Explanation:
-    """Return why a user gets an item.
+def explain(recommender, user: str, item: str) -> Explanation:
+    """Return why a user gets an item, of a :class:`recbole_ssr.serve.recommender.Recommender`.
 
     Raises UserError for an unknown user or item, and for a model whose scores are no sums over a
     user's items.
@@ -43,7 +42,7 @@ def explain(recommender: Recommender, user: str, item: str) -> Explanation:
     )
 
 
-def _place(recommender: Recommender, user: int, item: int) -> tuple[int, int, bool, float]:
+def _place(recommender, user: int, item: int) -> tuple[int, int, bool, float]:
     """Return rank, number of ranked items, whether the user has seen the item, and its score."""
     scores = recommender.scores.block(torch.tensor([user]))[0].cpu().numpy()
     row = recommender.catalogue.seen[user]

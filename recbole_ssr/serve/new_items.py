@@ -19,7 +19,7 @@ import torch
 from recbole.utils import init_seed
 from torch import Tensor, nn
 
-from recbole_ssr.data.corruption import Corruption
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import MultimodalDataset
 from recbole_ssr.data.feature_files import feature_paths, read_tokens
 from recbole_ssr.data.features import list_modalities

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.trainer.trainer import Trainer
 from recbole.utils import calculate_valid_score
 
 from recbole_ssr.errors import UserError
@@ -15,15 +15,12 @@ from recbole_ssr.evaluation.user_metrics import user_values
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.weights import load_weights
 
-if TYPE_CHECKING:
-    from recbole_ssr.train.trainer import RunMixin
-
 logger = logging.getLogger("recbole_ssr")
 
 _ERRORS = 2  # standard errors that a metric may fall by
 
 
-def calibrate(trainer: RunMixin, valid_data) -> dict:
+def calibrate(trainer: Trainer, valid_data) -> dict:
     """Let the model of the best epoch fit its gains, and write it to its checkpoint.
 
     They are kept unless the validation metric falls by more than two standard errors of the
@@ -65,7 +62,7 @@ def calibrate(trainer: RunMixin, valid_data) -> dict:
     return state["calibration"]
 
 
-def _measured(trainer: RunMixin, part) -> tuple[dict, Ranking | None]:
+def _measured(trainer: Trainer, part) -> tuple[dict, Ranking | None]:
     collector = trainer.eval_collector
     collector.keep_ranking, kept = True, collector.keep_ranking
     try:
@@ -75,7 +72,7 @@ def _measured(trainer: RunMixin, part) -> tuple[dict, Ranking | None]:
         collector.keep_ranking = kept
 
 
-def _is_worse(trainer: RunMixin, before: tuple, after: tuple, pairs: np.ndarray) -> bool:
+def _is_worse(trainer: Trainer, before: tuple, after: tuple, pairs: np.ndarray) -> bool:
     """Tell whether a metric fell beyond chance; of metrics that users do not have, at all."""
     metric = trainer.valid_metric
     change = calculate_valid_score(after[0], metric) - calculate_valid_score(before[0], metric)

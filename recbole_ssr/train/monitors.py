@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import recbole.trainer.trainer as host
 from recbole.utils import WandbLogger
 
-from recbole_ssr.compat import plain_config
 from recbole_ssr.errors import UserError
+from recbole_ssr.train.state import plain_config
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

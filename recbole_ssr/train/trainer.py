@@ -16,12 +16,12 @@ from recbole.utils import calculate_valid_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recbole_ssr.compat import model_state
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint, monitors
 from recbole_ssr.train.calibration import calibrate
 from recbole_ssr.train.sampling import balanced
+from recbole_ssr.train.state import model_state
 from recbole_ssr.train.stopping import rule_of, strict_stopping
 from recbole_ssr.train.weights import TRAINING, check_parts, is_finite, load_weights
 from recbole_ssr.train.written import Written

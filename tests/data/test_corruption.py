@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ssr import config, registry
+from recbole_ssr import config, corruption, registry
 from recbole_ssr.config import build_config, config_hash
-from recbole_ssr.data import corruption
-from recbole_ssr.data.corruption import CLEAN, Corruption
+from recbole_ssr.corruption import CLEAN, Corruption
 from recbole_ssr.data.features import load_item_features, write_features
 from recbole_ssr.errors import UserError
 from recbole_ssr.flags import read_config_file

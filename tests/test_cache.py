@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 
-from recbole_ssr.graph.cache import cache_folder, cached_array, content_key
+from recbole_ssr.cache import cache_folder, cached_array, content_key
 
 
 def test_key_changes_with_every_input():
