@@ -1,9 +1,9 @@
 """The benchmark of memory, at a size that takes seconds."""
 
 import re
-import pytest
 from argparse import Namespace
 
+import pytest
 from benchmark_scripts import scripts_of
 
 from recbole_ssr.config import build_config
