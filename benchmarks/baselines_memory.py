@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import recbole.data.dataset as host_dataset
 import torch
-from protocol import data_config, load_split
 from step_time import hardware, own_peak
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
 from recbole_ssr import registry
+from recbole_ssr.compare.data import load_data
 from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import MultimodalDataset
 from recbole_ssr.data.features import write_features
@@ -96,7 +96,7 @@ def child(name: str, settings: dict, arguments) -> None:
     start = time.perf_counter()
     try:
         if name == DATA_ALONE:
-            load_split(data_config(DATASET, settings))
+            load_data({**settings, "dataset": DATASET})
         else:
             exercise(name, settings, arguments)
     except UserError as error:

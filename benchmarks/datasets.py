@@ -21,10 +21,8 @@ _BABY_WIDTHS = {"image": 4096, "text": 384}
 _BABY_SEED = 2020
 
 
-def convert(name: str, data: Path, folder: Path, features: bool = True) -> dict:
+def convert(name: str, data: Path, folder: Path) -> dict:
     """Prepare dataset `name` from `data` below `folder`, once; return the settings of runs on it.
-
-    Without `features` the dataset has none.
 
     Raises FileNotFoundError, with a remedy, where the published files are not there.
     """
@@ -36,13 +34,12 @@ def convert(name: str, data: Path, folder: Path, features: bool = True) -> dict:
         raise FileNotFoundError(f"{inter} does not exist; name the folder that holds {name}/ with "
                                 "--data")
     options = {"source": "mmrec", "name": name, "data_path": str(folder)}
-    if features and name != "baby-lattice":
+    if name != "baby-lattice":
         prepare(options_of({**options, "path": str(inter.parent)}))
         return settings
     with tempfile.TemporaryDirectory() as source:
         shutil.copy(inter, source)
-        if features:
-            _random_features(inter, Path(source))
+        _random_features(inter, Path(source))
         prepare(options_of({**options, "path": source}))
     return settings
 

@@ -1,14 +1,11 @@
-"""Whole runs of the models that are fitted without training, and that benchmarks compute the same.
+"""Whole runs of the models that are fitted without training.
 
 One epoch that trains nothing, evaluates once and is timed as the fit; checkpoints hold no weights.
 """
 
-import importlib
 import logging
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny import SETTINGS, write_tiny
@@ -19,7 +16,6 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import load_run, prepare, trainer_of
 from recbole_ssr.train import checkpoint
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 MODELS = ("FeatureEASE", "GFCF", "FeatureItemKNN", "ClosedFormSum")
 FILES = {"config.yaml", "metrics.json", "ranking.npz", "run.log", "curve.png", "best.pth",
          "last.pth", "tensorboard"}
@@ -127,40 +123,3 @@ def test_interactions_alone_are_recboles_item_knn(tiny):
     users = {"user_id": torch.arange(1, ours.dataset.user_num)}
     expected, found = (x.model.full_sort_predict(users).float() for x in (theirs, ours))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-# The benchmark
-
-
-@pytest.fixture(scope="module")
-def closed_forms():
-    """benchmarks/closed_forms.py and what it imports, not importable for longer."""
-    names, patch = ("datasets", "protocol", "closed_forms"), pytest.MonkeyPatch()
-    patch.syspath_prepend(str(BENCHMARKS))
-    for name in names:
-        patch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module("closed_forms")
-    for name in names:
-        sys.modules.pop(name, None)
-    patch.undo()
-
-
-@pytest.mark.parametrize("model, own, kind", [
-    ("GFCF", {"modes": 4, "alpha": 2.0}, {"kind": "gf-cf", "modes": 4, "alpha": 2.0}),
-    ("FeatureEASE", {"ridge": 7.0, "feature_weight": 3.0},
-     {"kind": "ease", "ridge": 7.0, "beta": 3.0}),
-    ("ClosedFormSum", {"ridge": 7.0, "feature_weight": 3.0, "modes": 4, "low_pass_weight": 1.5,
-                       "standardise": False},
-     {"kind": "ease", "ridge": 7.0, "beta": 3.0, "modes": 4, "alpha": 1.5}),
-    ("ClosedFormSum", {}, "EASE+features+low, std."),
-])
-def test_models_score_as_the_benchmark_does(closed_forms, tiny, model, own, kind):
-    options = closed_forms.SETTINGS[kind] if isinstance(kind, str) else kind
-    keys = ("data_path", "split_column", "load_col")
-    data = {key: tiny[key] for key in keys}
-    split = closed_forms.load_split(closed_forms.data_config("tiny", data))
-    scores_of = closed_forms.fit(split, **options)
-    experiment = prepare(build_config(model, "tiny", config_dict={**data, **own}))
-    users = torch.arange(1, split.n_users)
-    found = experiment.model.full_sort_predict({"user_id": users}).view(len(users), -1)
-    np.testing.assert_allclose(found, scores_of(users), atol=1e-5)

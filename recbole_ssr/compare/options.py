@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class Options(NamedTuple):
     sampler: str = "tpe"
     pruner: str = "median"
     storage: str | None = None
-    space: tuple[str, ...] = ()
+    space: tuple[str | dict, ...] = ()
     preset: tuple[str, ...] = ()
     noise: dict[str, tuple[float, ...]] = {}
     missing: dict[str, tuple[float, ...]] = {}
@@ -116,7 +116,7 @@ def options_of(files: Sequence[str], flags: Mapping) -> Options:
         sampler=_one_of("sampler", asked, SAMPLERS),
         pruner=_one_of("pruner", asked, PRUNERS),
         storage=_text("storage", asked),
-        space=_texts("space", asked),
+        space=_space(asked.get("space", ())),
         preset=_texts("preset", asked),
         noise=_levels("noise", asked, None),
         missing=_levels("missing", asked, 1),
@@ -147,7 +147,11 @@ def _check_spelling(settings: Mapping) -> None:
 
 
 def _models(given: object) -> dict[str, tuple[str, dict]]:
-    """Read "A,B", [A, B] or {label: settings}, where settings may name their `model`."""
+    """Read "A,B", [A, B] or {label: settings}, where settings may name their `model`.
+
+    `vary` in settings adds lines: {key: [value, ...]} one for each value of that key, {name:
+    settings} one with these settings changed.
+    """
     if isinstance(given, Mapping):
         entries = {str(label): settings for label, settings in given.items()}
     else:
@@ -164,15 +168,32 @@ def _models(given: object) -> dict[str, tuple[str, dict]]:
         if settings is not None and not isinstance(settings, Mapping):
             raise UserError(f"models: {label}: {settings!r} must be settings, as in "
                             f"{{{label}: {{n_layers: 2}}}}.")
-        own = {str(key): value for key, value in (settings or {}).items()}
-        model = registry.canonical(str(own.pop("model", label)))
+        bare = settings is None
+        settings = {str(key): value for key, value in (settings or {}).items()}
+        vary = settings.pop("vary", {})
+        model = registry.canonical(str(settings.pop("model", label)))
+        label = model if bare and label.lower() == model.lower() else label
+        found[label] = (model, settings)
+        for name, changes in _variations(label, vary):
+            found[f"{label}, {name}"] = (model, {**settings, **changes})
+    for label, (_, settings) in found.items():
         for key in ("seed", "dataset"):
-            if key in own:
+            if key in settings:
                 raise UserError(f"models: {label}: {key} is the same for all lines of a "
                                 "comparison; give it beside models.")
-        plain = settings is None and label.lower() == model.lower()
-        found[model if plain else label] = (model, own)
     return found
+
+
+def _variations(label: str, vary: object) -> Iterator[tuple[str, dict]]:
+    """Yield name and changed settings of every further line that `vary` asks for."""
+    for name, entry in vary.items() if isinstance(vary, Mapping) else [(None, vary)]:
+        if isinstance(entry, list) and name is not None:
+            yield from ((f"{name} {value}", {str(name): value}) for value in entry)
+        elif isinstance(entry, Mapping):
+            yield str(name), dict(entry)
+        else:
+            raise UserError(f"models: {label}: vary: {vary!r} must hold lists of values by key, or "
+                            "settings by name, as in {n_layers: [1, 3], no l2: {l2_weight: 0}}.")
 
 
 def _seeds(given: object, first: object) -> tuple[int, ...]:
@@ -202,6 +223,11 @@ def _list(name: str, given: object) -> list:
 
 def _texts(name: str, asked: Mapping) -> tuple[str, ...]:
     return tuple(map(str, _list(name, asked[name]))) if name in asked else ()
+
+
+def _space(given: object) -> tuple[str | dict, ...]:
+    """Read files of search spaces, or a space as such."""
+    return (dict(given),) if isinstance(given, Mapping) else _texts("space", {"space": given})
 
 
 def _text(name: str, asked: Mapping) -> str | None:

@@ -10,8 +10,7 @@ With the features f of modality c:
         + \tfrac{\lambda}{2B} \sum_{(u,i,j)} \|e_u\|^2 + \|e_i\|^2 + \|e_j\|^2
 
 An item without c lacks the whole term, :math:`b_c` included. Small initial ids let the features
-speak first. What `objective: paper` stands for, sampled softmax on cosines, and the other defaults
-are those of benchmarks/lightgcn_features.py.
+speak first. `objective: paper` stands for sampled softmax on cosines.
 
 Shapes: U users, I items, d width; E_user (U, d), E_item (I, d); f (I, f_c); W_c maps f_c to d.
 """

@@ -7,15 +7,15 @@ A model's own space is `properties/grid/<Model>.yaml`. A user's yaml overrides i
     svd_modes: {low: 64, high: 512, step: 64}            # whole numbers where the setting is one
     FREEDOM:                                             # keys for one model alone
       edge_dropout: [0.8, 0.9]
+    BM3: [{n_layers: 1}, {n_layers: 2, dropout: 0.3}]    # these settings and no others
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -103,51 +103,51 @@ class Space:
         model: the class.
         dimensions: by key, in the order in which a grid counts them.
         default: by key, what the model takes where nothing is tuned; it may lie outside.
+        listed: the only settings to try, by key; empty where all combinations are.
     """
 
     model: str
     dimensions: dict[str, Choice | Range]
     default: dict[str, object]
+    listed: tuple[dict[str, object], ...] = ()
 
     @property
     def size(self) -> int | None:
         """How many settings there are, None where a range is continuous."""
+        if self.listed:
+            return len(self.listed)
         sizes = [dimension.n_values for dimension in self.dimensions.values()]
         return None if None in sizes else math.prod(sizes)
 
     def point(self, index: int) -> dict[str, object]:
         """Return the settings of an index below `size`; the last key changes first."""
+        if self.listed:
+            return self.listed[index]
         found = {}
         for key, dimension in reversed(self.dimensions.items()):
             index, here = divmod(index, dimension.n_values)
             found[key] = dimension.at(here)
         return {key: found[key] for key in self.dimensions}
 
-    def points(self) -> Iterator[dict[str, object]]:
-        """Yield all settings of a finite space."""
-        axes = [[d.at(k) for k in range(d.n_values)] for d in self.dimensions.values()]
-        for values in itertools.product(*axes):
-            yield dict(zip(self.dimensions, values))
-
     def plain(self) -> dict:
-        """Return the space as a yaml would write it."""
-        return {key: dimension.plain() for key, dimension in self.dimensions.items()}
+        """Return the space as a yaml would write it, the settings listed below the key ""."""
+        listed = {"": list(self.listed)} if self.listed else {}
+        return listed | {key: dimension.plain() for key, dimension in self.dimensions.items()}
 
 
-def spaces_of(models: Mapping[str, tuple[str, Mapping]], files: Iterable[str | Path] = (),
-              given: Mapping | None = None) -> dict[str, Space]:
+def spaces_of(models: Mapping[str, tuple[str, Mapping]],
+              entries: Iterable[str | Path | Mapping] = ()) -> dict[str, Space]:
     """Return the space of every line of a comparison, all keys and values checked.
 
     Args:
         models: label -> model and its settings. What they set is fixed, and not searched.
-        files: yamls of a user, later ones win.
-        given: a space as a dict, above the files.
+        entries: what a user wants searched, as yamls or their content; later ones win.
 
     Raises UserError, naming key and value, for what a model would not take.
     """
-    shared, own = read_spaces(files, given)
+    shared, by_model = read_spaces(entries)
     names = {registry.canonical(model) for model, _ in models.values()}
-    for name in own:
+    for name in by_model:
         if name not in names:
             raise UserError(f"The search space names {name}, which is not among the models."
                             f"{nearest(name, names)}")
@@ -156,7 +156,11 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]], files: Iterable[str | P
         model, base = registry.canonical(model), _config(model, settings)
         for_all = {key: entry for key, entry in shared.items()
                    if len(models) == 1 or key in {*base.final_config_dict, *KEYS_WITHOUT_YAML}}
-        spaces[label] = space_of(model, settings, {**for_all, **own.get(model, {})})
+        entry = by_model.get(model, {})
+        if isinstance(entry, list):
+            spaces[label] = listed_space(model, settings, entry)
+            continue
+        spaces[label] = space_of(model, settings, {**for_all, **entry})
         used |= for_all.keys()
     for key in shared.keys() - used:  # no model has it: the message of any will do
         _check_key(model, base, key)
@@ -194,23 +198,47 @@ def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Spa
     return Space(model, dimensions, default)
 
 
-def read_spaces(files: Iterable[str | Path],
-                given: Mapping | None = None) -> tuple[dict, dict[str, dict]]:
+def listed_space(model: str, settings: Mapping, listed: Sequence[Mapping]) -> Space:
+    """Return the space of some settings of a model. Raises UserError for what it would not take."""
+    base = _config(model, settings)
+    keys = dict.fromkeys(key for entry in listed for key in entry)
+    for key in keys:
+        _check_key(model, base, key)
+        if key in settings:
+            raise UserError(f"The search space of {model} names {key}, which its line sets to "
+                            f"{settings[key]!r}. Leave it out of one of them.")
+    configs = [_config(model, settings, **entry) for entry in listed]
+    if len(set(map(config_hash, configs))) < len(configs):
+        raise UserError(f"The search space of {model} lists settings twice: {list(listed)!r}.")
+    points = tuple({key: config[key] for key in keys} for config in configs)
+    default = {key: base[key] for key in keys}
+    values = {key: {key_of({key: point[key]}): point[key] for point in (*points, default)}
+              for key in keys}
+    return Space(model, {key: Choice(tuple(found.values())) for key, found in values.items()},
+                 default, points)
+
+
+def read_spaces(entries: Iterable[str | Path | Mapping]) -> tuple[dict, dict[str, dict | list]]:
     """Return a user's entries for all models and those for one, by its name; later ones win."""
     shared: dict = {}
-    own: dict[str, dict] = {}
+    by_model: dict[str, dict | list] = {}
     names = {name.lower(): name for name in registry.model_names()}
-    for layer in (*map(read_config_file, files), given or {}):
+    for layer in entries:
+        layer = layer if isinstance(layer, Mapping) else read_config_file(layer)
         for key, entry in layer.items():
             model = names.get(str(key).lower())
             if model is None:
                 shared[str(key)] = entry
             elif isinstance(entry, Mapping):
-                own.setdefault(model, {}).update(entry)
+                before = by_model.get(model)
+                by_model[model] = {**(before if isinstance(before, dict) else {}), **entry}
+            elif isinstance(entry, list) and entry and all(isinstance(x, Mapping) for x in entry):
+                by_model[model] = entry
             else:
                 raise UserError(f"The search space of {key} is {entry!r}. Write its keys below it: "
-                                f"{key}: {{learning_rate: [0.001, 0.01]}}.")
-    return shared, own
+                                f"{key}: {{learning_rate: [0.001, 0.01]}}, or list settings: "
+                                f"{key}: [{{learning_rate: 0.001}}, {{learning_rate: 0.01}}].")
+    return shared, by_model
 
 
 def key_of(settings: Mapping) -> str:

@@ -175,7 +175,8 @@ class Search:
             return True
         untried = next((point for point in map(self.space.point, self._order)
                         if key_of(point) not in tried), None)
-        if untried is not None and (self.method.sampler == "grid" or attempt >= _DUPLICATES):
+        by_list = self.method.sampler == "grid" or self.space.listed
+        if untried is not None and (by_list or attempt >= _DUPLICATES):
             self._enqueue(untried)
         return untried is not None
 

@@ -69,8 +69,7 @@ def tune(
     out: str | Path,
     method: Method,
     storage: str | None = None,
-    space_files: Iterable[str | Path] = (),
-    space: Mapping | None = None,
+    space: Iterable[str | Path | Mapping] = (),
     seed: int = 2020,
     jobs: int = 1,
     watch: Watch | None = None,
@@ -86,7 +85,7 @@ def tune(
         out: output folder of the comparison.
         method: sampler, pruner and the budget, which is every line's.
         storage: of the studies, see `open_storage`.
-        space_files, space: what to search, above the models' own grids, see `spaces_of`.
+        space: yamls or their content, what to search above the models' own grids, see `spaces_of`.
         seed: of the runs of all trials.
         watch: called with what runs.
         follow: what the engine is given instead of the source of trials, for a live table.
@@ -97,7 +96,7 @@ def tune(
     that the same call goes on.
     """
     method.check()
-    spaces = spaces_of(models, space_files, space)
+    spaces = spaces_of(models, space)
     configs = {label: build_config(model, config_dict={**settings, "seed": seed})
                for label, (model, settings) in models.items()}
     with Worker() as worker:

@@ -38,6 +38,20 @@ def test_labels_give_a_model_two_lines():
                               "SSR": ("SSR", {"profile": "reference"})}
 
 
+def test_a_line_may_vary_a_setting_at_a_time():
+    assert read("--models={SSR: {n_layers: 3, vary: {n_bands: [1, 2], plain: {l2_weight: 0}}}}"
+                ).models == {
+        "SSR": ("SSR", {"n_layers": 3}),
+        "SSR, n_bands 1": ("SSR", {"n_layers": 3, "n_bands": 1}),
+        "SSR, n_bands 2": ("SSR", {"n_layers": 3, "n_bands": 2}),
+        "SSR, plain": ("SSR", {"n_layers": 3, "l2_weight": 0})}
+
+
+def test_a_space_is_files_or_a_space():
+    assert read("--models=SSR", "--space=a.yaml,b.yaml").space == ("a.yaml", "b.yaml")
+    assert read("--models=SSR", "--space={BPR: [{seed: 1}]}").space == ({"BPR": [{"seed": 1}]},)
+
+
 def test_seeds_count_from_the_seed():
     assert read("--models=SSR", "--seeds=2", "--seed=7").seeds == (7, 8)
     assert read("--models=SSR", "--seeds=3,5").seeds == (3, 5)
@@ -71,6 +85,9 @@ def test_dropped_modalities_are_a_condition_and_no_setting():
     (["--models"], "needs a value"),
     (["--models={SSR: 3}"], "must be settings"),
     (["--models={SSR: {seed: 3}}"], "beside models"),
+    (["--models={SSR: {vary: {n_bands: 3}}}"], "lists of values by key"),
+    (["--models={SSR: {vary: [n_bands]}}"], "lists of values by key"),
+    (["--models={SSR: {vary: {seed: [1, 2]}}}"], "beside models"),
     (["--models=SSR", "--model=BPR"], "single run"),
     (["--models=SSR", "--resume=runs/x"], "same command again"),
     (["--models=SSR", "--seedz=3"], "'seeds'"),

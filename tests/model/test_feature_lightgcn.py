@@ -1,4 +1,4 @@
-"""FeatureLightGCN against the equations of the benchmark whose floor it is."""
+"""FeatureLightGCN against its equations."""
 
 import pytest
 import torch
@@ -37,8 +37,8 @@ def features(**present):
     return Features(present, text=TEXT, image=IMAGE)
 
 
-def test_embeddings_are_exactly_the_benchmarks():
-    """x_i = e_i + sum_c W_c f_ic + b_c, then the mean over the layers, in the same operations."""
+def test_embeddings_by_its_equations():
+    """x_i = e_i + sum_c W_c f_ic + b_c, then the mean over the layers."""
     model = make(FeatureLightGCN, features(), embedding_size=5)
     item = model.E_item
     for W, f in zip(model.W, (TEXT, IMAGE)):

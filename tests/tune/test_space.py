@@ -41,16 +41,15 @@ def test_models_of_recbole_have_a_space_too(shop):
 def test_a_model_with_nothing_to_tune_keeps_its_default(shop, caplog):
     with caplog.at_level(logging.WARNING, "recbole_ssr"):
         space = space_of("Pop", shop)
-    assert list(space.points()) == [{}] and space.size == 1
+    assert space.point(0) == {} and space.size == 1
     assert "nothing to tune for Pop" in caplog.text
 
 
-def test_points_are_the_product_in_any_order_of_access():
+def test_points_are_the_product():
     space = Space("SSR", {"a": Choice((1, 2, 3)), "b": Range(0.1, 0.5, step=0.2),
                           "c": Range(4, 8, step=2, whole=True)}, {})
     expected = [dict(zip("abc", values))
                 for values in itertools.product((1, 2, 3), (0.1, 0.3, 0.5), (4, 6, 8))]
-    assert list(space.points()) == expected
     assert [space.point(k) for k in range(space.size)] == expected
     assert Space("SSR", {"a": Range(1, 2)}, {}).size is None
 
@@ -110,12 +109,25 @@ def test_what_a_line_sets_is_not_searched(shop, caplog):
 
 def test_shared_keys_go_to_the_models_that_have_them(shop):
     lines = {name: (name, shop) for name in ("MGCN", "FREEDOM", "BPR")}
-    spaces = spaces_of(lines, given={"edge_dropout": [0.7], "learning_rate": [0.1, 0.2],
-                                     "BPR": {"learning_rate": [0.3]}})
+    spaces = spaces_of(lines, [{"edge_dropout": [0.7], "learning_rate": [0.1, 0.2],
+                               "BPR": {"learning_rate": [0.3]}}])
     assert spaces["FREEDOM"].dimensions["edge_dropout"] == Choice((0.7,))
     assert "edge_dropout" not in spaces["MGCN"].dimensions
     assert spaces["MGCN"].dimensions["learning_rate"] == Choice((0.1, 0.2))
     assert spaces["BPR"].dimensions["learning_rate"] == Choice((0.3,))
+
+
+def test_listed_settings_are_tried_and_no_others(shop):
+    listed = [{"n_layers": 1}, {"n_layers": 2, "dropout": 0.25}]
+    space = spaces_of({"BM3": ("BM3", shop)}, [{"BM3": listed}])["BM3"]
+    dropout = build_config("BM3", config_dict=shop)["dropout"]
+    points = [{"n_layers": 1, "dropout": dropout}, listed[1]]
+    assert [space.point(k) for k in range(space.size)] == points
+    encoding = Encoding(space)
+    for point in (*points, space.default):
+        assert encoding.settings(encoding.params(point)) == point
+    with pytest.raises(UserError, match="names n_layers, which its line sets to 3"):
+        spaces_of({"BM3": ("BM3", {**shop, "n_layers": 3})}, [{"BM3": listed}])
 
 
 @pytest.mark.parametrize("given, message", [
@@ -137,16 +149,19 @@ def test_shared_keys_go_to_the_models_that_have_them(shop):
     ({"topk": [[5], [10]]}, r"topk, which belongs to the protocol"),
     ({"show_progress": [True, False]}, r"show_progress, which does not change"),
     ({"FREEDOM": {"edge_dropout": [0.8]}}, r"names FREEDOM, which is not among the models"),
+    ({"SSR": [{"n_bands": 2}, {"n_bands": 2.5}]}, r"n_bands=2.5 .*must be of type int"),
+    ({"SSR": [{"n_bands": 2}, {"n_bands": 2}]}, r"space of SSR lists settings twice"),
+    ({"SSR": [{"dataset": "shop"}]}, r"dataset, which belongs to the protocol"),
     ({"SSR": [1]}, r"space of SSR is \[1\]. Write its keys below it"),
 ])
 def test_mistakes_are_named(shop, given, message):
     with pytest.raises(UserError, match=message):
-        spaces_of({"SSR": ("SSR", shop)}, given=given)
+        spaces_of({"SSR": ("SSR", shop)}, [given])
 
 
 def test_a_shared_key_that_no_model_has_is_a_mistake(shop):
     with pytest.raises(UserError, match="unknown key 'learning_rat'.*'learning_rate'"):
-        spaces_of({name: (name, shop) for name in ("MGCN", "BPR")}, given={"learning_rat": [1]})
+        spaces_of({name: (name, shop) for name in ("MGCN", "BPR")}, [{"learning_rat": [1]}])
 
 
 def test_a_missing_file_is_named(shop):

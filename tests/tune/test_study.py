@@ -8,6 +8,7 @@ import statistics
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +49,15 @@ def test_a_grid_visits_every_point_once_and_stops(tmp_path):
     best = of.best()
     assert best.settings == {"n_bands": 4, "mask_rate": 0.0, "gate_gains": [2, 1]}
     assert best.value == 6.0 and of.default().value == grid_value(DEFAULT)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+def test_listed_settings_are_all_that_is_tried_after_the_default(tmp_path, sampler):
+    points = ({"n_bands": 2, "mask_rate": 0.0}, {"n_bands": 4, "mask_rate": 0.2})
+    default = {"n_bands": 3, "mask_rate": 0.2}
+    of = replace(space(default, n_bands=[2, 3, 4], mask_rate=[0.0, 0.2]), listed=points)
+    tried = drive(search(tmp_path, of, sampler=sampler), lambda settings: settings["n_bands"])
+    assert tried[0] == default and sorted(keys(tried)) == sorted(keys([default, *points]))
 
 
 def test_a_grid_larger_than_the_budget_is_sampled_all_over(tmp_path):
