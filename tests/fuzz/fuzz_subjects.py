@@ -48,7 +48,7 @@ class Subject(NamedTuple):
 
 
 SUBJECTS: dict[str, Subject] = {
-    "settings of models": Subject(MODEL_CASES, check_settings, 0.25, 8),
+    "settings of models": Subject(MODEL_CASES, check_settings, 0.25, 4),
     "settings of the host": Subject(HOST_CASES, check_settings, 0.2, 8),
     "features": Subject(FEATURE_CASES, check_features, 0.15, 8),
     "tables": Subject(TABLE_CASES, check_tables, 0.15, 8),
