@@ -66,8 +66,8 @@ def build_config(
     `parse_flags`. Raises UserError for anything that the run could not honour.
     """
     flags, config_dict = dict(flags or {}), dict(config_dict or {})
-    files = [[given] if isinstance(given, (str, Path)) else list(given)
-             for given in (config_files, config_dict.pop("config_files", None) or (),
+    files = [[source] if isinstance(source, (str, Path)) else list(source)
+             for source in (config_files, config_dict.pop("config_files", None) or (),
                            flags.pop("config_files", None) or ())]
     try:
         return PluginConfig(model, dataset, sum(files, []), config_dict, flags)
@@ -122,10 +122,10 @@ class PluginConfig(Config):
 
     def _layer(self, weaker: dict, layer: Mapping, source: str) -> dict:
         """Merge a private copy of `layer` over `weaker` and note where its keys came from."""
-        own = {str(key): str(value) if isinstance(value, PurePath) else deepcopy(value)
+        layer = {str(key): str(value) if isinstance(value, PurePath) else deepcopy(value)
                for key, value in layer.items()}
-        self.sources.update(dict.fromkeys(own, source))
-        return _merge(weaker, own)
+        self.sources.update(dict.fromkeys(layer, source))
+        return _merge(weaker, layer)
 
     def _get_model_and_dataset(self, model, dataset):
         for key, value, default in (("model", model, "SSR"),
@@ -141,12 +141,12 @@ class PluginConfig(Config):
         model = registry.canonical(self.external_config_dict["model"])
         self.external_config_dict["model"] = model
         profile = self.external_config_dict.get("profile")
-        own = profile if registry.is_plugin_model(model) else None
-        self._settings = {setting.name: setting for setting in settings_of(model, own)}
+        plugin_profile = profile if registry.is_plugin_model(model) else None
+        self._settings = {setting.name: setting for setting in settings_of(model, plugin_profile)}
         if "data_path" in self.sources:  # read before all others are checked
             self._checked("data_path", self.external_config_dict["data_path"])
         try:
-            chosen = registry.model_class(model, own)
+            chosen = registry.model_class(model, plugin_profile)
             return model, chosen, str(self.external_config_dict["dataset"])
         except ImportError as error:
             raise UserError(f"The model {model} cannot be imported: {error}. Install the package "
@@ -165,8 +165,8 @@ class PluginConfig(Config):
         if registry.is_plugin_model(model):
             return  # the hook of the registry has added the plugin's yamls
         before = dict(self.internal_config_dict)
-        own = registry.plugin_files(None, dataset)[1:]
-        for file in own + registry.prepared_settings(self, dataset):
+        files = registry.plugin_files(None, dataset)[1:]
+        for file in files + registry.prepared_settings(self, dataset):
             self._update_internal_config_dict(file)
         after = self.internal_config_dict
         # A knowledge-aware model needs its .kg and .link columns on every dataset.
@@ -218,10 +218,10 @@ class PluginConfig(Config):
 
     def _check_effect(self, setting: Setting, value: object) -> None:
         """Refuse or drop a setting that nothing reads, unless its value is the default's."""
-        key, given = setting.name, self._given(setting.name, value)
+        key, shown = setting.name, self._given(setting.name, value)
         if setting.status == REFUSED:
             if value not in (None, setting.default):
-                raise UserError(f"{given} cannot be honoured. {setting.doc}")
+                raise UserError(f"{shown} cannot be honoured. {setting.doc}")
             del self.external_config_dict[key], self.sources[key]
         elif value != setting.default and setting.status == NO_EFFECT:
             self._drop(key, f"has no effect. {setting.doc}")
@@ -236,11 +236,11 @@ class PluginConfig(Config):
     @property
     def _families(self) -> set[str]:
         """Names of what the model is, see Setting.families."""
-        own = set() if registry.is_plugin_model(self.model) else {"recbole"}
+        families = set() if registry.is_plugin_model(self.model) else {"recbole"}
         data = getattr(recbole.data.dataset, f"{self.model}Dataset", None)
         if data and issubclass(data, KnowledgeBasedDataset):
-            own.add("knowledge")  # sequential models that read a knowledge graph
-        return {self.model_class.type.name.lower(), *own}
+            families.add("knowledge")  # sequential models that read a knowledge graph
+        return {self.model_class.type.name.lower(), *families}
 
     def _given(self, key: str, value: object) -> str:
         """Return how a message names a setting: key, value and source."""

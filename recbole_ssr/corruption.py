@@ -51,15 +51,15 @@ class Corruption:
 
         `settings` maps the keys of DEFAULTS, absent ones standing for their defaults.
         """
-        given = DEFAULTS | {key: settings[key] for key in DEFAULTS if key in settings}
-        if stage != "both" and given["corruption_at"] not in ("both", stage):
+        keys = DEFAULTS | {key: settings[key] for key in DEFAULTS if key in settings}
+        if stage != "both" and keys["corruption_at"] not in ("both", stage):
             return CLEAN
-        noise, missing = ({c: float(level) for c, level in (given[key] or {}).items() if level > 0}
+        noise, missing = ({c: float(level) for c, level in (keys[key] or {}).items() if level > 0}
                           for key in ("feature_noise", "feature_missing"))
-        dropped = tuple(sorted(set(_names(given["drop_modality"]))))
+        dropped = tuple(sorted(set(_names(keys["drop_modality"]))))
         if not (noise or missing or dropped):
             return CLEAN
-        return cls(noise, missing, dropped, given["corruption_seed"])
+        return cls(noise, missing, dropped, keys["corruption_seed"])
 
     @property
     def modalities(self) -> tuple[str, ...]:

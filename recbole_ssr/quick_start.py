@@ -23,8 +23,8 @@ from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
+from recbole_ssr.data.exclusion import apply_exclusion
 from recbole_ssr.data.fields import check_columns
-from recbole_ssr.data.masking import apply_masking
 from recbole_ssr.data.parts import check_parts, needs_labels
 from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.errors import UserError
@@ -138,7 +138,7 @@ def prepare(config: PluginConfig) -> Experiment:
         train, valid, test = _loaders(config, dataset)
     _check_split(config, dataset, (train, valid, test))
     check_training(train._dataset)
-    apply_masking(config, dataset, valid, test)
+    apply_exclusion(config, dataset, valid, test)
     init_seed(config["seed"], config["reproducibility"])
     with _errors_of_host_model("build", config):
         model = config.model_class(config, train._dataset).to(config["device"])

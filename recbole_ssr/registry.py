@@ -83,8 +83,8 @@ def register(name: str, module: ModuleType) -> None:
     trainers = importlib.import_module("recbole.trainer")
     datasets = importlib.import_module("recbole.data.dataset")
     trainer, dataset = f"{name}Trainer", f"{name}Dataset"
-    own = {known.lower() for known in recbole_model_names()}
-    if name not in _registered and (name.lower() in own or hasattr(trainers, trainer)
+    recboles = {known.lower() for known in recbole_model_names()}
+    if name not in _registered and (name.lower() in recboles or hasattr(trainers, trainer)
                                     or hasattr(datasets, dataset)):
         raise UserError(f"RecBole already uses the model name {name!r}. Choose another.")
     model_class = getattr(module, name, None)
@@ -145,11 +145,11 @@ def canonical(name: str) -> str:
     Raises UserError with the nearest names if there is no such model.
     """
     by_lower = {known.lower(): known for known in model_names()}
-    found = by_lower.get(str(name).lower())
-    if found is None:
+    chosen = by_lower.get(str(name).lower())
+    if chosen is None:
         raise UserError(f"There is no model named {name!r}.{nearest(name, by_lower.values(), 3)} "
                         "recbole-ssr models lists them.")
-    return found
+    return chosen
 
 
 def properties_folder() -> Path:
@@ -176,8 +176,8 @@ def plugin_files(model: str | None, dataset: str | None, profile: str | None = N
 
 def _profile_file(default: Path, model: str, profile: str) -> Path:
     """Return <model>.<profile>.yaml, or the model's own yaml for the profile that it describes."""
-    own = read_config_file(default).get("profile")
-    if profile == own:
+    default_profile = read_config_file(default).get("profile")
+    if profile == default_profile:
         return default
     file = default.with_name(f"{model}.{profile}.yaml")
     if profile not in (known := profiles_of(model)):
@@ -191,9 +191,9 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
 def profiles_of(model: str) -> list[str]:
     """Return the profiles of a plugin model, that of its own yaml first; empty without any."""
     default = properties_folder() / "model" / f"{model}.yaml"
-    own = read_config_file(default).get("profile") if default.is_file() else None
+    default_profile = read_config_file(default).get("profile") if default.is_file() else None
     files = sorted(file.name.split(".")[1] for file in default.parent.glob(f"{model}.*.yaml"))
-    return [name for name in (own, *files) if name]
+    return [name for name in (default_profile, *files) if name]
 
 
 @functools.lru_cache(maxsize=1)
@@ -213,13 +213,13 @@ def use_dataset_folder(config: Config) -> None:
     """
     if config.dataset != DEMO_DATASET:
         return
-    given = config.external_config_dict.get("data_path")
-    if given is None:
+    data_path = config.external_config_dict.get("data_path")
+    if data_path is None:
         from recbole_ssr.data.demo import ensure_ml_100k
 
         folder = ensure_ml_100k(config.final_config_dict.get("cache_dir"))
     else:
-        folder = Path(given) / DEMO_DATASET
+        folder = Path(data_path) / DEMO_DATASET
     config.final_config_dict["data_path"] = str(folder)
 
 
@@ -249,10 +249,10 @@ def prepared_settings(config: Config, dataset: str) -> list[Path]:
 
     Raises UserError for a key that no yaml knows.
     """
-    given = config.external_config_dict.get("data_path")
-    if given is None and dataset == DEMO_DATASET:
+    data_path = config.external_config_dict.get("data_path")
+    if data_path is None and dataset == DEMO_DATASET:
         return []  # the embedded data set, wherever it lies
-    root = Path(given or config.internal_config_dict.get("data_path") or ".")
+    root = Path(data_path or config.internal_config_dict.get("data_path") or ".")
     file = root / dataset / f"{dataset}.yaml"
     if not os.path.isfile(file):
         return []

@@ -97,8 +97,8 @@ class Setting:
         """What it takes, in short: the interval or the choices; empty for all of its type."""
         return " | ".join(self.choices) or (str(self.range) if self.range else "")
 
-    def check(self, value: object, given: str) -> object:
-        """Return `value` as a run takes it; `given` is how a message names both.
+    def check(self, value: object, shown: str) -> object:
+        """Return `value` as a run takes it; `shown` is how a message names both.
 
         A whole number becomes a float where one is asked for, one entry a list of one, a choice
         is spelled as in the yaml. Raises UserError for a value that it cannot take.
@@ -106,49 +106,49 @@ class Setting:
         for kind in self.type.split(" or "):
             fitting = _fitted(kind.split(" of "), value)
             if fitting is not _NO:
-                return self._as_default(self._within(fitting, given))
-        raise UserError(f"{given} must be of type {self.type}, for instance {self._example()!r}.")
+                return self._as_default(self._within(fitting, shown))
+        raise UserError(f"{shown} must be of type {self.type}, for instance {self._example()!r}.")
 
     def _as_default(self, value: object) -> object:
         """Return 0 and not 0.0 where the yaml writes 0, or a run's hash would change with it."""
         whole = type(value) is float and type(self.default) is int and value == self.default
         return self.default if whole else value
 
-    def _within(self, value: object, given: str) -> object:
+    def _within(self, value: object, shown: str) -> object:
         if isinstance(value, list) and not value and self.default:
-            raise UserError(f"{given} must have an entry, as in {self.default!r}.")
+            raise UserError(f"{shown} must have an entry, as in {self.default!r}.")
         if isinstance(value, Mapping) and self.keys + self.entries:
-            value = self._checked_entries(value, given)
+            value = self._checked_entries(value, shown)
         for leaf in _leaves(value):
             if isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
-                self._check_number(leaf, given)
+                self._check_number(leaf, shown)
         if "interval" in self.type and isinstance(value, str):
-            return checked_intervals(value, given)
+            return checked_intervals(value, shown)
         if "filter" in self.type and isinstance(value, Mapping):
-            return {key: checked_intervals(kept, given) if isinstance(kept, str) else kept
+            return {key: checked_intervals(kept, shown) if isinstance(kept, str) else kept
                     for key, kept in value.items()}
-        return self._spelled(value, given) if self.choices else value
+        return self._spelled(value, shown) if self.choices else value
 
-    def _checked_entries(self, value: Mapping, given: str) -> dict:
+    def _checked_entries(self, value: Mapping, shown: str) -> dict:
         known = {entry.name: entry for entry in self.entries} | dict.fromkeys(self.keys)
         for name in value:
             if name not in known:
-                raise UserError(f"Unknown entry {name!r} of {given}.{nearest(name, known)} It has "
+                raise UserError(f"Unknown entry {name!r} of {shown}.{nearest(name, known)} It has "
                                 f"{', '.join(known)}.")
-        return {name: known[name].check(entry, f"{name}={entry!r} of {given}")
+        return {name: known[name].check(entry, f"{name}={entry!r} of {shown}")
                 if known[name] else entry for name, entry in value.items()}
 
-    def _check_number(self, number: float, given: str) -> None:
+    def _check_number(self, number: float, shown: str) -> None:
         bounds = self.range or Interval(-math.inf, math.inf)
         if number not in bounds or not abs(number) <= _LARGEST:
             words = bounds.words if bounds.low > -math.inf else "a finite number"
             beyond = _LARGEST < abs(number) < math.inf and number in bounds
-            raise UserError(f"{given} must be {words}{', at most 3.4e38' * beyond}.")
+            raise UserError(f"{shown} must be {words}{', at most 3.4e38' * beyond}.")
 
-    def _spelled(self, value: object, given: str) -> object:
+    def _spelled(self, value: object, shown: str) -> object:
         """Return the value with its choices as the yaml spells them."""
         if isinstance(value, list):
-            return [self._spelled(entry, given) for entry in value]
+            return [self._spelled(entry, shown) for entry in value]
         if not isinstance(value, str):
             return value
         if value in self.choices:
@@ -156,7 +156,7 @@ class Setting:
         for choice in self.choices:
             if value.lower() == choice.lower():
                 return choice
-        raise UserError(f"{given} must be one of {', '.join(self.choices)}."
+        raise UserError(f"{shown} must be one of {', '.join(self.choices)}."
                         f"{nearest(value, self.choices)}")
 
     def _example(self) -> object:
@@ -180,16 +180,16 @@ def settings_of(model: str | None = None, profile: str | None = None) -> list[Se
     `model` is a model of the plugin, registered ones included, or of RecBole; None leaves the
     model's own settings out. Raises UserError for an unknown model or profile.
     """
-    folder, found = registry.properties_folder(), []
+    folder, settings = registry.properties_folder(), []
     if model is not None:
         model = registry.canonical(model)
-        found += _of_plugin_model(model, profile) if registry.is_plugin_model(model) \
+        settings += _of_plugin_model(model, profile) if registry.is_plugin_model(model) \
             else _of_recbole_model(model)
     for name in ("overall.yaml", "recbole.yaml"):
         if (folder / name).is_file():
-            found += read_settings(folder / name)
+            settings += read_settings(folder / name)
     by_name: dict[str, Setting] = {}
-    for setting in found:
+    for setting in settings:
         by_name.setdefault(setting.name, setting)
     return list(by_name.values())
 
@@ -221,12 +221,12 @@ def checked(values: Mapping, settings: Iterable[Setting]) -> dict:
 
 def _of_plugin_model(model: str, profile: str | None) -> list[Setting]:
     _, *files = registry.plugin_files(model, None, profile)
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     for file in files:
         for setting in read_settings(file):
-            known = found.get(setting.name)
-            found[setting.name] = replace(known, default=setting.default) if known else setting
-    return list(found.values())
+            known = settings.get(setting.name)
+            settings[setting.name] = replace(known, default=setting.default) if known else setting
+    return list(settings.values())
 
 
 def _of_recbole_model(model: str) -> list[Setting]:
@@ -236,20 +236,20 @@ def _of_recbole_model(model: str) -> list[Setting]:
     tables = [registry.properties_folder() / name for name in ("recbole.yaml",
                                                                "recbole_models.yaml")]
     by_name = {s.name: s for table in tables if table.is_file() for s in read_settings(table)}
-    found = []
+    settings = []
     for setting in read_settings(file) if file else ():
         known = by_name.get(setting.name)
         if known is not None and _fits(known, setting.default):
             setting = replace(known, default=setting.default, doc=setting.doc, file=setting.file,
                               families=())
-        found.append(setting)
-    return found
+        settings.append(setting)
+    return settings
 
 
 @cache
 def read_settings(file: Path) -> tuple[Setting, ...]:
     """Return the settings of a yaml; a line without a type gets that of its default."""
-    content, found, section = read_config_file(file), [], []
+    content, settings, section = read_config_file(file), [], []
     recboles = registry.RECBOLE_PROPERTIES in file.resolve().parents
     name = file.name if file.parent.name == "properties" else f"{file.parent.name}/{file.name}"
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -262,20 +262,20 @@ def read_settings(file: Path) -> tuple[Setting, ...]:
             continue
         indent, key, kind, doc = match.groups()
         if indent:
-            if kind and found and not recboles:
-                parent, value = found[-1], (found[-1].default or {}).get(key)
-                found[-1] = replace(parent, entries=(*parent.entries,
+            if kind and settings and not recboles:
+                parent, value = settings[-1], (settings[-1].default or {}).get(key)
+                settings[-1] = replace(parent, entries=(*parent.entries,
                                                      _setting(key, value, kind, doc)))
             continue
         place = {"section": " ".join(section), "file": name}
         if kind and not recboles:
-            found.append(replace(_setting(key, content[key], kind, doc), **place))
+            settings.append(replace(_setting(key, content[key], kind, doc), **place))
         elif key in content:
             none = content[key] is None or "none" in (kind or "").lower()
             type_ = _type_of(content[key], recboles) + (" or null" if none else "")
-            found.append(Setting(key, type_, content[key], (doc or "").strip(),
+            settings.append(Setting(key, type_, content[key], (doc or "").strip(),
                                  _RECBOLES if recboles else None, **place))
-    return tuple(found)
+    return tuple(settings)
 
 
 def _setting(name: str, default: object, kind: str, doc: str) -> Setting:
@@ -284,17 +284,17 @@ def _setting(name: str, default: object, kind: str, doc: str) -> Setting:
         return Setting(name, "any", default, doc, status=kind)
     head, *parts = (part.strip() for part in kind.split(";"))
     type_, colon, first = head.partition(":")
-    found: dict = {}
+    facts: dict = {}
     for part in ([first.strip()] if colon else []) + parts:
         if _INTERVAL.match(part):
-            found["range"] = interval(part)
+            facts["range"] = interval(part)
         elif part.startswith("{"):
-            found["keys"] = tuple(key.strip() for key in part.strip("{}").split(","))
+            facts["keys"] = tuple(key.strip() for key in part.strip("{}").split(","))
         elif part.startswith("for "):
-            found["families"] = tuple(part.removeprefix("for ").lower().split(" or "))
+            facts["families"] = tuple(part.removeprefix("for ").lower().split(" or "))
         else:
-            found["choices"] = tuple(choice.strip() for choice in part.split("|"))
-    return Setting(name, type_.strip(), default, doc, **found)
+            facts["choices"] = tuple(choice.strip() for choice in part.split("|"))
+    return Setting(name, type_.strip(), default, doc, **facts)
 
 
 def interval(text: str) -> Interval:
@@ -309,7 +309,7 @@ def interval(text: str) -> Interval:
     return Interval(*bounds, left == "(", right == ")")
 
 
-def checked_intervals(text: str, given: str) -> str:
+def checked_intervals(text: str, shown: str) -> str:
     """Return one of RecBole's intervals, or several split by ";" in ascending order.
 
     RecBole takes the first one's lower bound for the least of all. Raises UserError for other text.
@@ -319,7 +319,7 @@ def checked_intervals(text: str, given: str) -> str:
         try:
             interval(part)
         except ValueError:
-            raise UserError(f"{given}: {part.strip()!r} is no interval. Write two bounds in "
+            raise UserError(f"{shown}: {part.strip()!r} is no interval. Write two bounds in "
                             'brackets: "[5,inf)" is 5 or more, "(0,5)" between 0 and 5 without '
                             'them, "[1,2];[4,5]" either.') from None
     return ";".join(sorted(parts, key=lambda part: interval(part).low))

@@ -12,7 +12,7 @@ from contract import ITEMS, USERS
 from recbole.utils import ModelType
 from stubs import Data, Features
 
-from recbole_ssr.data.on_demand import OnDemandDataset
+from recbole_ssr.data.lazy_features import LazyFeaturesDataset
 from recbole_ssr.registry import _load, model_class
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.fitted import FittedTrainer
@@ -43,7 +43,7 @@ class ClosedFormContract(BaselineContract):
         cls = model_class(self.model)
         assert cls.type is ModelType.TRADITIONAL
         assert _load(cls.trainer_class) is FittedTrainer
-        assert _load(cls.dataset_class) is OnDemandDataset
+        assert _load(cls.dataset_class) is LazyFeaturesDataset
 
     def test_loss_parts_are_named_finite_scalars(self):
         """One, which is zero and may be differentiated, so that any trainer passes."""

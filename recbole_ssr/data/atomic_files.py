@@ -33,7 +33,7 @@ def read_header(file: str | Path, separator: str, encoding: str | None) -> dict[
     """
     if not os.path.isfile(file):
         path = Path(file)
-        others = sorted(found.name for found in path.parent.glob(f"*{path.suffix}"))
+        others = sorted(file.name for file in path.parent.glob(f"*{path.suffix}"))
         there = ", ".join(others) or f"no {path.suffix} file"
         raise UserError(f"{file} does not exist; the folder holds {there}. Name the interaction "
                         "file after its folder.")
@@ -84,18 +84,18 @@ def numbers(cells: Sequence[str]) -> np.ndarray:
 
     Raises WrongNumber for a cell that is neither.
     """
-    found = np.empty(len(cells))
+    values = np.empty(len(cells))
     for row, cell in enumerate(cells):
         try:
-            found[row] = np.nan if cell in _NO_NUMBER else float(cell)
+            values[row] = np.nan if cell in _NO_NUMBER else float(cell)
         except ValueError as error:
             raise WrongNumber(row, cell) from error
-    if np.abs(found).max(initial=0) < _EXACT:
-        return found
+    if np.abs(values).max(initial=0) < _EXACT:
+        return values
     try:
         return np.array([int(cell) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError):
-        return found
+        return values
 
 
 class WrongNumber(ValueError):

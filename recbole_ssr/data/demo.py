@@ -190,11 +190,11 @@ def _film_words(films: pd.DataFrame) -> list[list[str]]:
 
 def _neighbourhoods(triples: pd.DataFrame) -> dict[str, list[str]]:
     """Return each entity's "relation|other entity" tokens, over its edges of both directions."""
-    found: dict[str, list[str]] = {}
+    neighbours: dict[str, list[str]] = {}
     for head, relation, tail in zip(*(triples[f"{x}_id"] for x in ("head", "relation", "tail"))):
-        found.setdefault(head, []).append(f"{relation}|{tail}")
-        found.setdefault(tail, []).append(f"{relation}|{head}")
-    return found
+        neighbours.setdefault(head, []).append(f"{relation}|{tail}")
+        neighbours.setdefault(tail, []).append(f"{relation}|{head}")
+    return neighbours
 
 
 def _embed(documents: list[list[str]], min_df: int = 1) -> np.ndarray:

@@ -66,8 +66,8 @@ class ExactDataset(Dataset):
             rows = order[group]
             early, late = rows[times[rows] <= border], rows[times[rows] > border]
             trained = int(len(early) * (share[0] / (1 - share[2])))
-            for part, found in zip(parts, (early[:trained], early[trained:], late)):
-                part.extend(found.tolist())
+            for part, chosen in zip(parts, (early[:trained], early[trained:], late)):
+                part.extend(chosen.tolist())
         self._drop_unused_col()
         return [self.copy(self.inter_feat[part]) for part in parts]
 
@@ -119,11 +119,11 @@ class ExactDataset(Dataset):
         super()._remove_duplication()
 
     def _dataframe_to_interaction(self, data: pd.DataFrame) -> Interaction:
-        found = super()._dataframe_to_interaction(data)
+        interaction = super()._dataframe_to_interaction(data)
         if data is self.inter_feat and self._orders_by_time():
             values = np.array(data[self.time_field].tolist())
-            found.interaction[self.time_field] = torch.from_numpy(values)
-        return found
+            interaction.interaction[self.time_field] = torch.from_numpy(values)
+        return interaction
 
     def _times_of(self, rows: Interaction) -> torch.Tensor:
         """Return the (n,) times; a field that is also a numerical feature has a second column."""

@@ -111,9 +111,9 @@ def non_finite(rows: np.ndarray) -> tuple[int, int] | None:
 def check_finite(matrix: np.ndarray, tokens: list[str], npy: Path) -> None:
     """Raise UserError, with row, item and column, for a value that is no finite float32."""
     for block in row_blocks(*matrix.shape):
-        found = non_finite(matrix[block])
-        if found is not None:
-            row, column = block.start + found[0], found[1]
+        place = non_finite(matrix[block])
+        if place is not None:
+            row, column = block.start + place[0], place[1]
             raise UserError(
                 f"{npy}: row {row} (item {tokens[row]!r}) has {matrix[row, column]} in column "
                 f"{column}, which is no finite float32. Correct the row, or leave the item out of "

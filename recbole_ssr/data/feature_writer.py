@@ -45,9 +45,9 @@ class FeatureWriter:
                 f"{self.npy}: got a block of shape {rows.shape} for {len(tokens)} items and "
                 f"{self.dim} dimensions. Every item of a modality needs a vector of one width."
             )
-        found = non_finite(rows)
-        if found is not None:
-            row, column = found
+        place = non_finite(rows)
+        if place is not None:
+            row, column = place
             raise UserError(
                 f"{self.npy}: item {tokens[row]!r} has {rows[row, column]} in column {column}, "
                 "which is no finite float32. Correct its source, or leave the item out."

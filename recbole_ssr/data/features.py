@@ -77,18 +77,18 @@ def list_modalities(folder: str | Path) -> tuple[str, ...]:
     if not Path(folder).is_dir():
         raise UserError(f"The feature folder {folder} does not exist. {remedy}")
     files = sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith("."))
-    found = tuple(name.removesuffix(".npy") for name in files if name.endswith(".npy"))
+    modalities = tuple(name.removesuffix(".npy") for name in files if name.endswith(".npy"))
     for name in files:
         stem, suffix = os.path.splitext(name)
         if suffix.lower() == ".npy" and suffix != ".npy":
             raise UserError(f"{Path(folder, name)} is read under the name {stem}.npy only. Rename "
                             "it, or take it out of the folder.")
-        if suffix == ".tokens" and stem not in found:
+        if suffix == ".tokens" and stem not in modalities:
             raise UserError(f"{Path(folder, name)} has no {stem}.npy beside it. Bring the matrix, "
                             "or take the tokens out of the folder.")
-    if not found:
+    if not modalities:
         raise UserError(f"The feature folder {folder} holds no .npy file. {remedy}")
-    return found
+    return modalities
 
 
 def load_item_features(
@@ -106,17 +106,17 @@ def load_item_features(
     for key, value, known in ("feature_fill", fill, FILLS), ("feature_scaling", scaling, SCALINGS):
         if value not in known:
             raise UserError(f"{key} is {value!r}. Use {', '.join(known)}.{nearest(value, known)}")
-    found = list_modalities(folder)
+    available = list_modalities(folder)
     if modalities is None:
-        modalities = found
+        modalities = available
     names = tuple(dict.fromkeys([modalities] if isinstance(modalities, str) else modalities))
     if not names:
         raise UserError(
-            f"modalities is empty. Name at least one of {', '.join(found)}, or set it to null."
+            f"modalities is empty. Name at least one of {', '.join(available)}, or set it to null."
         )
     items = [str(token) for token in item_tokens]
     corruption.check(names)
-    sources = [_load_source(folder, m, found, items, fill) for m in names]
+    sources = [_load_source(folder, m, available, items, fill) for m in names]
     return ItemFeatures(sources, items, fill, scaling, corruption)
 
 
@@ -160,12 +160,12 @@ class ItemFeatures:
         `folder` has the files of all modalities or some; the items lack the others. Raises
         UserError for a file that cannot be used, and for another width than in training.
         """
-        found = list_modalities(folder)
-        unknown = [name for name in found if name not in self._sources]
-        if len(unknown) == len(found):
-            raise UserError(f"{folder} has features {', '.join(found)}, but the model was trained "
-                            f"on {', '.join(self._sources)}. Name the files after these.")
-        sources = [_with_new_rows(source, folder if name in found else None, tokens)
+        available = list_modalities(folder)
+        unknown = [name for name in available if name not in self._sources]
+        if len(unknown) == len(available):
+            raise UserError(f"{folder} has features {', '.join(available)}, but the model was "
+                            f"trained on {', '.join(self._sources)}. Name the files after these.")
+        sources = [_with_new_rows(source, folder if name in available else None, tokens)
                    for name, source in self._sources.items()]
         return ItemFeatures(sources, [*self._tokens, *tokens], self.fill, self.scaling,
                             self.corruption, self.fitted)
@@ -317,12 +317,13 @@ def _with_new_rows(source: _Source, folder: str | Path | None, tokens: Sequence[
                         np.concatenate([source.rows, rows]), new)
 
 
-def _load_source(folder, modality: str, found: tuple, items: list[str], fill: str) -> _Source:
+def _load_source(folder, modality: str, available: tuple, items: list[str], fill: str) -> _Source:
     npy, names = feature_paths(folder, modality)
-    if modality not in found:
+    if modality not in available:
         raise UserError(
             f"modalities names {modality!r}, but {npy} does not exist; the folder holds "
-            f"{', '.join(found)}.{nearest(modality, found)} Correct modalities or add the file."
+            f"{', '.join(available)}.{nearest(modality, available)} Correct modalities or add the "
+            "file."
         )
     if not names.is_file():
         raise UserError(

@@ -32,7 +32,7 @@ def co_users(graph: BipartiteGraph, most: int, block: int = 2048) -> Neighbours:
     users, items = (side.cpu().numpy() for side in graph.edges())
     R = sp.csr_matrix((np.ones(len(users), dtype=np.float32), (users, items)),
                       (graph.n_users, graph.n_items))
-    Rt, found = R.T.tocsr(), []
+    Rt, blocks = R.T.tocsr(), []
     for start in range(0, graph.n_users, block):
         shared = (R[start:start + block] @ Rt).tocoo()
         rows, cols, counts = shared.row + start, shared.col, shared.data
@@ -43,7 +43,7 @@ def co_users(graph: BipartiteGraph, most: int, block: int = 2048) -> Neighbours:
         # Position of every entry in its row.
         first = np.searchsorted(rows, rows, side="left")
         kept = np.arange(len(rows)) - first < most
-        found.append((rows[kept], cols[kept], counts[kept]))
-    user, neighbour, count = (np.concatenate(part) for part in zip(*found))
+        blocks.append((rows[kept], cols[kept], counts[kept]))
+    user, neighbour, count = (np.concatenate(part) for part in zip(*blocks))
     return Neighbours(torch.from_numpy(user.astype(np.int64)),
                       torch.from_numpy(neighbour.astype(np.int64)), torch.from_numpy(count))

@@ -29,7 +29,7 @@ def interaction_knn(R: sp.csr_matrix, k: int, block: int = 2048) -> tuple[Tensor
     """
     degree = np.asarray(R.sum(0)).ravel()
     unit = (R @ sp.diags(np.where(degree > 0, degree, 1) ** -0.5)).tocsr()
-    transpose, found = unit.T.tocsr(), []
+    transpose, blocks = unit.T.tocsr(), []
     for start in range(0, R.shape[1], block):
         cosine = (transpose[start:start + block] @ unit).tocoo()
         rows, cols, values = cosine.row + start, cosine.col, cosine.data
@@ -39,7 +39,7 @@ def interaction_knn(R: sp.csr_matrix, k: int, block: int = 2048) -> tuple[Tensor
         rows, cols, values = rows[order], cols[order], values[order]
         # Position of every entry in its row.
         kept = np.arange(len(rows)) - np.searchsorted(rows, rows, side="left") < k
-        found.append((rows[kept], cols[kept], values[kept]))
-    rows, cols, values = (np.concatenate(part) for part in zip(*found))
+        blocks.append((rows[kept], cols[kept], values[kept]))
+    rows, cols, values = (np.concatenate(part) for part in zip(*blocks))
     return (torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(cols.astype(np.int64)),
             torch.from_numpy(values.astype(np.float32)))

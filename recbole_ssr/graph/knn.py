@@ -27,10 +27,10 @@ def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
     first_new = len(ids) if n_known is None else int((ids < n_known).sum())
     k, places = min(k, max(first_new, 1), len(ids)), torch.arange(len(ids), device=ids.device)
     neighbours = []
-    for rows, own in zip(unit.split(block), places.split(block)):
+    for rows, here in zip(unit.split(block), places.split(block)):
         cosine = rows @ unit.T
         if first_new < len(ids):
-            cosine.masked_fill_((places >= first_new) & (places != own[:, None]), -torch.inf)
+            cosine.masked_fill_((places >= first_new) & (places != here[:, None]), -torch.inf)
         neighbours.append(ids[cosine.topk(k, dim=1).indices])
     return torch.cat(neighbours) if neighbours else ids.new_zeros(0, k)
 
@@ -43,8 +43,8 @@ def similarities(features: Tensor, present: Tensor, neighbours: Tensor) -> Tenso
     unit = F.normalize(features, dim=1)
     ids = present.nonzero().squeeze(1)
     blocks = zip(ids.split(_ROWS_AT_ONCE), neighbours.split(_ROWS_AT_ONCE))
-    found = [torch.einsum("nf,nkf->nk", unit[rows], unit[near]) for rows, near in blocks]
-    return torch.cat(found) if found else features.new_zeros(neighbours.shape)
+    cosines = [torch.einsum("nf,nkf->nk", unit[rows], unit[near]) for rows, near in blocks]
+    return torch.cat(cosines) if cosines else features.new_zeros(neighbours.shape)
 
 
 class ItemGraph(Constants):

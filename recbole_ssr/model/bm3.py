@@ -97,12 +97,13 @@ class BM3(Baseline):
         """Return h' of some nodes, one mask a node. Shapes: h (n, d) and the result."""
         return dropout(h.detach(), self.dropout, self.generator)
 
-    def bootstrap(self, h: Tensor, target: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    def bootstrap(self, h: Tensor, target: Tensor, anchor: Tensor, other: Tensor) -> Tensor:
         """Return the mean of 1 - cos over interactions, of one side with the target of the other.
 
-        Shapes: h (n, d), target (m, d) distinct nodes; own, other (B,) places in them; result ().
+        Shapes: h (n, d), target (m, d) distinct nodes; anchor, other (B,) places in them;
+        result ().
         """
-        predicted = self.predictor(h).index_select(0, own)
+        predicted = self.predictor(h).index_select(0, anchor)
         return one_minus_cosine(predicted, target.index_select(0, other))
 
     def rank_predicted(self, h: Embeddings, batch: Batch) -> Tensor:

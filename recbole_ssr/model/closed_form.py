@@ -50,7 +50,7 @@ class ClosedForm(GeneralRecommender):
     type = ModelType.TRADITIONAL
     input_type = InputType.PAIRWISE
     trainer_class = "recbole_ssr.train.fitted:FittedTrainer"
-    dataset_class = "recbole_ssr.data.on_demand:OnDemandDataset"
+    dataset_class = "recbole_ssr.data.lazy_features:LazyFeaturesDataset"
     embeds_new_items = False  # whether an item without interactions is scored by its features
     needs_features = True  # of the items
 
@@ -147,20 +147,20 @@ def fit_low_pass(config, graph: BipartiteGraph) -> LowRankWeights:
 def fit_item_knn(config, dataset, graph: BipartiteGraph) -> SparseWeights:
     """Fit item kNN by `knn_k`, `knn_weights` of the modalities and `interaction_weight`."""
     share, shape = config["interaction_weight"], (graph.n_items, graph.n_items)
-    found = []
+    edges = []
     if share < 1:
-        found += [(item, near, (1 - share) * value)
+        edges += [(item, near, (1 - share) * value)
                   for item, near, value in _feature_neighbours(config, dataset.item_features)]
     if share > 0:
         item, near, cosine = interaction_knn(scipy_matrix(graph), config["knn_k"])
-        found.append((item, near, share * cosine))
-    return SparseWeights(csr_tensor(*map(torch.cat, zip(*found)), shape))
+        edges.append((item, near, share * cosine))
+    return SparseWeights(csr_tensor(*map(torch.cat, zip(*edges)), shape))
 
 
 def _feature_neighbours(config, features) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return per modality the nearest items: item, neighbour, share x cosine, all (E,)."""
     _check_modalities(features)
-    k, found = config["knn_k"], []
+    k, edges = config["knn_k"], []
     for c, share in zip(features.modalities, shares_of(config["knn_weights"], features.modalities)):
         here = features.has_feature(c)
         near = neighbours_of(config, features, c, k + 1)  # as a rule the item itself and k others
@@ -168,8 +168,8 @@ def _feature_neighbours(config, features) -> list[tuple[Tensor, Tensor, Tensor]]
         ids = here.nonzero()
         other = near != ids
         kept = other & (other.cumsum(1) <= k)
-        found.append((ids.expand_as(near)[kept], near[kept], share * cosine[kept]))
-    return found
+        edges.append((ids.expand_as(near)[kept], near[kept], share * cosine[kept]))
+    return edges
 
 
 def weighted_sum(parts: dict[str, tuple[float, Callable[[], nn.Module]]],

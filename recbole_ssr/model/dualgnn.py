@@ -128,9 +128,9 @@ def neighbourhood(graph, k: int) -> Constants:
     Shapes: users (U, K) ids and shares (U, K), K at least 1 and at most k.
     """
     user, neighbour, count = co_users(graph, k)
-    found = torch.bincount(user, minlength=graph.n_users)
-    place = torch.arange(len(user)) - (found.cumsum(0) - found)[user]
-    users = torch.zeros(graph.n_users, max(int(found.max()), 1), dtype=torch.long)
+    per_user = torch.bincount(user, minlength=graph.n_users)
+    place = torch.arange(len(user)) - (per_user.cumsum(0) - per_user)[user]
+    users = torch.zeros(graph.n_users, max(int(per_user.max()), 1), dtype=torch.long)
     shares = torch.zeros(users.shape)
     users[user, place] = neighbour
     shares[user, place] = edge_softmax(count, user, graph.n_users)

@@ -42,27 +42,27 @@ def held_out_sample(
     if len(pair) == 0:
         return None
     users, items = pair // graph.n_items, pair % graph.n_items
-    chosen = _some(users.unique(), USERS, generator)
+    chosen = _at_most(users.unique(), USERS, generator)
     row = _places(chosen, graph.n_users)
     users, items = users[row[users] >= 0], items[row[users] >= 0]
-    own = items.unique()
+    positives = items.unique()
     is_other = torch.ones(graph.n_items, dtype=torch.bool)
-    is_other[own], is_other[0] = False, False
+    is_other[positives], is_other[0] = False, False
     others = is_other.nonzero().squeeze(1)
-    drawn = _some(others, ITEMS, generator)
-    candidates = torch.cat([own, drawn])
+    drawn = _at_most(others, ITEMS, generator)
+    candidates = torch.cat([positives, drawn])
     column = _places(candidates, graph.n_items)
     seen = torch.stack([row[of_graph[0]], column[of_graph[1]]])
     weight = torch.zeros(len(candidates))
     if len(drawn):
-        weight[len(own):] = math.log(len(others) / len(drawn))
+        weight[len(positives):] = math.log(len(others) / len(drawn))
     held_out = HeldOut(torch.stack([row[users], column[items]]), seen[:, (seen >= 0).all(0)],
                        weight)
     return Sample(chosen.to(device), candidates.to(device),
                   HeldOut(*(x.to(device) for x in held_out)))
 
 
-def _some(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def _at_most(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return at most `count` of the ids, sorted."""
     if len(ids) <= count:
         return ids

@@ -82,21 +82,21 @@ def _combined(config, features, modalities, weights, k: int, weighted: bool) -> 
     return ItemGraph(neighbours, present, weights, cosines)
 
 
-def shares_of(given: dict | None, modalities: tuple[str, ...]) -> list[float]:
+def shares_of(knn_weights: dict | None, modalities: tuple[str, ...]) -> list[float]:
     """Return the share of every modality, summing to 1; see :func:`build_item_graph`."""
-    if given is None:
+    if knn_weights is None:
         return [1 / len(modalities)] * len(modalities)
-    for name in given:
+    for name in knn_weights:
         if name not in modalities:
             raise UserError(
                 f"knn_weights names {name!r}, which is no modality of this dataset "
                 f"({', '.join(modalities)}).{nearest(name, modalities)}"
             )
-    missing = [c for c in modalities if c not in given]
-    total = sum(given.values())
-    if missing or total <= 0 or min(given.values()) < 0:
+    missing = [c for c in modalities if c not in knn_weights]
+    total = sum(knn_weights.values())
+    if missing or total <= 0 or min(knn_weights.values()) < 0:
         raise UserError(
-            f"knn_weights is {given}; give every modality ({', '.join(modalities)}) a share of at "
-            "least 0, one of them above 0, or set knn_weights to null for equal shares"
+            f"knn_weights is {knn_weights}; give every modality ({', '.join(modalities)}) a share of "
+            "at least 0, one of them above 0, or set knn_weights to null for equal shares"
         )
-    return [given[c] / total for c in modalities]
+    return [knn_weights[c] / total for c in modalities]

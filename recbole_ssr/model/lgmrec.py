@@ -148,14 +148,14 @@ class LGMRec(Baseline):
         generator = self._noise_generator()
         H_u, H_i = (self._dependencies(h, self.B[side], generator)
                     for h, side in zip(logits, ("user", "item")))
-        found = []
+        signals = []
         for m in range(len(self.X)):
             y = item
             for _ in range(self.hypergraph_layers):
                 hyperedges = H_i[:, m].T @ y
                 y = H_i[:, m] @ hyperedges
-            found.append((H_u[:, m] @ hyperedges, y))
-        return found
+            signals.append((H_u[:, m] @ hyperedges, y))
+        return signals
 
     def contrast(self, y: list[Nodes], batch: Batch) -> Tensor:
         """Return the summed InfoNCE of the batch's nodes, averaged over pairs of modalities.

@@ -21,14 +21,14 @@ MEAN, NOTHING = 0, -1
 
 @torch.no_grad()
 def with_receivers(
-    model: MultimodalRecommender, rows: Tensor, own: Tensor
+    model: MultimodalRecommender, rows: Tensor, source: Tensor
 ) -> MultimodalRecommender:
     """Return a copy of the model, in evaluation mode, with further users after its own.
 
-    `own` names the trained user whose rows of the tables each receiver takes; MEAN stands for
+    `source` names the trained user whose rows of the tables each receiver takes; MEAN stands for
     the mean of all users with interactions, NOTHING for zeros.
 
-    Shapes: rows (n, I) CSR, as of BipartiteGraph.receiving_rows; own (n,) integer.
+    Shapes: rows (n, I) CSR, as of BipartiteGraph.receiving_rows; source (n,) integer.
     """
     active = model.graph["R"].crow_indices().diff() > 0
     twin = deepcopy(model).eval()
@@ -37,8 +37,8 @@ def with_receivers(
         owner, _, last = name.rpartition(".")
         module = twin.get_submodule(owner)
         table = getattr(module, last).detach()
-        first = torch.where(own == MEAN, 1.0, 0.0)[:, None].to(table)
-        added = torch.where((own > 0)[:, None].to(table.device), table[own.clamp(min=0)],
+        first = torch.where(source == MEAN, 1.0, 0.0)[:, None].to(table)
+        added = torch.where((source > 0)[:, None].to(table.device), table[source.clamp(min=0)],
                             first * table[active].mean(0))
         setattr(module, last, nn.Parameter(torch.cat([table, added])))
     twin.n_users += len(rows)

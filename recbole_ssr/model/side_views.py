@@ -101,18 +101,18 @@ class SideViews(Baseline):
                         self.temperature)
 
 
-def knn_by_modality(given: int | dict, modalities: tuple[str, ...]) -> list[int]:
-    """Return k of every modality; `given` is one for all, or maps each to its own.
+def knn_by_modality(knn_k: int | dict, modalities: tuple[str, ...]) -> list[int]:
+    """Return k of every modality; `knn_k` is one for all, or maps each to its own.
 
     Raises UserError for an unknown or missing modality and for a k below 1.
     """
-    if not isinstance(given, dict):
-        given = dict.fromkeys(modalities, given)
-    for name in given:
+    if not isinstance(knn_k, dict):
+        knn_k = dict.fromkeys(modalities, knn_k)
+    for name in knn_k:
         if name not in modalities:
             raise UserError(f"knn_k names {name!r}, which is no modality of this dataset "
                             f"({', '.join(modalities)}).{nearest(name, modalities)}")
-    if any(type(given.get(c)) is not int or given[c] < 1 for c in modalities):
-        raise UserError(f"knn_k is {given}; give every modality ({', '.join(modalities)}) a whole "
+    if any(type(knn_k.get(c)) is not int or knn_k[c] < 1 for c in modalities):
+        raise UserError(f"knn_k is {knn_k}; give every modality ({', '.join(modalities)}) a whole "
                         "number of neighbours of at least 1, or all of them one")
-    return [given[c] for c in modalities]
+    return [knn_k[c] for c in modalities]

@@ -145,5 +145,5 @@ def contrast(
     """
     size = len(places)
     sums = log_sums(anchor, candidates, counts(positives, candidates), temperature)
-    own = anchor.index_select(0, places) * candidates.index_select(0, positives)
-    return (counts(places, anchor) * sums).sum() / size - own.sum() / (size * temperature)
+    positive = anchor.index_select(0, places) * candidates.index_select(0, positives)
+    return (counts(places, anchor) * sums).sum() / size - positive.sum() / (size * temperature)

@@ -34,9 +34,9 @@ from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.held_out import held_out_sample
 from recbole_ssr.model.item_graph import fitting_item_graph
+from recbole_ssr.model.node_bands import BatchBands, LinearFusion, NodeBands, Pairs
 from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.rotation import fitted_centre, rotated
-from recbole_ssr.model.spectrum import BatchSpectra, LinearFusion, Pairs, Spectrum
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.nodes import Nodes
@@ -179,7 +179,7 @@ class SSR(MultimodalRecommender):
 
     def spectra(
         self, users: Tensor | None = None, items: Tensor | None = None
-    ) -> tuple[Spectrum, Spectrum]:
+    ) -> tuple[NodeBands, NodeBands]:
         """Decompose the signal of every modality, on some users and items.
 
         Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
@@ -194,12 +194,12 @@ class SSR(MultimodalRecommender):
                 user.insert(k, both[0])
                 item.insert(k, both[1])
         return (
-            Spectrum(
+            NodeBands(
                 slots=torch.stack(user, dim=1),  # (M, C, Bu, d)
                 facts=select(self.constants["user"], users),  # (Bu, Z)
                 weights=self._user_weights(users),  # (Bu, 1, C)
             ),
-            Spectrum(
+            NodeBands(
                 slots=torch.stack(item, dim=1),  # (M, C, Bi, d)
                 facts=select(self.constants["item"], items),  # (Bi, Z)
                 weights=None,
@@ -214,7 +214,7 @@ class SSR(MultimodalRecommender):
 
     # Stages 2 and 3: modulate, fuse
 
-    def fuse(self, user: Spectrum, item: Spectrum, keep: Nodes | None = None) -> Embeddings:
+    def fuse(self, user: NodeBands, item: NodeBands, keep: Nodes | None = None) -> Embeddings:
         """Fuse the spectra of both sides. Shapes: keep (B or 1, M or 1, C or 1) factors each."""
         of_user, of_item = keep or (None, None)
         return Embeddings(
@@ -222,7 +222,7 @@ class SSR(MultimodalRecommender):
             item=self.item_fusion(item.slots, item.facts, keep=item.factors(of_item)),  # (Bi, d)
         )
 
-    def _modality_masks(self, nodes: BatchSpectra) -> Nodes | None:
+    def _modality_masks(self, nodes: BatchBands) -> Nodes | None:
         """Return factors on the slots of the batch's nodes. Shapes: (B, 1, C) of either side."""
         if not self.modality_dropout:
             return None
@@ -230,7 +230,7 @@ class SSR(MultimodalRecommender):
                      for side in (nodes.user, nodes.item))
 
     def consistency(
-        self, pairs: Pairs, user: Spectrum, item: Spectrum, full: Embeddings,
+        self, pairs: Pairs, user: NodeBands, item: NodeBands, full: Embeddings,
         bias: Tensor | None = None,
     ) -> Tensor:
         """C: what the model predicts from bands masked at random, against all bands.
@@ -257,7 +257,7 @@ class SSR(MultimodalRecommender):
             return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
         return (pairs.scores(masked) - pairs.scores(target)).square().mean()
 
-    def _band_masks(self, user: Spectrum, item: Spectrum) -> Nodes:
+    def _band_masks(self, user: NodeBands, item: NodeBands) -> Nodes:
         """Return mu; where its scope is global, one for both sides. Shapes: (B or 1, M, 1)."""
         masks = [band_mask(side.slots[:, 0], self.mask_rate, self.generator, scope=self.mask_scope)
                  for side in ((user, item) if self.mask_scope == "node" else (user,))]
@@ -283,7 +283,7 @@ class SSR(MultimodalRecommender):
             drawn.append(candidates if rows is None else candidates[rows])
         return tuple(drawn)
 
-    def alignment(self, parts: Sequence[Spectrum]) -> Tensor:
+    def alignment(self, parts: Sequence[NodeBands]) -> Tensor:
         """Q: InfoNCE between modalities, per band, over the nodes of each part; their sum.
 
         Averaged over the pairs of modalities; 0 without parts.
@@ -306,7 +306,7 @@ class SSR(MultimodalRecommender):
         batch = self.batch(interaction)
         pairs = Pairs.of(batch)
         all_spectra = self.spectra(batch.users, None if self.objective.all_items else batch.items)
-        nodes = BatchSpectra.of(*all_spectra, pairs.items, self._aligned_nodes(batch))
+        nodes = BatchBands.of(*all_spectra, pairs.items, self._aligned_nodes(batch))
         embedded = self.fuse(nodes.user, nodes.item, keep=self._modality_masks(nodes))
         bias = None if self.b is None else self.b.index_select(0, batch.items)  # (Bi,)
         return SSRLoss(

@@ -195,32 +195,33 @@ def _in_batch_softmax(
 
 def _softmax_of_few(
     objective: Objective, user: Tensor, item: Tensor, batch: Batch, rows: Tensor, weight: Tensor,
-    own: Tensor,
+    positive_weight: Tensor,
 ) -> Tensor:
     r"""Softmax of each interaction over some rows of `item`, each counted with a weight.
 
-    An interaction's own positive counts `own` instead: it stands there as the positive alone, and
-    its other occurrences (accidental hits) are gone. With the sum :math:`\exp a_u` of a user over
-    the rows, which its interactions share, the denominator of one is
+    An interaction's own positive counts `positive_weight` instead: it stands there as the positive
+    alone, and its other occurrences (accidental hits) are gone. With the sum :math:`\exp a_u` of a
+    user over the rows, which its interactions share, the denominator of one is
 
     .. math:: \exp a_u + (o_i - w_i) \exp(s_i / \tau)
 
-    Shapes: rows (R,) the rows of item with a weight above 0; weight, own (Bi,); result ().
+    Shapes: rows (R,) the rows of item with a weight above 0; weight, positive_weight (Bi,);
+        result ().
     """
     tau = objective.temperature
     a = log_sums(user, item.index_select(0, rows), weight.index_select(0, rows), tau)
     positive = _scores(user.index_select(0, batch.user), item, batch.positive) / tau
     a = a.index_select(0, batch.user)
-    own, weight = (x.index_select(0, batch.positive) for x in (own, weight))
+    positive_weight, weight = (x.index_select(0, batch.positive) for x in (positive_weight, weight))
     # Where there is nothing but the positive itself a is -inf, and rounding may pass -1.
     a_safe = a.clamp(min=torch.finfo(a.dtype).min / 4)
-    change = (own - weight) * (positive - a_safe).clamp(max=_LARGEST_EXPONENT).exp()
+    change = (positive_weight - weight) * (positive - a_safe).clamp(max=_LARGEST_EXPONENT).exp()
     denominator = torch.where(
         positive - a_safe < _LARGEST_EXPONENT,
         a_safe + torch.log1p(change.clamp(min=-1 + torch.finfo(a.dtype).eps)),
-        positive + own.log(),  # the positive outweighs everything else beyond float32
+        positive + positive_weight.log(),  # the positive outweighs everything else beyond float32
     )
-    return (denominator - positive - own.log()).mean()
+    return (denominator - positive - positive_weight.log()).mean()
 
 
 def _scores(anchor: Tensor, item: Tensor, position: Tensor) -> Tensor:

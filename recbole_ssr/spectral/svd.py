@@ -78,12 +78,12 @@ def _largest_triples(R, count: int, seed: int) -> Factors:
             return x + B.T @ (B @ x) - V @ (values * (V.T @ x))
 
         gram = LinearOperator((n, n), matvec=left, dtype=np.float64)
-        found, vectors = eigsh(gram, k=asked, v0=random.standard_normal(n), which="LA")
-        found = found - 1
-        if len(values) == count and found.max() <= values[-1] + DEGENERATE:
+        new_values, vectors = eigsh(gram, k=asked, v0=random.standard_normal(n), which="LA")
+        new_values = new_values - 1
+        if len(values) == count and new_values.max() <= values[-1] + DEGENERATE:
             break
-        order = np.argsort(-np.concatenate([values, found]), kind="stable")[:count]
-        values = np.concatenate([values, found])[order]
+        order = np.argsort(-np.concatenate([values, new_values]), kind="stable")[:count]
+        values = np.concatenate([values, new_values])[order]
         V = np.concatenate([V, vectors], axis=1)[:, order]
         asked = min(count, _ASKED_AGAIN)
     s = np.sqrt(values.clip(min=0))

@@ -42,8 +42,8 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     model.eval()
     fields = trainer.config["USER_ID_FIELD"], trainer.config["ITEM_ID_FIELD"]
     users, items = (valid_data._dataset.inter_feat[field] for field in fields)
-    found = model.calibrate(users, items, bool(trainer.config["repeatable"]))
-    if found is None:
+    fitted = model.calibrate(users, items, bool(trainer.config["repeatable"]))
+    if fitted is None:
         return {}
     after = _measured(trainer, valid_data)
     with model.uncalibrated():
@@ -52,7 +52,7 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     if not kept:
         model.drop_calibration()
     state["calibration"] = {
-        "kept": kept, "gains": found.gains.tolist(), "bias": found.bias.item(),
+        "kept": kept, "gains": fitted.gains.tolist(), "bias": fitted.bias.item(),
         "uncalibrated": {"valid": before[0]},
     }
     checkpoint.save(state | {"state_dict": model.state_dict()}, file)

@@ -181,8 +181,8 @@ class RunMixin:
         return self.best_valid_score, self.best_valid_result
 
     def _tell_parity(self) -> None:
-        changed = [f"{key}={self.config[key]}" for key, own in _PROTOCOL.items()
-                   if self.config[key] not in (None, own)]
+        changed = [f"{key}={self.config[key]}" for key, default in _PROTOCOL.items()
+                   if self.config[key] not in (None, default)]
         if changed:
             logger.warning("parity mode %s: results compare with those of the same mode alone",
                            ", ".join(changed))
@@ -301,8 +301,8 @@ class RunMixin:
         self._written.restore(state.get("written", {}))
         others = state.get("optimizers") or {"optimizer": state["optimizer"]}
         try:
-            for name, own in others.items():
-                getattr(self, name).load_state_dict(own)
+            for name, optimizer_state in others.items():
+                getattr(self, name).load_state_dict(optimizer_state)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"checkpoint {path} has the state of another optimizer: {error}. Start "
                             "a new run instead") from None
@@ -323,8 +323,8 @@ class RunMixin:
                          self.data)
             if self.as_measured:
                 self.model = self.as_measured(self.model)
-        found = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        return found and self._plain(found)
+        metrics = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        return metrics and self._plain(metrics)
 
     def _plain(self, metrics: dict) -> dict[str, float]:
         """As Python's numbers: some metrics of RecBole are float32, which no file of ours holds."""

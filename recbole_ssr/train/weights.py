@@ -48,8 +48,8 @@ def load_weights(model: nn.Module, state: Mapping, path: str | Path, config: Map
     _check_origin(state, path, config, data or {})
     other = state.get("other_parameter") or {}
     check_parts({"other_parameter": other}, {"other_parameter": dict}, path)
-    own = model.state_dict()
-    newer = {name: own[name] for name in getattr(model, "newer_state", ())}
+    built = model.state_dict()
+    newer = {name: built[name] for name in getattr(model, "newer_state", ())}
     parameters = {**newer, **state["state_dict"]}
     _check_finite(model, parameters, other, path)
     reason = _misfit(model, parameters, other)
@@ -105,19 +105,19 @@ def _values(x: Tensor) -> Tensor:
     return x.values() if x.layout in (torch.sparse_csr, torch.sparse_csc) else x
 
 
-def _misfit(model: nn.Module, given: Mapping, other: Mapping) -> str | None:
+def _misfit(model: nn.Module, saved: Mapping, other: Mapping) -> str | None:
     """Return the first part that keeps a checkpoint from a model, None where all fit."""
-    own = model.state_dict()
-    for name, x in own.items():
-        if name not in given:
+    built = model.state_dict()
+    for name, x in built.items():
+        if name not in saved:
             return f"it lacks {name}"
-        if isinstance(x, Tensor) and getattr(given[name], "shape", None) != x.shape:
-            found = tuple(getattr(given[name], "shape", ()))
-            return f"its {name} has shape {found} instead of {tuple(x.shape)}"
+        if isinstance(x, Tensor) and getattr(saved[name], "shape", None) != x.shape:
+            shape = tuple(getattr(saved[name], "shape", ()))
+            return f"its {name} has shape {shape} instead of {tuple(x.shape)}"
     known = [name for name, value in (model.other_parameter() or {}).items()
              if not isinstance(value, nn.Module)]
     missing = [name for name in known if name not in other]
-    extra = [name for name in given if name not in own] + [n for n in other if n not in known]
+    extra = [name for name in saved if name not in built] + [n for n in other if n not in known]
     if missing:
         return f"it lacks {missing[0]}"
     return f"it has {extra[0]}, which the model does not" if extra else None

@@ -24,7 +24,7 @@ class Written:
 
     def state(self) -> dict[str, float | Tensor]:
         """Return what has changed, by module and attribute."""
-        found = {}
+        changed = {}
         for name, value in _held(self._model):
             if name not in self._built:
                 continue
@@ -32,8 +32,8 @@ class Written:
             kept = value is built if isinstance(value, Tensor) else type(value) is type(built)
             if kept and (_version(value) != version or
                          not isinstance(value, Tensor) and value != built):
-                found[name] = value
-        return found
+                changed[name] = value
+        return changed
 
     def restore(self, state: dict[str, float | Tensor]) -> None:
         """Take over what another process returned as `state`."""

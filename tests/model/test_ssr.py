@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import Propagation
-from recbole_ssr.model.spectrum import Pairs
+from recbole_ssr.model.node_bands import Pairs
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 
 EVERYTHING = {"projection": "mlp", "train_features": True, "modality_preferences": True,

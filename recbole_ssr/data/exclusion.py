@@ -16,15 +16,15 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 
 from recbole_ssr.errors import UserError
 
-MASKING = ("train and valid", "train")
+EXCLUSIONS = ("train and valid", "train")
 
 
-def apply_masking(config, dataset, valid, test) -> None:
+def apply_exclusion(config, dataset, valid, test) -> None:
     """Change what the loaders of a split leave out, as `test_masking` and `train_share` say.
 
     `dataset` has been built. Raises UserError where a setting cannot be honoured.
     """
-    share, validation_too = config["train_share"], config["test_masking"] in (None, MASKING[0])
+    share, validation_too = config["train_share"], config["test_masking"] in (None, EXCLUSIONS[0])
     if share in (None, 1) and validation_too:
         return
     if share not in (None, 1) and not hasattr(dataset, "full_train"):
@@ -45,16 +45,16 @@ def _check_ranking(config, test) -> None:
         raise UserError(
             f"test_masking is {config['test_masking']!r}, which is for full ranking without "
             f"repeated items only; {config['model']} has mode {mode!r}, repeatable "
-            f"{config['repeatable']}. Set test_masking to {MASKING[0]!r}."
+            f"{config['repeatable']}. Set test_masking to {EXCLUSIONS[0]!r}."
         )
 
 
 def _items_by_user(interactions, dataset) -> list[set[int]]:
-    found = [set() for _ in range(dataset.user_num)]
+    items = [set() for _ in range(dataset.user_num)]
     pairs = (interactions[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
     for user, item in zip(*pairs):
-        found[user].add(item)
-    return found
+        items[user].add(item)
+    return items
 
 
 def _set_used(loader, train: list[set[int]], anew: bool = False) -> None:

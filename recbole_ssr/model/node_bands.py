@@ -13,7 +13,7 @@ from recbole_ssr.spectral.slots import tap
 _SMALLEST_NORM = 1e-12
 
 
-class Spectrum(NamedTuple):
+class NodeBands(NamedTuple):
     """What is known of some nodes of one side before fusion.
 
     Shapes: slots (M, C, B, d) the bands of every modality; facts (B, Z) for the gate; weights
@@ -35,35 +35,35 @@ class Spectrum(NamedTuple):
         M, C, B = self.slots.shape[:3]
         return torch.stack([x.expand(B, M, C) for x in factors]).prod(0)
 
-    def with_parts(self, *rows: Tensor) -> tuple[Spectrum, ...]:
+    def with_parts(self, *rows: Tensor) -> tuple[NodeBands, ...]:
         """Return itself, to be used from here on, and its parts on some nodes; see slots.py.
 
         Shapes: each of rows (B',).
         """
         slots, *parts = tap(self.slots, *rows)
         return self._replace(slots=slots), *(
-            Spectrum(part, self.facts.index_select(0, r),
+            NodeBands(part, self.facts.index_select(0, r),
                      None if self.weights is None else self.weights.index_select(0, r))
             for part, r in zip(parts, rows)
         )
 
 
-class BatchSpectra(NamedTuple):
+class BatchBands(NamedTuple):
     """The spectra that the parts of the loss read.
 
     `user` and `item` are all that is ranked, `item_of_pairs` the items of the batch's pairs, and
     `aligned` the users and items whose modalities are aligned, or nothing.
     """
 
-    user: Spectrum
-    item: Spectrum
-    item_of_pairs: Spectrum
-    aligned: tuple[Spectrum, ...]
+    user: NodeBands
+    item: NodeBands
+    item_of_pairs: NodeBands
+    aligned: tuple[NodeBands, ...]
 
     @classmethod
     def of(
-        cls, user: Spectrum, item: Spectrum, pairs: Tensor, aligned: tuple[Tensor, ...]
-    ) -> BatchSpectra:
+        cls, user: NodeBands, item: NodeBands, pairs: Tensor, aligned: tuple[Tensor, ...]
+    ) -> BatchBands:
         """Shapes: pairs (B',) and each of aligned (n,) places in item, and in user and item."""
         user, *aligned_users = user.with_parts(*aligned[:1])
         item, item_of_pairs, *aligned_items = item.with_parts(pairs, *aligned[1:])

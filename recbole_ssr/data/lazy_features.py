@@ -10,7 +10,7 @@ from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
 
 
-class OnDemandDataset(MultimodalDataset):
+class LazyFeaturesDataset(MultimodalDataset):
     """MultimodalDataset that reads the features when a model first asks for them, if ever."""
 
     _inference: Corruption | None = None
@@ -23,7 +23,7 @@ class OnDemandDataset(MultimodalDataset):
         features = self._load_item_features()
         return features if self._inference is None else features.corrupted(self._inference)
 
-    def with_features_of(self, inference: Corruption) -> OnDemandDataset:
+    def with_features_of(self, inference: Corruption) -> LazyFeaturesDataset:
         """Return a shallow copy whose item_features, if asked for, are those of inference."""
         twin = copy.copy(self)
         twin._inference = inference
