@@ -96,7 +96,7 @@ def shares_of(knn_weights: dict | None, modalities: tuple[str, ...]) -> list[flo
     total = sum(knn_weights.values())
     if missing or total <= 0 or min(knn_weights.values()) < 0:
         raise UserError(
-            f"knn_weights is {knn_weights}; give every modality ({', '.join(modalities)}) a share of "
-            "at least 0, one of them above 0, or set knn_weights to null for equal shares"
+            f"knn_weights is {knn_weights}; give every modality ({', '.join(modalities)}) a share "
+            "of at least 0, one of them above 0, or set knn_weights to null for equal shares"
         )
     return [knn_weights[c] / total for c in modalities]
