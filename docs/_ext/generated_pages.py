@@ -1,0 +1,68 @@
+"""Pages made from the package itself, before Sphinx reads its sources.
+
+`_generated/settings-<MODEL>.md` and `_generated/commands.md` are included by pages that are written
+by hand; so what they say is what the code does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from recbole_ssr import registry
+from recbole_ssr.commands.help import help_of, overview
+from recbole_ssr.commands.table import COMMANDS
+from recbole_ssr.settings import Setting, read_settings, settings_of
+
+_HEAD = "| setting | default | type | values | meaning |\n|---|---|---|---|---|\n"
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("builder-inited", write_all)
+    return {"parallel_read_safe": True}
+
+
+def write_all(app: Sphinx) -> None:
+    """Write every generated page into `_generated`, those that have changed alone."""
+    folder = Path(app.srcdir) / "_generated"
+    folder.mkdir(exist_ok=True)
+    pages = {"commands.md": _commands(), "settings-all.md": _all_runs()}
+    for model in registry.MODELS:
+        pages[f"settings-{model}.md"] = _model(model)
+    for name, text in pages.items():
+        file = folder / name
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+
+
+def _commands() -> str:
+    parts = [f"```text\n{overview()}\n```"]
+    parts += [f"## {name}\n\n```text\n{help_of(name)}\n```" for name in COMMANDS]
+    return "\n\n".join(parts) + "\n"
+
+
+def _all_runs() -> str:
+    parts = []
+    for name in ("overall.yaml", "recbole.yaml"):
+        settings = [s for s in read_settings(registry.properties_folder() / name) if not s.status]
+        for section in dict.fromkeys(s.section for s in settings):
+            rows = [s for s in settings if s.section == section]
+            parts.append(f"**{section or 'Others'}**\n\n{_table(rows)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _model(model: str) -> str:
+    own = [s for s in settings_of(model) if s.file.startswith("model/")]
+    return _table(own)
+
+
+def _table(settings: list[Setting]) -> str:
+    return _HEAD + "".join(
+        f"| `{s.name}` | `{_cell(s.default)}` | {_cell(s.type)} | {_cell(s.values)} "
+        f"| {_cell(s.doc)} |\n" for s in settings)
+
+
+def _cell(value: object) -> str:
+    text = "null" if value is None else str(value)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
