@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "recbole_ssr"
 author = "The recbole_ssr authors"
-copyright = author  # noqa: A001
+copyright = author
 release = recbole_ssr.__version__
 extensions = [
     "sphinx.ext.autodoc",
