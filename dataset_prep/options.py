@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 
+from recbole_ssr.contributions import RECIPES, yaml_of
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
 
@@ -102,6 +103,10 @@ def recipe_of(name: str) -> dict[str, object] | None:
     ``amazon-sports`` is amazon.yaml, changed by amazon-sports.yaml; ``amazon-Office_Products`` is
     amazon.yaml with that category.
     """
+    if name in RECIPES:
+        for file in yaml_of(RECIPES, name):
+            return {"recipe": name, **(read_config_file(file).get("prepare") or {}), "name": name}
+        return {"recipe": name, "name": name}
     folder = Path(str(files("recbole_ssr.properties")), "dataset")
     family, _, rest = name.partition("-")
     recipe: dict[str, object] = {}
@@ -119,7 +124,7 @@ def recipe_names() -> tuple[str, ...]:
     """Return the names that have a yaml of their own with a recipe, for messages."""
     folder = Path(str(files("recbole_ssr.properties")), "dataset")
     found = [file.stem for file in sorted(folder.glob("*-*.yaml"))]
-    return tuple(name for name in found if recipe_of(name))
+    return tuple(name for name in (*found, *RECIPES) if recipe_of(name))
 
 
 def _as_type(key: str, value: object, kind: str) -> object:

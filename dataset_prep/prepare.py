@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recbole_ssr.contributions import RECIPES
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.errors import UserError, nearest
 
@@ -43,9 +44,12 @@ def prepare(options: Options) -> Path:
         raise UserError("Nothing to prepare: name a dataset (recbole-ssr prepare amazon-sports), a "
                         "published folder (--from=mmrec PATH --name=NAME) or own data "
                         "(--interactions=FILE --name=NAME).")
-    if options.recipe not in _RECIPES:
-        raise UserError(f"There is no recipe {options.recipe!r}, only {', '.join(_RECIPES)}."
-                        f"{nearest(options.recipe, _RECIPES)}")
+    recipes = (*_RECIPES, *RECIPES)
+    if options.recipe not in recipes:
+        raise UserError(f"There is no recipe {options.recipe!r}, only {', '.join(recipes)}."
+                        f"{nearest(options.recipe, recipes)}")
+    if options.recipe in RECIPES:
+        return RECIPES[options.recipe].function(options)
     _check_effect(options, _OF_RECIPE, options.name)
     from recbole_ssr.dataset_prep.amazon import prepare_amazon
 

@@ -142,7 +142,8 @@ class PluginConfig(Config):
         self.external_config_dict["model"] = model
         profile = self.external_config_dict.get("profile")
         plugin_profile = profile if registry.is_plugin_model(model) else None
-        self._settings = {setting.name: setting for setting in settings_of(model, plugin_profile)}
+        self._settings = {setting.name: setting for setting in settings_of(
+            model, plugin_profile, self.external_config_dict.get("band_filter"))}
         if "data_path" in self.sources:  # read before all others are checked
             self._checked("data_path", self.external_config_dict["data_path"])
         try:

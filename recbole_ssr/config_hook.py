@@ -12,8 +12,8 @@ from recbole_ssr.settings import checked, settings_of
 
 def _check_settings(config: Config) -> None:
     """Check what the plugin's yamls define; raise UserError for a value that cannot be taken."""
-    settings = [s for s in settings_of(config.model, config.final_config_dict.get("profile"))
-                if s.file != "recbole.yaml"]
+    profile, bank = map(config.final_config_dict.get, ("profile", "band_filter"))
+    settings = [s for s in settings_of(config.model, profile, bank) if s.file != "recbole.yaml"]
     chosen = {s.name: config.external_config_dict[s.name] for s in settings
               if s.name in config.external_config_dict}
     config.final_config_dict.update(checked(chosen, settings))
@@ -29,8 +29,8 @@ def install_config_hook() -> None:
     def load_with_plugin(self, model, model_class, dataset):
         load(self, model, model_class, dataset)
         if registry.is_plugin_model(model):
-            profile = self.external_config_dict.get("profile")
-            for file in (registry.plugin_files(model, dataset, profile)
+            profile, bank = map(self.external_config_dict.get, ("profile", "band_filter"))
+            for file in (registry.plugin_files(model, dataset, profile, bank)
                          + registry.prepared_settings(self, dataset)):
                 self._update_internal_config_dict(str(file))
 

@@ -19,36 +19,13 @@ import recbole
 from recbole.config import Config
 from recbole.utils import get_model
 
+from recbole_ssr.contributions import BANKS, RECIPES, yaml_of
 from recbole_ssr.errors import MissingDataset, UserError, nearest
 from recbole_ssr.flags import read_config_file
 
-# One line per model: its class name and the module that defines it.
-MODELS: dict[str, str] = {
-    "SSR": "recbole_ssr.model.ssr",
-    "FastLightGCN": "recbole_ssr.model.fast_lightgcn",
-    "LayerGCN": "recbole_ssr.model.layergcn",
-    "FastSGL": "recbole_ssr.model.fast_sgl",
-    "FeatureLightGCN": "recbole_ssr.model.feature_lightgcn",
-    "VBPR": "recbole_ssr.model.vbpr",
-    "MMGCN": "recbole_ssr.model.mmgcn",
-    "GRCN": "recbole_ssr.model.grcn",
-    "DualGNN": "recbole_ssr.model.dualgnn",
-    "SLMRec": "recbole_ssr.model.slmrec",
-    "LATTICE": "recbole_ssr.model.lattice",
-    "BM3": "recbole_ssr.model.bm3",
-    "FREEDOM": "recbole_ssr.model.freedom",
-    "MGCN": "recbole_ssr.model.mgcn",
-    "LGMRec": "recbole_ssr.model.lgmrec",
-    "SMORE": "recbole_ssr.model.smore",
-    "PGL": "recbole_ssr.model.pgl",
-    "MENTOR": "recbole_ssr.model.mentor",
-    "FeatureItemKNN": "recbole_ssr.model.feature_itemknn",
-    "FeatureEASE": "recbole_ssr.model.feature_ease",
-    "GFCF": "recbole_ssr.model.gfcf",
-    "ClosedFormSum": "recbole_ssr.model.closed_form_sum",
-}
 DEFAULT_TRAINER = "recbole_ssr.train.trainer:RunTrainer"
 DEFAULT_DATASET = "recbole_ssr.data.dataset:MultimodalDataset"
+PLAIN_DATASET = "recbole_ssr.data.dataset:FixedSplitDataset"  # of models without features
 DEMO_DATASET = "ml-100k"
 RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
 _NO_YAML = ("Random",)  # the one RecBole model without a yaml of its own
@@ -64,6 +41,27 @@ KEYS_MISSING_IN_YAML = {
 }
 _FEW = 10  # names that a message lists
 _registered: set[str] = set()
+_folders: dict[str, Path] = {}  # of the yamls of models from elsewhere
+
+
+def _bundled() -> dict[str, str]:
+    """Return the module of every bundled model: there is one per yaml in properties/model.
+
+    The file is named as the class in small letters, with underscores anywhere.
+    """
+    modules = {file.stem.replace("_", ""): f"recbole_ssr.model.{file.stem}"
+               for file in Path(__file__).parent.glob("model/*.py")}
+    names = sorted(file.stem for file in properties_folder().glob("model/*.yaml")
+                   if "." not in file.stem)
+    return {name: modules[name.lower()] for name in sorted(names, key=lambda name: name != "SSR")}
+
+
+def properties_folder() -> Path:
+    """Return the folder of the plugin's default yamls."""
+    return Path(str(resources.files("recbole_ssr.properties")))
+
+
+MODELS = _bundled()
 
 
 def register_all() -> None:
@@ -72,13 +70,13 @@ def register_all() -> None:
         register(name, importlib.import_module(module))
 
 
-def register(name: str, module: ModuleType) -> None:
+def register(name: str, module: ModuleType, model_class: type | None = None) -> None:
     """Make the class `name` of `module` a model that RecBole finds by name. Idempotent.
 
     Its class attributes `trainer_class` and `dataset_class`, each a class or "module:Class", name
-    the companions; without them the plugin's defaults serve. `profile_classes` names the classes
-    of profiles that are models of their own. Raises UserError if RecBole already uses the name or
-    the module lacks the class.
+    the companions; without them the plugin's defaults serve, those of a model that `needs_features`
+    or not. `profile_classes` names the classes of profiles that are models of their own. Raises
+    UserError if RecBole already uses the name or the module lacks the class.
     """
     trainers = importlib.import_module("recbole.trainer")
     datasets = importlib.import_module("recbole.data.dataset")
@@ -87,7 +85,7 @@ def register(name: str, module: ModuleType) -> None:
     if name not in _registered and (name.lower() in recboles or hasattr(trainers, trainer)
                                     or hasattr(datasets, dataset)):
         raise UserError(f"RecBole already uses the model name {name!r}. Choose another.")
-    model_class = getattr(module, name, None)
+    model_class = model_class or getattr(module, name, None)
     if model_class is None:
         raise UserError(f"The module {module.__name__} defines no class {name!r}. Name the model "
                         "as its class.")
@@ -97,6 +95,9 @@ def register(name: str, module: ModuleType) -> None:
         _let_recbole_find(profile_class.__name__, sys.modules[profile_class.__module__],
                           profile_class)
     _registered.add(name)
+    if name not in MODELS and getattr(module, "__file__", None):
+        _folders[name] = Path(module.__file__).parent
+        keys_of_any_model.cache_clear()
 
 
 def _let_recbole_find(name: str, module: ModuleType, model_class: type) -> None:
@@ -104,10 +105,11 @@ def _let_recbole_find(name: str, module: ModuleType, model_class: type) -> None:
     if module.__spec__ is None:  # RecBole's look-up refuses modules without a spec
         module.__spec__ = ModuleSpec(alias, loader=None)
     sys.modules[alias] = module
-    for kind, place in (("Trainer", "recbole.trainer"), ("Dataset", "recbole.data.dataset")):
-        default = DEFAULT_TRAINER if kind == "Trainer" else DEFAULT_DATASET
-        companion = _load(getattr(model_class, f"{kind.lower()}_class", default))
-        setattr(sys.modules[place], f"{name}{kind}", companion)
+    trainer = getattr(model_class, "trainer_class", DEFAULT_TRAINER)
+    plain = not getattr(model_class, "needs_features", True)
+    dataset = getattr(model_class, "dataset_class", PLAIN_DATASET if plain else DEFAULT_DATASET)
+    setattr(sys.modules["recbole.trainer"], f"{name}Trainer", _load(trainer))
+    setattr(sys.modules["recbole.data.dataset"], f"{name}Dataset", _load(dataset))
 
 
 def model_class(model: str, profile: str | None = None) -> type:
@@ -123,6 +125,11 @@ def _load(target: type | str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
+def plugin_models() -> tuple[str, ...]:
+    """Return the names of the bundled models, then of those from elsewhere."""
+    return (*MODELS, *sorted(_registered.difference(MODELS)))
+
+
 def is_plugin_model(name: str) -> bool:
     """Tell whether `name` was registered here."""
     return name in _registered
@@ -136,7 +143,7 @@ def recbole_model_names() -> tuple[str, ...]:
 
 def model_names() -> tuple[str, ...]:
     """Return the names of the plugin's models, then of RecBole's."""
-    return (*sorted(_registered.union(MODELS)), *recbole_model_names())
+    return (*sorted(plugin_models()), *recbole_model_names())
 
 
 def canonical(name: str) -> str:
@@ -152,24 +159,27 @@ def canonical(name: str) -> str:
     return chosen
 
 
-def properties_folder() -> Path:
-    """Return the folder of the plugin's default yamls."""
-    return Path(str(resources.files("recbole_ssr.properties")))
+def model_yaml(model: str) -> Path:
+    """Return the yaml of a plugin model: in properties/model, or beside a module from elsewhere."""
+    return _folders.get(model, properties_folder() / "model") / f"{model}.yaml"
 
 
-def plugin_files(model: str | None, dataset: str | None, profile: str | None = None) -> list[Path]:
+def plugin_files(model: str | None, dataset: str | None, profile: str | None = None,
+                 bank: str | None = None) -> list[Path]:
     """Return the plugin's yamls for a run, weakest first: overall, model, its profile, dataset.
 
-    Raises UserError for a profile that the model does not have.
+    That of a filter bank from elsewhere follows on its model's. Raises UserError for a profile that
+    the model does not have.
     """
     folder = properties_folder()
     files = [folder / "overall.yaml"]
     if model is not None:
-        files.append(folder / "model" / f"{model}.yaml")
+        files.append(model_yaml(model))
         if profile is not None:
             files.append(_profile_file(files[-1], model, str(profile)))
+        files += yaml_of(BANKS, bank)
     if dataset is not None:
-        files.append(folder / "dataset" / f"{dataset}.yaml")
+        files += [folder / "dataset" / f"{dataset}.yaml", *yaml_of(RECIPES, dataset)]
     # Unlike Path.is_file, False where the name is longer than a file system takes.
     return [file for file in files if os.path.isfile(file)]
 
@@ -190,7 +200,7 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
 
 def profiles_of(model: str) -> list[str]:
     """Return the profiles of a plugin model, that of its own yaml first; empty without any."""
-    default = properties_folder() / "model" / f"{model}.yaml"
+    default = model_yaml(model)
     default_profile = read_config_file(default).get("profile") if default.is_file() else None
     files = sorted(file.name.split(".")[1] for file in default.parent.glob(f"{model}.*.yaml"))
     return [name for name in (default_profile, *files) if name]
@@ -200,6 +210,8 @@ def profiles_of(model: str) -> list[str]:
 def keys_of_any_model() -> frozenset[str]:
     """Return the keys of all yamls of RecBole and the plugin, whatever their model or dataset."""
     files = [*RECBOLE_PROPERTIES.glob("**/*.yaml"), *properties_folder().glob("**/*.yaml")]
+    files += [file for model in _folders for file in (model_yaml(model),) if file.is_file()]
+    files += [file for doors in (BANKS, RECIPES) for name in doors for file in yaml_of(doors, name)]
     # The url lists map data sets to addresses; these folders hold no settings of a run.
     settings = [file for file in files
                 if "url" not in file.stem and file.parent.name not in _NO_SETTINGS]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_ssr import registry
+from recbole_ssr.contributions import BANKS
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
 
@@ -174,7 +175,8 @@ class Setting:
         return {} if first == ["dict"] else example
 
 
-def settings_of(model: str | None = None, profile: str | None = None) -> list[Setting]:
+def settings_of(model: str | None = None, profile: str | None = None,
+                bank: str | None = None) -> list[Setting]:
     """Return every setting of a model's runs: its own, those of all runs, then RecBole's.
 
     `model` is a model of the plugin, registered ones included, or of RecBole; None leaves the
@@ -183,7 +185,7 @@ def settings_of(model: str | None = None, profile: str | None = None) -> list[Se
     folder, settings = registry.properties_folder(), []
     if model is not None:
         model = registry.canonical(model)
-        settings += _of_plugin_model(model, profile) if registry.is_plugin_model(model) \
+        settings += _of_plugin_model(model, profile, bank) if registry.is_plugin_model(model) \
             else _of_recbole_model(model)
     for name in ("overall.yaml", "recbole.yaml"):
         if (folder / name).is_file():
@@ -191,6 +193,9 @@ def settings_of(model: str | None = None, profile: str | None = None) -> list[Se
     by_name: dict[str, Setting] = {}
     for setting in settings:
         by_name.setdefault(setting.name, setting)
+    if BANKS and "band_filter" in by_name:
+        setting = by_name["band_filter"]
+        by_name["band_filter"] = replace(setting, choices=(*setting.choices, *BANKS))
     return list(by_name.values())
 
 
@@ -206,7 +211,7 @@ def about(model: str) -> About | None:
 
     The form of the first line is ``# NAME (AUTHORS, VENUE YEAR, IDENTIFIER): what it is.``
     """
-    file = registry.properties_folder() / "model" / f"{model}.yaml"
+    file = registry.model_yaml(model)
     head = file.read_text(encoding="utf-8").partition("\n")[0] if file.is_file() else ""
     match = _HEAD.match(head)
     return About(match[3], match[2] or "") if match and match[1] == model else None
@@ -219,8 +224,8 @@ def checked(values: Mapping, settings: Iterable[Setting]) -> dict:
             for name, value in values.items()}
 
 
-def _of_plugin_model(model: str, profile: str | None) -> list[Setting]:
-    _, *files = registry.plugin_files(model, None, profile)
+def _of_plugin_model(model: str, profile: str | None, bank: str | None) -> list[Setting]:
+    _, *files = registry.plugin_files(model, None, profile, bank)
     settings: dict[str, Setting] = {}
     for file in files:
         for setting in read_settings(file):

@@ -6,6 +6,7 @@ from contract import ModelContract
 from recbole.utils import get_model
 
 from recbole_ssr.model.closed_form import ClosedForm
+from recbole_ssr.registry import MODELS
 
 # The models that users can join, and settings that change how they do.
 FOLDED = {
@@ -13,10 +14,9 @@ FOLDED = {
             {"band_filter": "svd", "svd_modes": 4, "modality_preferences": True},
             {"objective": "bce", "projection": "mlp", "item_graph_weight": 0.4},
             {"profile": "reference"}),
-    "FastLightGCN": ({},), "LayerGCN": ({},), "FastSGL": ({},), "FeatureLightGCN": ({},),
-    "LATTICE": ({},), "FREEDOM": ({},), "PGL": ({},), "MENTOR": ({},), "BM3": ({},),
-    "SLMRec": ({},), "MGCN": ({},), "SMORE": ({},),
-}  # fmt: skip
+}
+FOLDED |= {name: ({},) for name in MODELS
+           if name != "SSR" and getattr(get_model(name), "user_tables", None)}
 
 
 def built(name, changes):

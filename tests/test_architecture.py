@@ -19,7 +19,8 @@ PREPARATION = Path(dataset_prep.__file__).resolve().parent
 MODULES = sorted(set(PACKAGE.glob("**/*.py")) - set(PREPARATION.glob("**/*.py")))
 
 # What a folder may import of the package; a module at the top stands for itself.
-LEAVES = {"errors", "files", "cache", "constants", "corruption", "nodes", "seal", "uncompiled"}
+LEAVES = {"errors", "files", "cache", "constants", "contributions", "corruption", "nodes", "seal",
+          "uncompiled"}
 MAY_IMPORT = {
     "graph": LEAVES | {"graph"},
     "spectral": LEAVES | {"spectral"},
@@ -32,8 +33,8 @@ MAY_IMPORT = {
 }
 # These may import everything, but dataset_prep only the commands.
 ON_TOP = {"commands", "compare", "conformance", "serve", "tune"}
-PREPARATION_MAY_IMPORT = {"errors", "flags", "cache", "data.features", "data.feature_files",
-                          "data.feature_writer", "data.ids", "data.manifest",
+PREPARATION_MAY_IMPORT = {"cache", "contributions", "errors", "flags", "data.features",
+                          "data.feature_files", "data.feature_writer", "data.ids", "data.manifest",
                           "data.split_hash", "dataset_prep", "__version__"}
 WITHOUT_RECBOLE = ("graph", "spectral", "nn", "report")
 
@@ -141,6 +142,13 @@ def test_every_key_that_the_code_reads_has_a_default_in_a_yaml():
               "eval_type"}
     for path in MODULES:
         assert keys_read(path) <= known, f"{path}: {keys_read(path) - known}"
+
+
+def test_every_model_inherits_the_contract():
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("model/test_*.py"))
+    classes = re.findall(r"class \w+\(\w*Contract\):.*?^    model(?:, \w+)? = \"(\w+)\"", tests,
+                         flags=re.DOTALL | re.MULTILINE)
+    assert set(classes) == set(registry.MODELS)
 
 
 def test_every_key_of_a_model_is_read_by_it():

@@ -55,13 +55,17 @@ def models_table() -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for column in ("Model", "What it is", "Paper", "Features", "Profiles"):
         table.add_column(column, max_width=_PROFILES if column == "Profiles" else None)
-    for model in registry.MODELS:
+    for model in registry.plugin_models():
         found = about(model)
         what, paper = found or ("", "")
-        needs = "needed" if get_model(model).needs_features else "-"
+        needs = "needed" if _needs_features(model) else "-"
         table.add_row(model, what, ", ".join(paper.split(", ")[:2]) or "-", needs,
                       _brief(registry.profiles_of(model)[1:]))
     return table
+
+
+def _needs_features(model: str) -> bool:
+    return getattr(get_model(model), "needs_features", False)
 
 
 def _brief(profiles: Sequence[str]) -> str:
@@ -111,7 +115,7 @@ def _head(model: str, profile: str | None) -> str:
     found, profiles = about(model), registry.profiles_of(model)
     what = f": {escape(found.what)}" if found else ""
     paper = f" ({escape(found.paper)})" if found and found.paper else ""
-    needs = "Needs item features." if get_model(model).needs_features else "Needs no features."
+    needs = "Needs item features." if _needs_features(model) else "Needs no features."
     shown = profile or (profiles[0] if profiles else "")
     named = [f"{name} (shown)" if name == shown else name for name in profiles]
     return f"[bold]{model}[/]{what}{paper}. {needs}" \

@@ -66,10 +66,10 @@ def values_at(found: Hits, name: str, k: int) -> np.ndarray:
     Raises:
         UserError: an unknown metric, or a cut-off beyond the stored items.
     """
-    if name not in _METRICS:
-        raise UserError(f"there is no metric {name!r} of users.{nearest(name, _METRICS)} Known: "
-                        f"{', '.join(_METRICS)}")
-    values = _METRICS[name](best(found.hits, k), np.maximum(found.positives, 1))
+    if name not in METRICS:
+        raise UserError(f"there is no metric {name!r} of users.{nearest(name, METRICS)} Known: "
+                        f"{', '.join(METRICS)}")
+    values = METRICS[name](best(found.hits, k), np.maximum(found.positives, 1))
     return np.where(found.positives > 0, values, np.nan)
 
 
@@ -122,5 +122,5 @@ def _map(hits: np.ndarray, positives: np.ndarray) -> np.ndarray:
     return (precision * hits).sum(1) / np.minimum(positives, k)
 
 
-_METRICS = {"recall": _recall, "ndcg": _ndcg, "precision": _precision, "hit": _hit, "mrr": _mrr,
+METRICS = {"recall": _recall, "ndcg": _ndcg, "precision": _precision, "hit": _hit, "mrr": _mrr,
             "map": _map}

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recbole_ssr.cache import cache_folder, cached_array, content_key
+from recbole_ssr.contributions import BANKS
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.spectral.exact import ExactBank, Factors, exact_factors
 from recbole_ssr.spectral.filter_bank import FilterBank
@@ -29,15 +30,17 @@ def build_bank(config, graph) -> FilterBank:
     chebyshev. Raises UserError for settings that make no bank.
     """
     kind = config["band_filter"]
-    if kind not in FILTERS:
+    known = (*FILTERS, *BANKS)
+    if kind not in known:
         raise UserError(
-            f"band_filter is {kind!r}; choose one of {', '.join(FILTERS)}.{nearest(kind, FILTERS)}"
+            f"band_filter is {kind!r}; choose one of {', '.join(known)}.{nearest(kind, known)}"
         )
     if kind == "auto":
         small = min(graph.n_users, graph.n_items) <= config["exact_max_nodes"]
         kind = "exact" if small else "chebyshev"
     try:
-        return _BANKS[kind](config, graph)
+        build = BANKS[kind].function if kind in BANKS else _BANKS[kind]
+        return build(config, graph)
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -18,7 +18,6 @@ class IdBaseline(Baseline):
     Shapes: E_user (U, d); E_item (I, d).
     """
 
-    dataset_class = "recbole_ssr.data.dataset:FixedSplitDataset"
     user_tables, affine_users = ("E_user",), True
     needs_features = False
 

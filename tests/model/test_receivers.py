@@ -3,12 +3,10 @@
 import pytest
 import torch
 from contract import ITEMS, USERS
-from recbole.utils import get_model
 from stub_models import FOLDED, built
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.receivers import MEAN, NOTHING, with_receivers
-from recbole_ssr.registry import MODELS
 
 CASES = [pytest.param(model, changes, id=f"{model}-{k}")
          for model, cases in FOLDED.items() for k, changes in enumerate(cases)]
@@ -43,11 +41,6 @@ def check_affine(model, edges):
     total = (parts[:-1] - constant).sum(0) + constant
     adds_up = torch.allclose(total, model.final_embeddings().user[user], rtol=1e-4, atol=1e-5)
     assert adds_up == model.affine_users
-
-
-@pytest.mark.parametrize("name", sorted(set(MODELS) - set(FOLDED)))
-def test_models_that_keep_more_of_a_user_say_that_none_can_join(name):
-    assert getattr(get_model(name), "user_tables", None) is None
 
 
 def test_a_new_user_starts_from_the_mean_of_the_active_users():

@@ -1,0 +1,75 @@
+"""A model, a metric, a filter bank and a recipe from outside of the package, as in the README."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from recbole_ssr import plugins
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("### Extend it")[2].partition("\n#")[0]
+CODE = re.search(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)[1]
+CODE += textwrap.dedent(plugins.__doc__.partition("::\n")[2])
+YAML = re.search(r"`Tiger.yaml` \(`(.*?)`\)", SECTION)[1]
+
+SCRIPT = """
+import recbole_ssr
+from recbole_ssr.cli import main
+from recbole_ssr.evaluation.user_metrics import METRICS
+from recbole_ssr.model.bank import build_bank
+
+assert main(["prepare", "zoo"]) == 0
+common = {"data_path": "dataset", "device": "cpu",
+          "metrics": ["Recall", "First"], "topk": [2], "valid_metric": "First@2", "epochs": 1}
+result = recbole_ssr.run("Tiger", "zoo", config_dict={**common, "stripes": 4})
+assert {"recall@2", "first@2"} == set(result.test), result.test
+model = recbole_ssr.load_run(result.run).model
+assert model.E[0].shape[1] == 4 and "first" in METRICS
+bank = build_bank({"band_filter": "eight", "cheb_degree": 8, "cheb_fit": "jackson"}, model.graph)
+assert bank.n_bands == 8
+assert main(["models", "Tiger"]) == 0 and main(["models"]) == 0 and main(["datasets"]) == 0
+try:
+    recbole_ssr.run("SSR", "zoo", config_dict={**common, "band_filter": "nine"})
+except recbole_ssr.UserError as error:
+    assert "eight" in str(error), error
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "tiger.py").write_text(CODE)
+    (tmp_path / "Tiger.yaml").write_text(f"# Tiger: of the README.\n\n{YAML}\n")
+    (tmp_path / "zoo.yaml").write_text(
+        "prepare: {min_interactions: 0, split: leave-one-out, user_column: who}\n")
+    rows = [f"u{u},i{(u + k * k) % 9},{k}" for u in range(12) for k in range(5)]
+    (tmp_path / "zoo.csv").write_text("\n".join(["who,item_id,timestamp", *rows]) + "\n")
+    return tmp_path
+
+
+def run(folder, script, **environment):
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True,
+                          text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": str(folder), **environment})
+
+
+def test_the_example_of_the_readme_works_by_an_entry_point(folder):
+    info = folder / "tiger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[recbole_ssr.plugins]\ntiger = tiger\n")
+    done = run(folder, SCRIPT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Tiger" in done.stdout and "of the README" in done.stdout and "stripes" in done.stdout
+
+
+def test_without_a_package_a_variable_names_it_and_a_broken_one_is_left_out(folder):
+    (folder / "broken.py").write_text("import nowhere")
+    script = "import recbole_ssr.registry as r; print(r.canonical('tiger'))"
+    done = run(folder, script, RECBOLE_SSR_PLUGINS="tiger, broken")
+    assert done.stdout == "Tiger\n"
+    assert "the plugin broken cannot be loaded" in done.stderr and "nowhere" in done.stderr
