@@ -1,11 +1,13 @@
 """Pages made from the package itself, before Sphinx reads its sources.
 
-`_generated/settings-<MODEL>.md` and `_generated/commands.md` are included by pages that are written
-by hand; so what they say is what the code does.
+They are included by pages that are written by hand: settings of every model and of all runs, and
+the commands, so that the site says what the code does; and benchmarks/README.md, its links seen
+from the site.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -27,7 +29,8 @@ def write_all(app: Sphinx) -> None:
     """Write every generated page into `_generated`, those that have changed alone."""
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)
-    pages = {"commands.md": _commands(), "settings-all.md": _all_runs()}
+    pages = {"commands.md": _commands(), "settings-all.md": _all_runs(),
+             "benchmarks.md": _benchmarks(Path(app.srcdir).parent)}
     for model in registry.MODELS:
         pages[f"settings-{model}.md"] = _model(model)
     for name, text in pages.items():
@@ -40,6 +43,11 @@ def _commands() -> str:
     parts = [f"```text\n{overview()}\n```"]
     parts += [f"## {name}\n\n```text\n{help_of(name)}\n```" for name in COMMANDS]
     return "\n\n".join(parts) + "\n"
+
+
+def _benchmarks(checkout: Path) -> str:
+    text = (checkout / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\]\((?!https?:|#|\.\./)([^)\s]+)\)", r"](../../benchmarks/\1)", text)
 
 
 def _all_runs() -> str:
