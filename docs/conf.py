@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_nb",
     "generated_pages",
+    "mathml",
 ]
 exclude_patterns = ["_generated", "_ext", "README.md"]
 
@@ -33,6 +34,9 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 900
 nb_execution_excludepatterns = []
 nb_merge_streams = True
+nb_output_stderr = "remove"
+
+html_math_renderer = "mathml"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "recbole_ssr"

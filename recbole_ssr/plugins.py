@@ -4,7 +4,8 @@ Each is a class or function in a file of its own, which registers itself where i
 settings, with their types and docs, lie in a yaml of its name beside that file, written as those in
 properties/. A package names the modules to import under the entry point `recbole_ssr.plugins`;
 without a package $RECBOLE_SSR_PLUGINS does, separated by commas. Every process that imports
-recbole_ssr imports them. A model and a metric are in the README; a bank and a recipe are::
+recbole_ssr imports them. A model and a metric are in docs/guide/extending.md; a
+bank and a recipe are::
 
     from dataclasses import replace
     from recbole_ssr.dataset_prep.own import prepare_own

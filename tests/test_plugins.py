@@ -1,4 +1,4 @@
-"""A model, a metric, a filter bank and a recipe from outside of the package, as in the README."""
+"""A model, a metric, a filter bank and a recipe from outside of the package, as in the guide."""
 
 import os
 import re
@@ -11,8 +11,7 @@ import pytest
 
 from recbole_ssr import plugins
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("### Extend it")[2].partition("\n#")[0]
+SECTION = (Path(__file__).resolve().parents[1] / "docs/guide/extending.md").read_text("utf-8")
 CODE = re.search(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)[1]
 CODE += textwrap.dedent(plugins.__doc__.partition("::\n")[2])
 YAML = re.search(r"`Tiger.yaml` \(`(.*?)`\)", SECTION)[1]
@@ -43,7 +42,7 @@ except recbole_ssr.UserError as error:
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "tiger.py").write_text(CODE)
-    (tmp_path / "Tiger.yaml").write_text(f"# Tiger: of the README.\n\n{YAML}\n")
+    (tmp_path / "Tiger.yaml").write_text(f"# Tiger: of the guide.\n\n{YAML}\n")
     (tmp_path / "zoo.yaml").write_text(
         "prepare: {min_interactions: 0, split: leave-one-out, user_column: who}\n")
     rows = [f"u{u},i{(u + k * k) % 9},{k}" for u in range(12) for k in range(5)]
@@ -64,7 +63,7 @@ def test_the_example_of_the_readme_works_by_an_entry_point(folder):
     (info / "entry_points.txt").write_text("[recbole_ssr.plugins]\ntiger = tiger\n")
     done = run(folder, SCRIPT)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tiger" in done.stdout and "of the README" in done.stdout and "stripes" in done.stdout
+    assert "Tiger" in done.stdout and "of the guide" in done.stdout and "stripes" in done.stdout
 
 
 def test_without_a_package_a_variable_names_it_and_a_broken_one_is_left_out(folder):

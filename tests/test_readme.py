@@ -160,6 +160,8 @@ def test_the_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in blocks("python"):
+        if "register_model" in block:  # run in test_plugins.py
+            continue
         exec(compile(block, "a page", "exec"), names)
     assert names["result"].test["recall@20"] > 0
     assert names["user"].shape[0] == 944 and names["config"]["n_bands"] == 3
@@ -175,5 +177,6 @@ def test_the_tree_of_a_run_is_what_the_readme_lists():
 
 def test_every_path_that_the_readme_names_exists():
     paths = set(re.findall(r"(?:recbole_ssr|properties|benchmarks|tests)/[\w/.-]+\.\w+", TEXT))
-    missing = [path for path in paths if not (ROOT / path).exists()]
+    missing = [path for path in paths
+               if not any((root / path).exists() for root in (ROOT, ROOT / "docs"))]
     assert paths and not missing
