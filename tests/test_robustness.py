@@ -155,7 +155,8 @@ def test_centre_and_directions_are_those_of_training(data):
     experiment = trained(data, "SSR")
     model = inference_model(experiment, experiment.model, HALF)
     for k, c in enumerate(experiment.dataset.item_features.modalities):
-        before, after = (m.features[k].constants["F"] for m in (experiment.model, model))
+        before, after = (torch.cat([m.features[k](), m.features[k].present], dim=1)
+                         for m in (experiment.model, model))
         here = after[:, -1] > 0
         if c == "text":  # rows were removed, no noise: those left are as they were
             assert 0 < here.sum() < (before[:, -1] > 0).sum()
