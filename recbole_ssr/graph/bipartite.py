@@ -37,10 +37,6 @@ class BipartiteGraph(Constants):
         )
         self.n_users, self.n_items = n_users, n_items
 
-    @property
-    def n_nodes(self) -> int:
-        return self.n_users + self.n_items
-
     def edges(self) -> tuple[Tensor, Tensor]:
         """Return users and items of the distinct interactions, each (E,), sorted by user."""
         crow, cols = self["R"].crow_indices().long(), self["R"].col_indices().long()

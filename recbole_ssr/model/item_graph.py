@@ -17,15 +17,14 @@ logger = logging.getLogger("recbole_ssr")
 _VERSION = 1  # raise it when knn() changes what it returns
 
 
-def build_item_graph(config, features, weighted: bool = False) -> ItemGraph:
+def build_item_graph(config, features) -> ItemGraph:
     """Combine one kNN graph per modality by `knn_weights`; neighbours come from the cache.
 
     `knn_weights` maps every modality to its share; shares are divided by their sum, and null means
-    equal shares. `weighted` keeps the cosines as edge weights. Raises UserError for an unknown or
-    missing modality, or shares that sum to 0.
+    equal shares. Raises UserError for an unknown or missing modality, or shares that sum to 0.
     """
     weights = shares_of(config["knn_weights"], features.modalities)
-    return _combined(config, features, features.modalities, weights, config["knn_k"], weighted)
+    return _combined(config, features, features.modalities, weights, config["knn_k"])
 
 
 def fitting_item_graph(config, features, graph: BipartiteGraph) -> ItemGraph:
@@ -42,7 +41,7 @@ def fitting_item_graph(config, features, graph: BipartiteGraph) -> ItemGraph:
             weights = [x / sum(excess) for x in excess]
         logger.info("item graph: shares by co-occurrence %s", ", ".join(
             f"{c} {w:.2f}" for c, w in zip(features.modalities, weights)))
-    return _combined(config, features, features.modalities, weights, config["knn_k"], False)
+    return _combined(config, features, features.modalities, weights, config["knn_k"])
 
 
 def _lift(config, features, modality: str, graph: BipartiteGraph) -> float:
@@ -53,9 +52,9 @@ def _lift(config, features, modality: str, graph: BipartiteGraph) -> float:
     return cooccurrence_lift(graph, item[distinct], other[distinct])
 
 
-def modality_graph(config, features, modality: str, k: int, weighted: bool = True) -> ItemGraph:
-    """Return the kNN graph of one modality, with the cosines as edge weights or without."""
-    return _combined(config, features, [modality], [1.0], k, weighted)
+def modality_graph(config, features, modality: str, k: int) -> ItemGraph:
+    """Return the kNN graph of one modality, with the cosines as edge weights."""
+    return _combined(config, features, [modality], [1.0], k, weighted=True)
 
 
 def neighbours_of(config, features, modality: str, k: int) -> torch.Tensor:
@@ -72,7 +71,7 @@ def neighbours_of(config, features, modality: str, k: int) -> torch.Tensor:
     return torch.from_numpy(near)
 
 
-def _combined(config, features, modalities, weights, k: int, weighted: bool) -> ItemGraph:
+def _combined(config, features, modalities, weights, k: int, weighted: bool = False) -> ItemGraph:
     neighbours = [neighbours_of(config, features, c, k) for c in modalities]
     present = [features.has_feature(c) for c in modalities]
     cosines = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SCOPES = ("node", "global")
-
 
 def band_mask(bands: Tensor, rate: float, generator: torch.Generator, scope: str = "node"
               ) -> Tensor:

@@ -45,7 +45,7 @@ def built(monkeypatch):
 
 def bands(bank, graph):
     generator = torch.Generator().manual_seed(4)
-    x = torch.randn(graph.n_nodes, 4, generator=generator)
+    x = torch.randn(sum(graph["R"].shape), 4, generator=generator)
     return torch.cat(bank([x.split([graph.n_users, graph.n_items])]), dim=1)
 
 

@@ -29,14 +29,14 @@ def split(graph, x):
 
 
 def laplacian(graph):
-    identity = torch.eye(graph.n_nodes, dtype=torch.float64)
+    identity = torch.eye(sum(graph["R"].shape), dtype=torch.float64)
     out = split(graph, torch.zeros_like(identity))
     return identity - torch.cat(graph.add_product(out, split(graph, identity)))
 
 
 def noise(graph, width=4, seed=4):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(graph.n_nodes, width, dtype=torch.float64, generator=generator)
+    return torch.randn(sum(graph["R"].shape), width, dtype=torch.float64, generator=generator)
 
 
 def smoothed(graph, x, share):
@@ -197,7 +197,7 @@ class BankContract:
     @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
     def test_a_signal_without_finite_energy_is_refused(self, value):
         graph, bank = self.fitted()
-        signal = split(graph, torch.full((graph.n_nodes, 2), value, dtype=torch.float64))
+        signal = split(graph, torch.full((sum(graph["R"].shape), 2), value, dtype=torch.float64))
         if not self.fits:
             return bank.fit(signal)
         with pytest.raises(ValueError, match=r"energy (0|nan|inf); give one with finite"):

@@ -50,7 +50,7 @@ def fitted(graph, n_bands, share=0.5):
 
 def matrices(bank, graph):
     """The bands of the identity: the filters themselves, (M, N, N)."""
-    return bands_of(bank, graph, torch.eye(graph.n_nodes, dtype=torch.float64))
+    return bands_of(bank, graph, torch.eye(sum(graph["R"].shape), dtype=torch.float64))
 
 
 class TestExactBank(BankContract):
