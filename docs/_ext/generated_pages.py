@@ -47,7 +47,8 @@ def _commands() -> str:
 
 def _benchmarks(checkout: Path) -> str:
     text = (checkout / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    return re.sub(r"\]\((?!https?:|#|\.\./)([^)\s]+)\)", r"](../../benchmarks/\1)", text)
+    text = text.replace("](../docs/benchmarks/", "](")
+    return re.sub(r"\]\((?!https?:|#|\w+\.md)([^)\s]+)\)", r"](../../benchmarks/\1)", text)
 
 
 def _all_runs() -> str:
