@@ -68,10 +68,10 @@ def _check_word(word: str) -> None:
 def _versions() -> str:
     from recbole_ssr.runs import versions
 
-    found = versions()
-    own = found.pop("recbole_ssr")
-    others = ", ".join(f"{name} {version}" for name, version in found.items())
-    return f"recbole-ssr {own} ({others})"
+    of_package = versions()
+    ours = of_package.pop("recbole_ssr")
+    others = ", ".join(f"{name} {version}" for name, version in of_package.items())
+    return f"recbole-ssr {ours} ({others})"
 
 
 def _function(path: str) -> Callable[[Sequence[str], Console], int]:

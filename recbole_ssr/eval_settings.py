@@ -23,25 +23,25 @@ LEAVE_ONE_OUT = {"valid_and_test": (True, True), "valid_only": (True, False),
 _MODE = re.compile(r"full|labeled|(?:uni|pop)([1-9]\d*)$")
 
 # How a message names a setting: key, value and where the value came from.
-Given = Callable[[str, object], str]
+Named = Callable[[str, object], str]
 
 
-def check_evaluation(final: dict, given: Given) -> None:
+def check_evaluation(final: dict, named: Named) -> None:
     """Bring `metrics` and `topk` into lists; raise UserError for settings that cannot be honoured.
 
     `final` are all settings, each of its own right type, before RecBole has read them.
     """
-    check_metrics(final, given)
-    _check_direction(final, given)
+    check_metrics(final, named)
+    _check_direction(final, named)
     if "split" in final["eval_args"]:  # RecBole fills in what a dataset's yaml leaves out
-        check_split(final["eval_args"]["split"], given)
-    modes = modes_of(final["eval_args"].get("mode", "full"), given)
-    _check_kind(final, set(modes.values()), given)
-    check_threshold(final, modes, given)
-    _check_dynamic(final.get("train_neg_sample_args"), given)
+        check_split(final["eval_args"]["split"], named)
+    modes = modes_of(final["eval_args"].get("mode", "full"), named)
+    _check_kind(final, set(modes.values()), named)
+    check_threshold(final, modes, named)
+    _check_dynamic(final.get("train_neg_sample_args"), named)
 
 
-def check_metrics(final: dict, given: Given) -> None:
+def check_metrics(final: dict, named: Named) -> None:
     """Bring `metrics` and `topk` into lists; check them and that they hold `valid_metric`."""
     names = [metrics_dict[known].__name__ for known in metric_types]
     for key in ("metrics", "topk"):
@@ -49,12 +49,12 @@ def check_metrics(final: dict, given: Given) -> None:
     metrics, topk = final["metrics"], final["topk"]
     for metric in metrics:
         if metric.lower() not in metric_types:
-            raise UserError(f"{given('metrics', metrics)}: there is no metric {metric!r}."
+            raise UserError(f"{named('metrics', metrics)}: there is no metric {metric!r}."
                             f"{nearest(metric, names)} Known are {', '.join(names)}.")
     if len({metric_types[metric.lower()] for metric in metrics}) != 1:
-        raise UserError(f"{given('metrics', metrics)} must name metrics of one kind: ranking "
+        raise UserError(f"{named('metrics', metrics)} must name metrics of one kind: ranking "
                         "metrics, or value metrics such as AUC and LogLoss.")
-    chosen = given("valid_metric", final["valid_metric"])
+    chosen = named("valid_metric", final["valid_metric"])
     name, _, cutoff = final["valid_metric"].partition("@")
     if name.lower() not in metric_types:
         raise UserError(f"{chosen}: there is no metric {name!r}.{nearest(name, names)}")
@@ -68,37 +68,37 @@ def check_metrics(final: dict, given: Given) -> None:
         raise UserError(f"{chosen} is not computed. {remedy} topk, which is {topk}.")
 
 
-def _check_direction(final: dict, given: Given) -> None:
+def _check_direction(final: dict, named: Named) -> None:
     bigger = final["valid_metric"].partition("@")[0].lower() not in smaller_metrics
-    said = given("valid_metric_bigger", final["valid_metric_bigger"])
-    if "default" not in said and final["valid_metric_bigger"] != bigger:
-        raise UserError(f"{said} cannot be honoured: for {final['valid_metric']} it is {bigger}. "
+    shown = named("valid_metric_bigger", final["valid_metric_bigger"])
+    if "default" not in shown and final["valid_metric_bigger"] != bigger:
+        raise UserError(f"{shown} cannot be honoured: for {final['valid_metric']} it is {bigger}. "
                         "Leave it out.")
 
 
-def check_split(split: object, given: Given) -> None:
+def check_split(split: object, named: Named) -> None:
     """Raise UserError unless `split` is {RS: shares}, {TS: shares} or {LS: name}."""
-    said = given("eval_args", {"split": split})
+    shown = named("eval_args", {"split": split})
     if not isinstance(split, dict) or len(split) != 1:
-        raise UserError(f"{said} must have one rule, for instance {{RS: [0.8, 0.1, 0.1]}} or "
+        raise UserError(f"{shown} must have one rule, for instance {{RS: [0.8, 0.1, 0.1]}} or "
                         "{LS: valid_and_test}.")
     (rule, how), = split.items()
     if rule == "LS":
         if how not in LEAVE_ONE_OUT:
-            raise UserError(f"{said}: LS must be one of {', '.join(LEAVE_ONE_OUT)}."
+            raise UserError(f"{shown}: LS must be one of {', '.join(LEAVE_ONE_OUT)}."
                             f"{nearest(how, LEAVE_ONE_OUT)}")
     elif rule in ("RS", "TS"):
         shares = how if isinstance(how, list) else []
         numbers = all(isinstance(share, (int, float)) and not isinstance(share, bool)
                       and 0 <= share < math.inf for share in shares)
         if len(shares) != 3 or not numbers or not 0 < sum(shares) < math.inf:
-            raise UserError(f"{said}: {rule} must be the shares of train, valid and test, for "
+            raise UserError(f"{shown}: {rule} must be the shares of train, valid and test, for "
                             "instance [0.8, 0.1, 0.1].")
         if not shares[0] or not any(shares[1:]):
-            raise UserError(f"{said} leaves nothing to {'measure' if shares[0] else 'train'} on. "
+            raise UserError(f"{shown} leaves nothing to {'measure' if shares[0] else 'train'} on. "
                             "Give every part that is needed a share above 0.")
     else:
-        raise UserError(f"{said}: there is no rule {rule!r}. Use RS, LS or TS.")
+        raise UserError(f"{shown}: there is no rule {rule!r}. Use RS, LS or TS.")
 
 
 def parts_of(split: dict) -> tuple[bool, bool]:
@@ -107,52 +107,52 @@ def parts_of(split: dict) -> tuple[bool, bool]:
     return LEAVE_ONE_OUT[how] if rule == "LS" else (how[1] > 0, how[2] > 0)
 
 
-def _check_kind(final: dict, modes: set[str], given: Given) -> None:
+def _check_kind(final: dict, modes: set[str], named: Named) -> None:
     """Values are of pairs with labels, ranks of a user's items: neither is had from the other."""
-    said = given("metrics", final["metrics"])
+    shown = named("metrics", final["metrics"])
     kind = metric_types[final["metrics"][0].lower()]
     if kind == EvaluatorType.VALUE and "full" in modes:
-        raise UserError(f"{said} are of scored pairs, but eval_args has the mode full, which ranks "
-                        "all items. Set mode to labeled, where there are labels, or to uniN.")
+        raise UserError(f"{shown} are of scored pairs, but eval_args has the mode full, which "
+                        "ranks all items. Set mode to labeled, where there are labels, or to uniN.")
     if kind == EvaluatorType.RANKING and "labeled" in modes:
-        raise UserError(f"{said} are of rankings, but eval_args has the mode labeled, which scores "
-                        "labelled pairs. Set mode to full, or metrics to [AUC, LogLoss].")
+        raise UserError(f"{shown} are of rankings, but eval_args has the mode labeled, which "
+                        "scores labelled pairs. Set mode to full, or metrics to [AUC, LogLoss].")
 
 
-def _check_dynamic(sampling: object, given: Given) -> None:
+def _check_dynamic(sampling: object, named: Named) -> None:
     if isinstance(sampling, dict) and sampling.get("dynamic") and not sampling.get("candidate_num"):
-        raise UserError(f"{given('train_neg_sample_args', sampling)}: dynamic sampling takes the "
+        raise UserError(f"{named('train_neg_sample_args', sampling)}: dynamic sampling takes the "
                         "negative among candidates. Set candidate_num to 1 or more.")
 
 
-def modes_of(mode: object, given: Given) -> dict[str, str]:
+def modes_of(mode: object, named: Named) -> dict[str, str]:
     """Return the mode of valid and test. Raises UserError for a mode that RecBole has not."""
     modes = mode if isinstance(mode, dict) else {"valid": mode, "test": mode}
-    said = given("eval_args", {"mode": mode})
+    shown = named("eval_args", {"mode": mode})
     for part, name in modes.items():
         if part not in ("valid", "test"):
-            raise UserError(f"{said}: there is no part {part!r}. Name valid and test.")
+            raise UserError(f"{shown}: there is no part {part!r}. Name valid and test.")
         match = _MODE.match(str(name))
         if not match or int(match[1] or 0) > MOST_NEGATIVES:
-            raise UserError(f"{said}: {name!r} is no mode. Use full, labeled, or uniN and popN "
+            raise UserError(f"{shown}: {name!r} is no mode. Use full, labeled, or uniN and popN "
                             f"with N from 1 to {MOST_NEGATIVES}, as in uni100.")
     default = modes.get("valid", modes.get("test", "full"))
     return {part: modes.get(part, default) for part in ("valid", "test")}
 
 
-def check_threshold(final: dict, modes: dict[str, str], given: Given) -> None:
+def check_threshold(final: dict, modes: dict[str, str], named: Named) -> None:
     """Raise UserError for a `threshold` whose labels nothing would read."""
     threshold, sampling = final.get("threshold"), final.get("train_neg_sample_args")
     if threshold is None:
         return
-    said = given("threshold", threshold)
+    shown = named("threshold", threshold)
     if len(threshold) != 1:
-        raise UserError(f"{said} must name one column, for instance {{rating: 4}}.")
+        raise UserError(f"{shown} must name one column, for instance {{rating: 4}}.")
     sampled = isinstance(sampling, dict) and sampling.get("distribution") not in (None, "none")
     if sampled and "labeled" not in modes.values():
         column, value = next(iter(threshold.items()))
         raise UserError(
-            f"{said} makes labels, and nothing here reads them: every interaction is a positive "
+            f"{shown} makes labels, and nothing here reads them: every interaction is a positive "
             f"one. To keep the rest out of the data write val_interval={{{column}: "
             f"\"[{value:g},inf)\"}}; to evaluate labels, eval_args={{mode: labeled}} with AUC."
         )

@@ -102,8 +102,8 @@ def _objective(experiment: Experiment) -> str:
     if "objective" not in experiment.config:
         return "the model's own"
     name = experiment.config["objective"]
-    own = getattr(experiment.model, "paper_objective", None)
-    return f"{name} ({own})" if name == "paper" and own else name
+    paper = getattr(experiment.model, "paper_objective", None)
+    return f"{name} ({paper})" if name == "paper" and paper else name
 
 
 def _features(experiment: Experiment) -> ItemFeatures | None:

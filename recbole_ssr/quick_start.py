@@ -211,10 +211,10 @@ def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
 
 def _run_dir(flags: Mapping, config_dict: Mapping | None) -> Path:
     default = read_config_file(registry.properties_folder() / "overall.yaml")["run_dir"]
-    given = {"run_dir": default, **(config_dict or {}), **flags}["run_dir"]
-    if not isinstance(given, (str, Path)):
-        raise UserError(f"run_dir={given!r} must name a folder, as in --run_dir={default}")
-    return expanded(given)
+    run_dir = {"run_dir": default, **(config_dict or {}), **flags}["run_dir"]
+    if not isinstance(run_dir, (str, Path)):
+        raise UserError(f"run_dir={run_dir!r} must name a folder, as in --run_dir={default}")
+    return expanded(run_dir)
 
 
 def _opened(folder, model, dataset, config_files, config_dict, flags):
@@ -239,9 +239,9 @@ def _opened(folder, model, dataset, config_files, config_dict, flags):
 
 def _resumed(resume, model, dataset, config_files, config_dict, flags):
     folder = runs.existing(resume)
-    given = {**(config_dict or {}), **flags}
-    given |= {k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}
-    changed = [key for key in given if key not in RESUMABLE]
+    settings = {**(config_dict or {}), **flags}
+    settings |= {k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}
+    changed = [key for key in settings if key not in RESUMABLE]
     if changed or config_files:
         raise UserError(
             f"--resume continues a run with its own settings; {', '.join(changed or ['files'])} "
@@ -256,7 +256,7 @@ def _resumed(resume, model, dataset, config_files, config_dict, flags):
     return folder, config, None
 
 
-def _config_of(folder: Path, **given) -> PluginConfig:
+def _config_of(folder: Path, **overrides) -> PluginConfig:
     """Return the configuration in a run folder, with what is given above it."""
     file = folder / CONFIG
     settings = read_config_file(file)
@@ -264,7 +264,7 @@ def _config_of(folder: Path, **given) -> PluginConfig:
     if missing:
         raise UserError(f"{file} names no {' and no '.join(missing)}, as the settings of a run do. "
                         "Copy it again from where it was whole, or start a new run")
-    return build_config(config_files=[file], **given)
+    return build_config(config_files=[file], **overrides)
 
 
 def _placed(data_path: str | Path | None) -> dict:
@@ -407,8 +407,8 @@ def _dump(config: PluginConfig) -> str:
     if "eval_batch_size" not in config.sources:
         del settings["eval_batch_size"]  # follows from eval_users_per_step
     if config["dataset"] != registry.DEMO_DATASET or "data_path" in settings:
-        given = config.external_config_dict.get("data_path")
-        settings["data_path"] = given or config.internal_config_dict["data_path"]
+        data_path = config.external_config_dict.get("data_path")
+        settings["data_path"] = data_path or config.internal_config_dict["data_path"]
     for key in ("data_path", "cache_dir"):
         if settings.get(key):
             settings[key] = str(expanded(settings[key]).resolve())

@@ -53,8 +53,8 @@ def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
     config = experiment.config
     # Without a run folder RecBole opens one for TensorBoard in the current directory.
     config["run_folder"] = config["checkpoint_dir"] = str(folder)
-    own = {"corruption_seed": config["corruption_seed"]}
-    corruption = Corruption.of(config if settings is None else own | settings,
+    seed = {"corruption_seed": config["corruption_seed"]}
+    corruption = Corruption.of(config if settings is None else seed | settings,
                                stage="inference")
     model = inference_model(experiment, experiment.model, corruption)
     trainer = quick_start.trainer_of(experiment._replace(model=model))

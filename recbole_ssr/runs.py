@@ -178,11 +178,11 @@ def peak_mib(device: torch.device) -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
-    found = {"python": platform.python_version(), "recbole_ssr": __version__}
+    known = {"python": platform.python_version(), "recbole_ssr": __version__}
     for package in ("recbole", "torch", "numpy", "scipy", "pandas"):
         try:
-            found[package] = version(package)
+            known[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    found["torch"] = str(torch.__version__)  # with its build: 2.13.0+cpu
-    return found
+            known[package] = "not installed"
+    known["torch"] = str(torch.__version__)  # with its build: 2.13.0+cpu
+    return known

@@ -59,8 +59,8 @@ def damage(file: BinaryIO) -> str | None:
     file.seek(max(size - _COMMENT_BYTES - _LENGTH_BYTES, 0))
     end = file.read()
     if end.startswith(_HEAD):
-        found = _digest(file, size - _COMMENT_BYTES)
-        return None if found == end[len(_HEAD):] else "its content is not what its digest says"
+        digest = _digest(file, size - _COMMENT_BYTES)
+        return None if digest == end[len(_HEAD):] else "its content is not what its digest says"
     try:
         with zipfile.ZipFile(file) as archive:
             if archive.comment:

@@ -105,14 +105,14 @@ def counted(file: Path) -> tuple[int | None, int | None, int | None]:
 
 def widths(folder: Path) -> str:
     """Return the modalities in a folder with the width of each; "-" without any."""
-    found = []
+    widths = []
     for file in sorted(folder.glob("*.npy")):
         try:
             matrix = open_matrix(file)
-            found.append(f"{file.stem} {matrix.shape[1]:,}")
+            widths.append(f"{file.stem} {matrix.shape[1]:,}")
         except (UserError, IndexError):
-            found.append(f"{file.stem} (damaged)")
-    return ", ".join(found) or "-"
+            widths.append(f"{file.stem} (damaged)")
+    return ", ".join(widths) or "-"
 
 
 def datasets_table(entries: Iterable[Entry]) -> Table:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 def diagnose(argv: Sequence[str], console: Console) -> int:
     """diagnose RUN [--part=valid] [--out=FOLDER] [--device=auto] [--data_path=FOLDER]"""
     folder, flags = run_and_flags("diagnose", argv)
-    given = {key: text(flags, key) for key in flags}
+    options = {key: text(flags, key) for key in flags}
 
     from recbole_ssr.diagnose import diagnose as measure
     from recbole_ssr.report.diagnosis.tables import tables
 
-    diagnosis = measure(folder, **given)
+    diagnosis = measure(folder, **options)
     for table in tables(diagnosis):
         console.print(table)
         console.print()
-    console.print(f"Files: {given.get('out', folder)} (diagnosis.json, diagnosis-*.png)",
+    console.print(f"Files: {options.get('out', folder)} (diagnosis.json, diagnosis-*.png)",
                   soft_wrap=True)
     return 0

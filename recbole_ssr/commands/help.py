@@ -58,10 +58,10 @@ def _options(options: dict[str, str], width: int) -> str:
 
 def _notes(notes: tuple[str, ...], width: int) -> list[str]:
     """Return paragraphs; examples stand together, set in."""
-    found = []
+    lines = []
     for example, group in groupby(notes, lambda note: note.startswith("recbole-ssr ")):
         if example:
-            found.append("\n".join(f"  {note}" for note in group))
+            lines.append("\n".join(f"  {note}" for note in group))
         else:
-            found += [textwrap.fill(note, width, break_on_hyphens=False) for note in group]
-    return found
+            lines += [textwrap.fill(note, width, break_on_hyphens=False) for note in group]
+    return lines

@@ -56,8 +56,8 @@ def models_table() -> Table:
     for column in ("Model", "What it is", "Paper", "Features", "Profiles"):
         table.add_column(column, max_width=_PROFILES if column == "Profiles" else None)
     for model in registry.plugin_models():
-        found = about(model)
-        what, paper = found or ("", "")
+        heading = about(model)
+        what, paper = heading or ("", "")
         needs = "needed" if _needs_features(model) else "-"
         table.add_row(model, what, ", ".join(paper.split(", ")[:2]) or "-", needs,
                       _brief(registry.profiles_of(model)[1:]))
@@ -88,9 +88,9 @@ def _recbole_models() -> Iterable[tuple[str, list[str]]]:
 
 def _show_settings(model: str, profile: str | None, everything: bool, console: Console) -> None:
     settings = settings_of(model, profile)
-    own = [s for s in settings if s.file not in _OF_ALL]
+    of_model = [s for s in settings if s.file not in _OF_ALL]
     console.print(_head(model, profile))
-    groups = [own]
+    groups = [of_model]
     if everything:
         groups += [[s for s in settings if s.file == file and not s.status] for file in _OF_ALL]
     shown = [setting for group in groups for setting in group]
@@ -112,9 +112,9 @@ def _show_settings(model: str, profile: str | None, everything: bool, console: C
 def _head(model: str, profile: str | None) -> str:
     if not registry.is_plugin_model(model):
         return f"[bold]{model}[/], a model of RecBole."
-    found, profiles = about(model), registry.profiles_of(model)
-    what = f": {escape(found.what)}" if found else ""
-    paper = f" ({escape(found.paper)})" if found and found.paper else ""
+    heading, profiles = about(model), registry.profiles_of(model)
+    what = f": {escape(heading.what)}" if heading else ""
+    paper = f" ({escape(heading.paper)})" if heading and heading.paper else ""
     needs = "Needs item features." if _needs_features(model) else "Needs no features."
     shown = profile or (profiles[0] if profiles else "")
     named = [f"{name} (shown)" if name == shown else name for name in profiles]

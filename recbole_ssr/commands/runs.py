@@ -29,18 +29,18 @@ def runs(argv: Sequence[str], console: Console) -> int:
     word, flags = word_and_flags("runs", argv)
     default = read_config_file(registry.properties_folder() / "overall.yaml")["run_dir"]
     folder = expanded(word or default)
-    found = runs_in(folder)
+    listed = runs_in(folder)
     if word is not None and not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}; recbole-ssr runs lists those in {default}")
-    if not found:
+    if not listed:
         console.print(f"There are no runs in {folder}: recbole-ssr train leaves one, and "
                       "recbole-ssr runs FOLDER looks elsewhere.", markup=False, soft_wrap=True)
         return 0
-    shown = found if switch(flags, "all") else found[:_SHOWN]
+    shown = listed if switch(flags, "all") else listed[:_SHOWN]
     rows = [row_of(run) for run in shown]
     console.print(runs_table(rows))
-    if len(found) > len(shown):
-        console.print(f"\nand {len(found) - len(shown):,} older ones: --all", markup=False)
+    if len(listed) > len(shown):
+        console.print(f"\nand {len(listed) - len(shown):,} older ones: --all", markup=False)
     unfinished = next((row[0] for row in rows if row[-2] == UNFINISHED), None)
     if unfinished:
         console.print(f"\nGo on with one: recbole-ssr train --resume={folder / unfinished}",

@@ -57,15 +57,15 @@ def _ranking_options(flags: dict) -> dict:
     }
 
 
-def _show(recommender, found, console: Console) -> None:
+def _show(recommender, table, console: Console) -> None:
     from recbole_ssr.report.recommendation import recommendation_table
 
-    users = list(dict.fromkeys(found["user"]))
-    found = found[found["user"].isin(users[:_USERS_SHOWN])]
+    users = list(dict.fromkeys(table["user"]))
+    table = table[table["user"].isin(users[:_USERS_SHOWN])]
     catalogue = recommender.catalogue
     config = recommender.experiment.config
-    titles = catalogue.table.titles(catalogue.item_ids(found["item"]))
-    console.print(recommendation_table(found, titles, f"{config['model']} on {config['dataset']}"))
+    titles = catalogue.table.titles(catalogue.item_ids(table["item"]))
+    console.print(recommendation_table(table, titles, f"{config['model']} on {config['dataset']}"))
     if len(users) > _USERS_SHOWN:
         console.print(f"The first {_USERS_SHOWN} users; a file takes all: --out=FILE.csv")
 
@@ -82,9 +82,9 @@ def export(argv: Sequence[str], console: Console) -> int:
     files = write(recommender, out, str(flags.get("format", "npy")))
     user, item = recommender.embeddings()
     for kind in kinds:
-        found = ann.write_index(out, kind, user[1:].cpu().numpy(), item[1:].cpu().numpy())
-        console.print(f"{kind} index: recall {found.recall:.4f} of the exactly best {found.k} "
-                      f"items, mean over {found.users:,} users")
+        index = ann.write_index(out, kind, user[1:].cpu().numpy(), item[1:].cpu().numpy())
+        console.print(f"{kind} index: recall {index.recall:.4f} of the exactly best {index.k} "
+                      f"items, mean over {index.users:,} users")
         files.append(out / f"items.{kind}.faiss")
     console.print(f"Files: {out} ({', '.join(file.name for file in files)})", soft_wrap=True,
                   markup=False)
@@ -99,20 +99,20 @@ def explain(argv: Sequence[str], console: Console) -> int:
     run, flags = run_and_flags("explain", argv)
     user = text(flags, "user", "name a user with --user=TOKEN")
     item = text(flags, "item", "name an item with --item=TOKEN")
-    found = _loaded(run, flags).explain(user, item)
-    seen = ", which the user has already" if found.seen else ""
-    console.print(f"{label(found.item, found.title)} for user {user}{seen}: rank {found.rank:,} "
-                  f"of {found.ranked:,}, score {found.score:.4f}\n", soft_wrap=True, markup=False)
-    for table in tables(found):
+    why = _loaded(run, flags).explain(user, item)
+    seen = ", which the user has already" if why.seen else ""
+    console.print(f"{label(why.item, why.title)} for user {user}{seen}: rank {why.rank:,} "
+                  f"of {why.ranked:,}, score {why.score:.4f}\n", soft_wrap=True, markup=False)
+    for table in tables(why):
         console.print(table)
         console.print()
     if switch(flags, "plot") or "out" in flags:
-        folder = expanded(text(flags, "out") if "out" in flags else found.run)
-        name = f"explanation-{_as_file(user)}-{_as_file(item)}"
-        found.write(folder / f"{name}.json")
+        folder = expanded(text(flags, "out") if "out" in flags else why.run)
+        name = f"why-{_as_file(user)}-{_as_file(item)}"
+        why.write(folder / f"{name}.json")
         from recbole_ssr.report.explanation.plots import draw  # matplotlib is slow to import
 
-        draw(found, folder / f"{name}.png")
+        draw(why, folder / f"{name}.png")
         console.print(f"Files: {folder} ({name}.json, {name}.png)", soft_wrap=True, markup=False)
     return 0
 

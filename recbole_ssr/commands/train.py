@@ -106,15 +106,15 @@ def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
         with log_to_terminal():
             return run_all(options_of(files, flags), console)
 
-    found = _with_dataset(files, flags, work)
-    for table in tables(found.comparison, min(console.width, 100), brief=True):
+    compared = _with_dataset(files, flags, work)
+    for table in tables(compared.comparison, min(console.width, 100), brief=True):
         console.print(table)
         console.print()
-    for reason in found.missing:
+    for reason in compared.missing:
         console.print(f"Not written: {reason}", soft_wrap=True, markup=False)
-    names = ", ".join(file.name for file in found.files)
-    console.print(f"Files: {found.files[0].parent} ({names})", soft_wrap=True, markup=False)
-    return 1 if any(line.failures for line in found.comparison.lines) else 0
+    names = ", ".join(file.name for file in compared.files)
+    console.print(f"Files: {compared.files[0].parent} ({names})", soft_wrap=True, markup=False)
+    return 1 if any(line.failures for line in compared.comparison.lines) else 0
 
 
 def _with_dataset(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T:
@@ -126,12 +126,12 @@ def _with_dataset(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T
     from recbole_ssr.dataset_prep.options import DATA_PATH
     from recbole_ssr.registry import DEMO_DATASET
 
-    given = on_demand.take_flags(flags)
+    options = on_demand.take_flags(flags)
     settings = {}
     for file in files:
         settings |= read_config_file(file)
     settings |= flags
-    shaping = given | {key: settings[key] for key in ("split_seed",) if key in settings}
+    shaping = options | {key: settings[key] for key in ("split_seed",) if key in settings}
     if shaping and not flags.get("resume"):
         on_demand.check_flags(shaping, str(settings.get("dataset") or DEMO_DATASET),
                               settings.get("data_path") or DATA_PATH)
@@ -139,6 +139,6 @@ def _with_dataset(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T
         return work()
     except MissingDataset as missing:
         with log_to_terminal():
-            if not on_demand.prepare_missing(missing, given, settings):
+            if not on_demand.prepare_missing(missing, options, settings):
                 raise
     return work()

@@ -51,7 +51,7 @@ def whole_number(flags: dict, key: str, default: int) -> int:
     """Return the number of an option, at least 1."""
     if key not in flags:
         return default
-    given = text(flags, key)
-    if not given.isdecimal() or int(given) < 1:
-        raise UserError(f"--{key} is {given!r}; give a whole number of at least 1")
-    return int(given)
+    value = text(flags, key)
+    if not value.isdecimal() or int(value) < 1:
+        raise UserError(f"--{key} is {value!r}; give a whole number of at least 1")
+    return int(value)

@@ -26,10 +26,10 @@ def main(kinds: list[str]) -> int:
         for item in (*items(), *model_items()):
             if kinds and item.kind not in kinds:
                 continue
-            found = check(item, root)
-            different |= found.verdict == DIFFERENT
-            words = found.words.replace("|", "\\|")
-            console.print(f"| {item.kind} | {item.name} | {found.verdict} | {words} |")
+            outcome = check(item, root)
+            different |= outcome.verdict == DIFFERENT
+            words = outcome.words.replace("|", "\\|")
+            console.print(f"| {item.kind} | {item.name} | {outcome.verdict} | {words} |")
     return int(different)
 
 

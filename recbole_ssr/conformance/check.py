@@ -120,12 +120,12 @@ def _same_rows(what: str, ours: Interaction, theirs: Interaction, by: tuple[str,
 
 def _compare_batches(ours: _Ours, stock: Stock) -> str:
     pairs = (ours.experiment.train, ours.experiment.model), (stock.train, stock.trainer.model)
-    found = [_batches(loader, model, ours.experiment.config) for loader, model in pairs]
-    if len(found[0]) != len(found[1]):
-        raise _Different(f"an epoch has {len(found[0])} batches, in RecBole {len(found[1])}")
-    for n, (a, b) in enumerate(zip(*found)):
+    batches = [_batches(loader, model, ours.experiment.config) for loader, model in pairs]
+    if len(batches[0]) != len(batches[1]):
+        raise _Different(f"an epoch has {len(batches[0])} batches, in RecBole {len(batches[1])}")
+    for n, (a, b) in enumerate(zip(*batches)):
         _same_rows(f"batch {n}", a, b, ())
-    return f"an epoch has the same {len(found[0])} batches"
+    return f"an epoch has the same {len(batches[0])} batches"
 
 
 def _batches(loader, model, config: PluginConfig) -> list[Interaction]:
@@ -158,11 +158,11 @@ def _compare_metrics(item: Item, ours: _Ours, stock: Stock) -> str:
         if a.keys() != b.keys() or not all(np.isclose(a[k], b[k], atol=_CLOSE) for k in b):
             raise _Different(f"{part} is {a}, in RecBole {b}")
         told[part] = a
-    own = {part: {name: value for name, value in found.items()
-                  if name.partition("@")[0] == item.name.lower()} or dict(list(found.items())[:1])
-           for part, found in told.items()}
-    words = [f"{part} {name} {value:.4f}" for part, found in own.items()
-             for name, value in found.items()]
+    asked = {part: {name: value for name, value in values.items()
+                    if name.partition("@")[0] == item.name.lower()}
+             or dict(list(values.items())[:1]) for part, values in told.items()}
+    words = [f"{part} {name} {value:.4f}" for part, values in asked.items()
+             for name, value in values.items()]
     return f"as RecBole measures: {', '.join(words)}"
 
 

@@ -33,8 +33,8 @@ def write_sixty(root: str | Path) -> Path:
     rows = list(_interactions(rng))
     _write(folder, "inter", head, rows)
     for k, part in enumerate(PARTS):
-        own = [row for n, row in enumerate(rows) if max(0, n % 10 - 7) == k]
-        _write(folder, f"{part}.inter", head, own)
+        of_part = [row for n, row in enumerate(rows) if max(0, n % 10 - 7) == k]
+        _write(folder, f"{part}.inter", head, of_part)
     _write(folder, "user", "user_id:token\tage:float\tgender:token\tfriend:token",
            (f"u{u}\t{18 + u % 40}\t{'FM'[u % 2]}\tu{(u + 7) % USERS}" for u in range(USERS - 1)))
     _write(folder, "item", "item_id:token\tyear:token\tprice:float\tclass:token_seq"

@@ -69,15 +69,15 @@ def model_items() -> list[Item]:
 
 def _of(kind: str, names: list[str], examples: dict, compared: str = EVALUATION) -> list[Item]:
     """Return the items of a list, and behind each the variants that examples add to its name."""
-    found = []
+    items = []
     for name in names:
         settings = examples[name]
         variants = [key for key in examples if key == name or key.startswith(f"{name} ")]
         for key in variants:
             settings = dict(examples[key])
-            found.append(Item(kind, key, settings, settings.pop("model", "BPR"), compared,
+            items.append(Item(kind, key, settings, settings.pop("model", "BPR"), compared,
                               settings.pop("unlike", "")))
-    return found
+    return items
 
 
 def _split(split: object, **more: object) -> dict:

@@ -90,10 +90,10 @@ def filters() -> list[str]:
 def models() -> dict[str, list[str]]:
     """Return the model classes by the folder that defines them, without importing any."""
     root = Path(recbole.model.__path__[0])
-    found = {}
+    models_of = {}
     for folder in sorted(path for path in root.iterdir() if (path / "__init__.py").is_file()):
-        found[folder.name] = [_model_of(file) for file in sorted(folder.glob("[!_]*.py"))]
-    return found
+        models_of[folder.name] = [_model_of(file) for file in sorted(folder.glob("[!_]*.py"))]
+    return models_of
 
 
 def _model_of(file: Path) -> str:
@@ -106,11 +106,11 @@ def _model_of(file: Path) -> str:
 def compared(function: Callable, name: str) -> list[str]:
     """Return the texts that a function compares a variable, attribute or method of it with."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    found = [node.comparators[0].value for node in ast.walk(tree)
+    values = [node.comparators[0].value for node in ast.walk(tree)
              if isinstance(node, ast.Compare) and _name(node.left) == name
              and isinstance(node.comparators[0], ast.Constant)
              and isinstance(node.comparators[0].value, str)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(values))
 
 
 def _name(node: ast.expr) -> str | None:

@@ -34,14 +34,14 @@ def stock_of(config: PluginConfig, scratch: str) -> Stock:
     """
     settings = {**resolved(config), "gpu_id": "", "checkpoint_dir": scratch}
     with _undisturbed():
-        own = Config(model=config["model"], dataset=config["dataset"], config_dict=settings)
-        init_seed(own["seed"], own["reproducibility"])
-        dataset = create_dataset(own)
+        stock = Config(model=config["model"], dataset=config["dataset"], config_dict=settings)
+        init_seed(stock["seed"], stock["reproducibility"])
+        dataset = create_dataset(stock)
         torch.manual_seed(config["split_seed"])
-        loaders = data_preparation(own, dataset)
-        init_seed(own["seed"], own["reproducibility"])
-        model = get_model(own["model"])(own, loaders[0]._dataset).to(own["device"])
-        trainer = get_trainer(own["MODEL_TYPE"], own["model"])(own, model)
+        loaders = data_preparation(stock, dataset)
+        init_seed(stock["seed"], stock["reproducibility"])
+        model = get_model(stock["model"])(stock, loaders[0]._dataset).to(stock["device"])
+        trainer = get_trainer(stock["MODEL_TYPE"], stock["model"])(stock, model)
     return Stock(*loaders, trainer)
 
 

@@ -58,9 +58,9 @@ def _recall(index, kind: str, user: np.ndarray, item: np.ndarray) -> Recall:
     chosen = np.linspace(0, len(user) - 1, min(_QUERIES, len(user))).astype(int)
     k = min(_AT, len(item))
     queries = np.ascontiguousarray(user[chosen])
-    found = index.search(queries, k)[1]
+    nearest = index.search(queries, k)[1]
     hits = 0
-    for query, near in zip(queries, found):
+    for query, near in zip(queries, nearest):
         best = np.argpartition(-(item @ query), k - 1)[:k]
         hits += len(np.intersect1d(best, near))
     return Recall(kind, hits / (k * len(chosen)), k, len(chosen))

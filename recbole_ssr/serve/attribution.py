@@ -87,20 +87,20 @@ def slots_of(model: SSR, user: int, item: int) -> Slots:
 
 def _parts_of_affine(model: MultimodalRecommender, user: int, item: int) -> Parts:
     items, rows = _one_item_each(model, user)
-    own = torch.full((len(items) + 2,), NOTHING, device=items.device)
-    own[-2] = user
-    embeddings = with_receivers(model, rows, own).final_embeddings()
-    values = embeddings.user[-len(own):].double() @ embeddings.item[item].double()
+    source = torch.full((len(items) + 2,), NOTHING, device=items.device)
+    source[-2] = user
+    embeddings = with_receivers(model, rows, source).final_embeddings()
+    values = embeddings.user[-len(source):].double() @ embeddings.item[item].double()
     constant = values[-1]
     return Parts(items, values[:-2] - constant, values[-2])
 
 
 def _parts_of_ssr(model: SSR, user: int, item: int) -> Parts:
     items, rows = _one_item_each(model, user)
-    own = torch.full((len(items) + 2,), NOTHING, device=items.device)
-    own[-2] = user
+    source = torch.full((len(items) + 2,), NOTHING, device=items.device)
+    source[-2] = user
     known = model.n_users
-    twin = with_receivers(model, rows, own)
+    twin = with_receivers(model, rows, source)
     twin.propagation = _CoverageOf(twin.propagation, user, known)
     for feature in twin.features:
         feature.drop_bands()
@@ -157,9 +157,9 @@ def _parts_of_closed_form(model: ClosedForm, user: int, item: int) -> Parts:
     each = torch.sparse_csr_tensor(
         torch.arange(n + 1, dtype=torch.int32, device=R.device), row.col_indices(), row.values(),
         (n, R.shape[1]), check_invariants=False)
-    found = [_shares(model.weights, csr_rows(each, block), row, item)
+    blocks = [_shares(model.weights, csr_rows(each, block), row, item)
              for block in torch.arange(n, device=R.device).split(_ITEMS_AT_ONCE)]
-    scores = torch.cat(found) if found else row.values().new_zeros(0).double()
+    scores = torch.cat(blocks) if blocks else row.values().new_zeros(0).double()
     return Parts(items, scores, scores.new_zeros(()))
 
 

@@ -59,9 +59,9 @@ class Browser:
             history = catalogue.seen[catalogue.user_id(user)].indices
             trained = self.recommender.recommend(user, _LOOKED_AT)
             before = dict(zip(trained["item"], trained["rank"]))
-            found = self._with(bands, modalities).recommend(user, _SHOWN)
-            recommended = self._entries(found["item"])
-            for entry, rank, score in zip(recommended, found["rank"], found["score"]):
+            best = self._with(bands, modalities).recommend(user, _SHOWN)
+            recommended = self._entries(best["item"])
+            for entry, rank, score in zip(recommended, best["rank"], best["score"]):
                 was = before.get(entry["item"])
                 entry |= {"rank": int(rank), "score": float(score),
                           "moved": None if was is None else int(was - rank)}
@@ -89,10 +89,10 @@ class Browser:
         key = tuple(bands), tuple(modalities)
         if all(factor == 1 for side in key for factor in side):
             return self.recommender
-        for name, given, own in (("bands", bands, self.bands),
+        for name, chosen, neutral in (("bands", bands, self.bands),
                                  ("modalities", modalities, self.modalities)):
-            if len(given) != len(own) or not all(0 <= x <= _MOST for x in given):
-                raise UserError(f"{name} are {list(given)}; give {len(own)} factors from 0 to "
+            if len(chosen) != len(neutral) or not all(0 <= x <= _MOST for x in chosen):
+                raise UserError(f"{name} are {list(chosen)}; give {len(neutral)} factors from 0 to "
                                 f"{_MOST:g}")
         if self._changed is None or self._changed[0] != key:
             device = self.model.graph["R"].device

@@ -30,9 +30,9 @@ def explain(recommender, user: str, item: str) -> Explanation:
                zip(tokens, titles, parts.scores.tolist(), by_modality)]
     slots = None
     if isinstance(experiment.model, SSR):
-        found = slots_of(experiment.model, u, i)
-        slots = SlotShares(band_names(len(found.item)), list(experiment.model.modalities),
-                           *(x.double().tolist() for x in found))
+        parts_by_slot = slots_of(experiment.model, u, i)
+        slots = SlotShares(band_names(len(parts_by_slot.item)), list(experiment.model.modalities),
+                           *(x.double().tolist() for x in parts_by_slot))
     return Explanation(
         run=str(recommender.run), model=experiment.config["model"],
         dataset=experiment.config["dataset"], user=str(user), item=str(item),

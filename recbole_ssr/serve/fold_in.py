@@ -21,20 +21,20 @@ from recbole_ssr.model.receivers import with_receivers
 from recbole_ssr.serve.scores import EmbeddingScores, HistoryScores, Scores
 
 
-def folded_in(experiment: Experiment, users: Tensor, items: Tensor, own: Tensor) -> Scores:
+def folded_in(experiment: Experiment, users: Tensor, items: Tensor, source: Tensor) -> Scores:
     """Return scores for n users by their items.
 
-    `own` is the id that a user has in training, 0 for a new one. Raises UserError, which names the
-    model, where it has no such step.
+    `source` is the id that a user has in training, 0 for a new one. Raises UserError, which names
+    the model, where it has no such step.
 
-    Shapes: users (E,) from 0, items (E,) ids; own (n,).
+    Shapes: users (E,) from 0, items (E,) ids; source (n,).
     """
     model = experiment.model
     if isinstance(model, ClosedForm):
         n_items = experiment.dataset.item_num
         pairs = torch.unique(users.long() * n_items + items.long())
         ones = torch.ones(len(pairs))
-        rows = csr_tensor(pairs // n_items, pairs % n_items, ones, (len(own), n_items))
+        rows = csr_tensor(pairs // n_items, pairs % n_items, ones, (len(source), n_items))
         return HistoryScores(model, rows.to(experiment.config["device"]))
     if not isinstance(model, MultimodalRecommender) or model.user_tables is None:
         raise UserError(
@@ -43,6 +43,6 @@ def folded_in(experiment: Experiment, users: Tensor, items: Tensor, own: Tensor)
             "FastLightGCN, FREEDOM) or a closed form (FeatureItemKNN, FeatureEASE, GFCF)"
         )
     device = model.graph["R"].device
-    rows = model.graph.receiving_rows(users.to(device), items.to(device), len(own))
-    user, item = with_receivers(model, rows, own.to(device)).final_embeddings()
-    return EmbeddingScores(user[len(user) - len(own):], item)
+    rows = model.graph.receiving_rows(users.to(device), items.to(device), len(source))
+    user, item = with_receivers(model, rows, source.to(device)).final_embeddings()
+    return EmbeddingScores(user[len(user) - len(source):], item)

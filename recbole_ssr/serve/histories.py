@@ -54,23 +54,23 @@ def read_histories(file: str | Path) -> dict[str, list[str]]:
     if table.shape[1] < 2 or not len(table):
         raise UserError(f"{file} has {table.shape[1]} columns and {len(table)} rows; give a header "
                         "and a user and an item in every row")
-    found: dict[str, list[str]] = {}
+    histories: dict[str, list[str]] = {}
     for user, item in zip(table.iloc[:, 0].astype(str), table.iloc[:, 1].astype(str)):
-        found.setdefault(user, []).append(item)
-    return found
+        histories.setdefault(user, []).append(item)
+    return histories
 
 
 def _of_json_lines(file: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    histories: dict[str, list[str]] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            found.setdefault(str(row["user"]), []).extend(map(str, row["items"]))
+            histories.setdefault(str(row["user"]), []).extend(map(str, row["items"]))
         except (ValueError, KeyError, TypeError):
             raise UserError(f'{file}, line {number}: write {{"user": "u1", "items": ["i1", "i2"]}}'
                             ) from None
-    if not found:
+    if not histories:
         raise UserError(f"{file} names nobody")
-    return found
+    return histories

@@ -79,16 +79,16 @@ class ItemTable:
                        if self.fields else f"there is no .item file in {self.folder}"))
             several = self.types[name].endswith("_seq")
             values = [str(v) for v in (wanted if isinstance(wanted, (list, tuple)) else [wanted])]
-            found = np.isin(self.fields[name], values)
+            here = np.isin(self.fields[name], values)
             if several:
-                found |= np.array([not set(values).isdisjoint(text.split())
+                here |= np.array([not set(values).isdisjoint(text.split())
                                    for text in self.fields[name]])
-            if not found.any():
+            if not here.any():
                 known = {w for text in self.fields[name]
                          for w in (text.split() if several else [text])}
                 raise UserError(f"no item has {name} {', '.join(values)}."
                                 f"{nearest(values[0], known)}")
-            keep &= found
+            keep &= here
         return keep
 
     def picture(self, token: str) -> Path | None:

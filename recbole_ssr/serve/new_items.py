@@ -85,8 +85,8 @@ class _Joined:
 
     def block(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         known, new = self.known.block(users), self.new.block(users)
-        found = torch.cat([known, new[:, known.shape[1]:]], dim=1)
-        return found if items is None else found[:, items.to(found.device)]
+        scores = torch.cat([known, new[:, known.shape[1]:]], dim=1)
+        return scores if items is None else scores[:, items.to(scores.device)]
 
 
 def _new_tokens(folder: Path, known: np.ndarray) -> list[str]:

@@ -52,8 +52,8 @@ def ranked(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
 def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | None,
            every: np.ndarray, keep_seen: bool) -> pd.DataFrame:
     known = audience.rows >= 0
-    found = np.zeros((len(known), min(k, len(every))), dtype=np.int64)
-    values = np.full(found.shape, -np.inf, dtype=np.float32)
+    chosen = np.zeros((len(known), min(k, len(every))), dtype=np.int64)
+    values = np.full(chosen.shape, -np.inf, dtype=np.float32)
     if known.any():
         rows = audience.rows[known]
         scores = audience.scores.block(torch.from_numpy(rows), items)
@@ -61,21 +61,21 @@ def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
             scores[:, 0] = -torch.inf
         if not keep_seen:
             _leave_out(scores, audience.seen[rows], every)
-        best = scores.topk(found.shape[1], dim=1)
+        best = scores.topk(chosen.shape[1], dim=1)
         values[known] = best.values.cpu().numpy()
-        found[known] = every[best.indices.cpu().numpy()]
+        chosen[known] = every[best.indices.cpu().numpy()]
         if np.isnan(values).any():  # which would rank first
             raise UserError("some scores are no numbers: the run's model has diverged; train it "
                             "again with a smaller learning_rate")
     kept = values > -np.inf
     if not known.all():
-        popular = _most_popular(catalogue, every, found.shape[1])
-        found[~known, : len(popular)], values[~known] = popular, np.nan
-        kept[~known] = found[~known] > 0
+        popular = _most_popular(catalogue, every, chosen.shape[1])
+        chosen[~known, : len(popular)], values[~known] = popular, np.nan
+        kept[~known] = chosen[~known] > 0
     return pd.DataFrame({
-        "user": np.repeat(audience.tokens, found.shape[1])[kept.ravel()],
-        "item": catalogue.items[found[kept]],
-        "rank": np.broadcast_to(np.arange(1, found.shape[1] + 1), found.shape)[kept],
+        "user": np.repeat(audience.tokens, chosen.shape[1])[kept.ravel()],
+        "item": catalogue.items[chosen[kept]],
+        "rank": np.broadcast_to(np.arange(1, chosen.shape[1] + 1), chosen.shape)[kept],
         "score": values[kept],
     })
 

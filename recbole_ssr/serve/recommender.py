@@ -115,13 +115,13 @@ class Recommender:
         """
         i = self.catalogue.item_id(item)
         if isinstance(self.experiment.model, ClosedForm):
-            found = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
-            found = found.block(torch.tensor([0]))[0]
+            similarity = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
+            similarity = similarity.block(torch.tensor([0]))[0]
         else:
             embeddings = F.normalize(self.embeddings().item, dim=1)
-            found = embeddings @ embeddings[i]
-        found[[0, i]] = -torch.inf
-        values, ids = found.topk(min(k, len(self.items) - 1))
+            similarity = embeddings @ embeddings[i]
+        similarity[[0, i]] = -torch.inf
+        values, ids = similarity.topk(min(k, len(self.items) - 1))
         return pd.DataFrame({"item": self.catalogue.items[ids.cpu().numpy()],
                              "rank": np.arange(1, len(ids) + 1), "score": values.cpu().numpy()})
 
@@ -170,29 +170,29 @@ class Recommender:
         if missing:
             raise UserError(f"history has no items of {named(missing)}; add them, or name only "
                             "users that it has")
-        given = [self.catalogue.item_ids(history[token]) for token in tokens]
-        lost = sum(int((ids == 0).sum()) for ids in given)
+        known = [self.catalogue.item_ids(history[token]) for token in tokens]
+        lost = sum(int((ids == 0).sum()) for ids in known)
         if lost:
             logger.warning("%s of %s items in the histories are not in the run and left out",
-                           f"{lost:,}", f"{sum(map(len, given)):,}")
-        given = [ids[ids > 0] for ids in given]
-        users_of = np.repeat(np.arange(len(given)), [len(ids) for ids in given])
-        items_of = np.concatenate([*given, np.zeros(0, np.int64)])
-        empty = np.array([not len(ids) for ids in given], dtype=bool)
+                           f"{lost:,}", f"{sum(map(len, known)):,}")
+        known = [ids[ids > 0] for ids in known]
+        users_of = np.repeat(np.arange(len(known)), [len(ids) for ids in known])
+        items_of = np.concatenate([*known, np.zeros(0, np.int64)])
+        empty = np.array([not len(ids) for ids in known], dtype=bool)
         self._check_unknown([t for t, e in zip(tokens, empty) if e], unknown,
                             "give items that the run knows")
         scores = self._folded_in(users_of, items_of, self.catalogue.user_ids(tokens))
         seen = sp.csr_matrix((np.ones(len(items_of), np.float32), (users_of, items_of)),
-                             (len(given), len(self.catalogue.items)))
+                             (len(known), len(self.catalogue.items)))
         return Audience(np.array(tokens, dtype=str),
-                        np.where(empty, -1, np.arange(len(given))), scores, seen)
+                        np.where(empty, -1, np.arange(len(known))), scores, seen)
 
-    def _folded_in(self, users: np.ndarray, items: np.ndarray, own: np.ndarray) -> Scores:
+    def _folded_in(self, users: np.ndarray, items: np.ndarray, source: np.ndarray) -> Scores:
         if (items >= self.catalogue.first_new).any():
             raise UserError("a history names new items, over which nothing was propagated in "
                             "training; leave them out of the histories")
-        found = folded_in(self.experiment, *map(torch.from_numpy, (users, items, own)))
-        return self._with_new(found)
+        scores = folded_in(self.experiment, *map(torch.from_numpy, (users, items, source)))
+        return self._with_new(scores)
 
     def _check_unknown(self, users: list[str], unknown: str, remedy: str) -> None:
         if not users:

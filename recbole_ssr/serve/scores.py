@@ -61,8 +61,8 @@ class HistoryScores:
 
     @torch.no_grad()
     def block(self, users: Tensor, items: Tensor | None = None) -> Tensor:
-        found = self.model.weights(csr_rows(self.rows, users.to(self.rows.device)))
-        return found if items is None else found[:, items.to(found.device)]
+        scores = self.model.weights(csr_rows(self.rows, users.to(self.rows.device)))
+        return scores if items is None else scores[:, items.to(scores.device)]
 
 
 class ModelScores:
@@ -77,11 +77,11 @@ class ModelScores:
     def block(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         asked = self.dataset.join(Interaction({self.dataset.uid_field: users.cpu()}))
         try:
-            found = self.model.full_sort_predict(asked.to(self.device))
-            found = found.view(len(users), self.n_items)
+            scores = self.model.full_sort_predict(asked.to(self.device))
+            scores = scores.view(len(users), self.n_items)
         except NotImplementedError:
-            found = self._by_pairs(users)
-        return found.clone() if items is None else found[:, items.to(found.device)]
+            scores = self._by_pairs(users)
+        return scores.clone() if items is None else scores[:, items.to(scores.device)]
 
     def _by_pairs(self, users: Tensor) -> Tensor:
         every = torch.arange(self.n_items)
