@@ -128,8 +128,8 @@ class _CoverageOf:
     def __getattr__(self, name: str):
         return getattr(self._propagation, name)
 
-    def coverage(self, *arguments):
-        user, item = self._propagation.coverage(*arguments)
+    def coverage(self, present: Tensor, with_users: bool):
+        user, item = self._propagation.coverage(present, with_users)
         user = user.clone()
         user[self._known:] = user[self._user]
         return user, item
