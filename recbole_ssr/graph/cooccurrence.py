@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.graph.nearest import nearest_by_product
 
 
 class Neighbours(NamedTuple):
@@ -32,18 +33,6 @@ def co_users(graph: BipartiteGraph, most: int, block: int = 2048) -> Neighbours:
     users, items = (side.cpu().numpy() for side in graph.edges())
     R = sp.csr_matrix((np.ones(len(users), dtype=np.float32), (users, items)),
                       (graph.n_users, graph.n_items))
-    Rt, blocks = R.T.tocsr(), []
-    for start in range(0, graph.n_users, block):
-        shared = (R[start:start + block] @ Rt).tocoo()
-        rows, cols, counts = shared.row + start, shared.col, shared.data
-        other = rows != cols
-        rows, cols, counts = rows[other], cols[other], counts[other]
-        order = np.lexsort((cols, -counts, rows))
-        rows, cols, counts = rows[order], cols[order], counts[order]
-        # Position of every entry in its row.
-        first = np.searchsorted(rows, rows, side="left")
-        kept = np.arange(len(rows)) - first < most
-        blocks.append((rows[kept], cols[kept], counts[kept]))
-    user, neighbour, count = (np.concatenate(part) for part in zip(*blocks))
+    user, neighbour, count = nearest_by_product(R, R.T.tocsr(), most, block)
     return Neighbours(torch.from_numpy(user.astype(np.int64)),
                       torch.from_numpy(neighbour.astype(np.int64)), torch.from_numpy(count))

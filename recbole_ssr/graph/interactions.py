@@ -7,6 +7,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from recbole_ssr.graph.nearest import nearest_by_product
+
 
 def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int) -> sp.csr_matrix:
     """Return R, float64, an interaction that occurs twice once.
@@ -29,17 +31,6 @@ def interaction_knn(R: sp.csr_matrix, k: int, block: int = 2048) -> tuple[Tensor
     """
     degree = np.asarray(R.sum(0)).ravel()
     unit = (R @ sp.diags(np.where(degree > 0, degree, 1) ** -0.5)).tocsr()
-    transpose, blocks = unit.T.tocsr(), []
-    for start in range(0, R.shape[1], block):
-        cosine = (transpose[start:start + block] @ unit).tocoo()
-        rows, cols, values = cosine.row + start, cosine.col, cosine.data
-        other = rows != cols
-        rows, cols, values = rows[other], cols[other], values[other]
-        order = np.lexsort((cols, -values, rows))
-        rows, cols, values = rows[order], cols[order], values[order]
-        # Position of every entry in its row.
-        kept = np.arange(len(rows)) - np.searchsorted(rows, rows, side="left") < k
-        blocks.append((rows[kept], cols[kept], values[kept]))
-    rows, cols, values = (np.concatenate(part) for part in zip(*blocks))
+    rows, cols, values = nearest_by_product(unit.T.tocsr(), unit, k, block)
     return (torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(cols.astype(np.int64)),
             torch.from_numpy(values.astype(np.float32)))
