@@ -125,9 +125,9 @@ def _check_ids(path: str | Path, start: int, ids: np.ndarray) -> None:
 
 def _check_finite(path: str | Path, numbers: np.ndarray, tokens: list[str],
                   vectors: np.ndarray) -> None:
-    found = non_finite(vectors)
-    if found is not None:
-        row, column = found
+    place = non_finite(vectors)
+    if place is not None:
+        row, column = place
         raise UserError(
             f"{path}: record {numbers[row]:,} (from 0), item {tokens[row]!r}, has "
             f"{vectors[row, column]} in column {column}, which is not finite. The file is damaged: "

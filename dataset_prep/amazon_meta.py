@@ -87,8 +87,8 @@ def _item_at_a_glance(line: str) -> str | None:
 
     Texts may hold what looks like the key, so that it must be there once, with a plain value.
     """
-    found = _ITEM.findall(line)
-    return (found[0][0] or found[0][1] or None) if len(found) == 1 else None
+    tokens = _ITEM.findall(line)
+    return (tokens[0][0] or tokens[0][1] or None) if len(tokens) == 1 else None
 
 
 def _parsed(where: str, line: str) -> dict:

@@ -126,8 +126,8 @@ def _collected(rows: Iterable[_Row], layout: _Layout) -> Interactions:
 
 
 def _layout_of(names: Iterable[str]) -> _Layout:
-    found = set(names)
-    return max(_LAYOUTS, key=lambda layout: len(found.intersection(layout.names)))
+    present = set(names)
+    return max(_LAYOUTS, key=lambda layout: len(present.intersection(layout.names)))
 
 
 def _record(path: str | Path, number: int, line: str) -> dict:

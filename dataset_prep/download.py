@@ -294,8 +294,8 @@ def _is_page(path: Path) -> bool:
 def _check_contents(file: _File, sha256: str | None) -> None:
     if sha256 is None:
         return
-    found = sha256_of(file.part)
-    if found != sha256.lower():
+    digest = sha256_of(file.part)
+    if digest != sha256.lower():
         file.discard()
-        raise file.error(f"the contents have the sha256 {found}, not {sha256}. The file was "
+        raise file.error(f"the contents have the sha256 {digest}, not {sha256}. The file was "
                          "damaged on its way or is another version, and was thrown away")

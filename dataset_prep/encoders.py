@@ -29,7 +29,7 @@ def text_content(texts: list[str], options: Options) -> Content:
 
 def image_content(folder: str, tokens: Sequence[str], options: Options) -> Content:
     """Pair the items' pictures in `folder` with the encoder of ``image_encoder``."""
-    found = find_images(folder, tokens)
+    pictures = find_images(folder, tokens)
     encoder = (image_encoder(options.image_encoder, options.device) if options.image_encoder
                else image_encoder(device=options.device))
-    return Content("image", [found.get(token) for token in tokens], encoder)
+    return Content("image", [pictures.get(token) for token in tokens], encoder)

@@ -68,8 +68,8 @@ class ImageEncoder:
         """Return (b, dim) float32; raises BrokenContents for files that hold no usable picture."""
         with ThreadPoolExecutor(_THREADS) as pool:
             pixels = list(pool.map(self._pixels, batch))
-        broken = {i: str(found) for i, found in enumerate(pixels)
-                  if isinstance(found, ImageProblem)}
+        broken = {i: str(outcome) for i, outcome in enumerate(pixels)
+                  if isinstance(outcome, ImageProblem)}
         if broken:
             raise BrokenContents(broken)
         rows = self._features(torch.from_numpy(np.stack(pixels)).to(self._device))
@@ -93,9 +93,9 @@ class ImageEncoder:
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         if hasattr(self._model, "get_image_features"):
-            found = self._model.get_image_features(pixel_values=pixels)
+            output = self._model.get_image_features(pixel_values=pixels)
             # transformers 4 returns the tensor, transformers 5 an output that holds it.
-            return found if isinstance(found, torch.Tensor) else found.pooler_output
+            return output if isinstance(output, torch.Tensor) else output.pooler_output
         out = self._model(pixel_values=pixels)
         pooled = getattr(out, "pooler_output", None)
         if self._pooled and pooled is not None:

@@ -46,19 +46,19 @@ def find_images(folder: str | Path, tokens: Sequence[str]) -> dict[str, Path]:
     for stem in list(by_stem):
         if "%" in stem:
             by_stem.setdefault(unquote(stem), by_stem[stem])
-    found = {token: sorted(by_stem[token], key=_preference)
+    pictures = {token: sorted(by_stem[token], key=_preference)
              for token in tokens if token in by_stem}
-    if not found:
+    if not pictures:
         raise UserError(
             f"No picture in {folder} belongs to an item: it has {names[:3]}, the items are "
             f"{[str(token) for token in tokens[:3]]}. Name pictures <item>.jpg (or "
             f"{', '.join(suffix[1:] for suffix in SUFFIXES)})."
         )
-    several = [files for files in found.values() if len(files) > 1]
+    several = [files for files in pictures.values() if len(files) > 1]
     if several:
         logger.warning("%s items have several pictures in %s, for instance %s; the first counts",
                        f"{len(several):,}", folder, several[0])
-    return {token: Path(folder, files[0]) for token, files in found.items()}
+    return {token: Path(folder, files[0]) for token, files in pictures.items()}
 
 
 def open_rgb(path: str | Path):

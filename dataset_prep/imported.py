@@ -24,25 +24,25 @@ def prepare_imported(options: Options) -> Path:
         raise UserError("--min_interactions would change a published dataset. Leave it out.")
     kind = None if options.source in (None, "auto") else options.source
     with Draft(options.data_path, options.name, options.overwrite) as draft:
-        found = read_published(options.path, kind)
-        interactions = found.interactions
-        for note in found.notes:
+        published = read_published(options.path, kind)
+        interactions = published.interactions
+        for note in published.notes:
             logger.info("%s", note)
         interactions = steps.split_into(draft, interactions, options,
                                         default=steps.split_of(interactions))
         for modality in options.modalities or ():
-            if modality not in found.features:
+            if modality not in published.features:
                 raise UserError(f"--modalities: {options.path} has no {modality!r}, only "
-                                f"{', '.join(found.features) or 'none'}."
-                                f"{nearest(modality, found.features)}")
-        for modality, feature in found.features.items():
+                                f"{', '.join(published.features) or 'none'}."
+                                f"{nearest(modality, published.features)}")
+        for modality, feature in published.features.items():
             if options.modalities and modality not in options.modalities:
                 continue
             steps.copy_matrix(draft, modality, feature.load(), list(feature.tokens),
                               interactions.item_tokens, feature.path.name)
-        if not found.features:
+        if not published.features:
             logger.warning("%s has no item features: SSR needs some; models such as LightGCN run "
                            "without", options.name)
-        draft.about |= {"layout": found.kind, "notes": found.notes,
-                        "sources": [source_of(path) for path in found.sources]}
+        draft.about |= {"layout": published.kind, "notes": published.notes,
+                        "sources": [source_of(path) for path in published.sources]}
         return steps.finish(draft, interactions, options)

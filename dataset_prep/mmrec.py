@@ -131,12 +131,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _column(path: Path, columns: dict[str, str], names: tuple[str, ...]) -> str:
-    found = _find(columns, names)
-    if found is None:
+    column = _find(columns, names)
+    if column is None:
         raise UserError(f"{path}, line 1: no column {names[0]} among {', '.join(columns)}."
                         f"{nearest(names[0], columns)} Known names are {', '.join(names)}; rename "
                         "the column, or import the file with --interactions.")
-    return found
+    return column
 
 
 def _find(columns: dict[str, str], names: tuple[str, ...]) -> str | None:

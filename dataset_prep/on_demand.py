@@ -31,13 +31,13 @@ def take_flags(flags: dict[str, object]) -> dict[str, object]:
     return {name: flags.pop(name) for name in FLAGS if name in flags}
 
 
-def prepare_missing(missing: MissingDataset, given: Mapping[str, object],
+def prepare_missing(missing: MissingDataset, options: Mapping[str, object],
                     settings: Mapping[str, object]) -> bool:
     """Prepare the dataset that a run did not find; False where there is no recipe for its name.
 
     Args:
         missing: what the run said.
-        given: flags of the preparation, from :func:`take_flags`.
+        options: flags of the preparation, from :func:`take_flags`.
         settings: the run's own config files and flags, of which the shared ones matter.
     """
     recipe = recipe_of(missing.dataset)
@@ -49,32 +49,32 @@ def prepare_missing(missing: MissingDataset, given: Mapping[str, object],
                         "and it will be prepared anew.") from missing
     shared = {key: settings[key] for key in SHARED if key in settings}
     shared["data_path"] = str(folder.parent)
-    options = options_of({**(settings.get("prepare") or {}), **shared, **given}, recipe)
+    options = options_of({**(settings.get("prepare") or {}), **shared, **options}, recipe)
     logger.info("%s is not there yet and is prepared now", missing.dataset)
     prepare(options)
     return True
 
 
-def check_flags(given: Mapping[str, object], dataset: str, data_path: str | Path) -> None:
+def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path) -> None:
     """Raise UserError where flags of a preparation have no effect or contradict what is there.
 
     Args:
-        given: those flags, and the run's ``split_seed`` where it has one.
+        flags: those flags, and the run's ``split_seed`` where it has one.
         dataset, data_path: of the run.
     """
-    given = {key: value for key, value in given.items() if key not in WITHOUT_EFFECT}
+    flags = {key: value for key, value in flags.items() if key not in WITHOUT_EFFECT}
     manifest = read_manifest(Path(data_path, dataset))
     if manifest is None and recipe_of(dataset) is None:
-        for key in given.keys() - {"split_seed"}:
+        for key in flags.keys() - {"split_seed"}:
             raise UserError(f"--{key} shapes a dataset while it is prepared, and a run does not "
                             f"prepare {dataset}. Give it to recbole-ssr prepare, or leave it out.")
     if manifest is None:
         return
     made = {**manifest.get("options", {}), "split_seed": manifest.get("split", {}).get("seed")}
     if made["split_seed"] is None:
-        given.pop("split_seed", None)  # nothing was drawn, so that a seed contradicts nothing
-    for key, value in vars(options_of(given)).items():
-        if key in given and made.get(key) != value:
+        flags.pop("split_seed", None)  # nothing was drawn, so that a seed contradicts nothing
+    for key, value in vars(options_of(flags)).items():
+        if key in flags and made.get(key) != value:
             raise UserError(
                 f"{Path(data_path, dataset)} was prepared with {key}={made.get(key)!r}, not "
                 f"{value!r}. Prepare it anew with recbole-ssr prepare {dataset} --{key}={value} "

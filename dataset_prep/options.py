@@ -85,9 +85,10 @@ WITHOUT_EFFECT = ("data_path", "raw", "no_download", "overwrite", "cache_dir", "
                   "device", "show_progress", "reviews_url", "meta_url", "images_url", "expected")
 
 
-def options_of(given: Mapping[str, object], recipe: Mapping[str, object] | None = None) -> Options:
+def options_of(options: Mapping[str, object],
+               recipe: Mapping[str, object] | None = None) -> Options:
     """Merge options over those of a recipe. UserError for unknown names and wrong types."""
-    merged = {**(recipe or {}), **{k: v for k, v in given.items() if v is not None}}
+    merged = {**(recipe or {}), **{k: v for k, v in options.items() if v is not None}}
     types = {f.name: str(f.type).split(" |")[0] for f in fields(Options)}
     for key, value in merged.items():
         if key not in types:
@@ -123,8 +124,8 @@ def recipe_of(name: str) -> dict[str, object] | None:
 def recipe_names() -> tuple[str, ...]:
     """Return the names that have a yaml of their own with a recipe, for messages."""
     folder = Path(str(files("recbole_ssr.properties")), "dataset")
-    found = [file.stem for file in sorted(folder.glob("*-*.yaml"))]
-    return tuple(name for name in (*found, *RECIPES) if recipe_of(name))
+    stems = [file.stem for file in sorted(folder.glob("*-*.yaml"))]
+    return tuple(name for name in (*stems, *RECIPES) if recipe_of(name))
 
 
 def _as_type(key: str, value: object, kind: str) -> object:

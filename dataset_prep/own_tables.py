@@ -63,8 +63,8 @@ def read_interaction_table(
     are train, valid, test or 0, 1, 2. Raises UserError, with file and line, for whatever is wrong.
     """
     table = open_table(path)
-    given = {"user": user, "item": item, "time": time, "rating": rating, "label": label}
-    chosen = {role: choose_column(table, role, name) for role, name in given.items()}
+    wanted = {"user": user, "item": item, "time": time, "rating": rating, "label": label}
+    chosen = {role: choose_column(table, role, name) for role, name in wanted.items()}
     chosen = {role: name for role, name in chosen.items() if name is not None}
     _refuse_shared(table, chosen)
     logger.info("%s: columns %s", path,
@@ -79,11 +79,11 @@ def read_interaction_table(
                               "Write all as numbers or all as ISO dates")
         builder.add(block.ids("user"), block.ids("item"), block.numbers("rating"), times)
         labels.append(block.labels())
-    found = builder.build()
-    _require_rows(path, found)
+    interactions = builder.build()
+    _require_rows(path, interactions)
     return replace(
-        found, ratings=found.ratings if "rating" in chosen else None,
-        timestamps=_in_seconds(found.timestamps, path) if "time" in chosen else None,
+        interactions, ratings=interactions.ratings if "rating" in chosen else None,
+        timestamps=_in_seconds(interactions.timestamps, path) if "time" in chosen else None,
         labels=np.concatenate(labels) if "label" in chosen else None,
     )
 

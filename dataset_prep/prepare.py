@@ -56,11 +56,11 @@ def prepare(options: Options) -> Path:
     return prepare_amazon(options)
 
 
-def _check_effect(options: Options, own: set[str], what: str) -> None:
+def _check_effect(options: Options, of_kind: set[str], what: str) -> None:
     """Raise UserError for an option that this kind of preparation would pass over in silence."""
     defaults = Options()
     for key, value in vars(options).items():
-        if key not in _COMMON | own and value != getattr(defaults, key):
+        if key not in _COMMON | of_kind and value != getattr(defaults, key):
             raise UserError(f"--{key} has no effect on {what}. Leave it out; recbole-ssr prepare "
                             "--help says what belongs together.")
 

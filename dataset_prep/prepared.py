@@ -126,16 +126,16 @@ class Draft:
 
 def damaged_files(folder: str | Path, manifest: dict) -> list[str]:
     """Return what differs from the manifest, one line a file; empty where all is as it was made."""
-    found = []
+    damaged = []
     for name, wanted in manifest["files"].items():
         path = Path(folder, name)
         if not path.is_file():
-            found.append(f"{name} is missing")
+            damaged.append(f"{name} is missing")
         elif path.stat().st_size != wanted["bytes"]:
-            found.append(f"{name} has {path.stat().st_size:,} bytes, not {wanted['bytes']:,}")
+            damaged.append(f"{name} has {path.stat().st_size:,} bytes, not {wanted['bytes']:,}")
         elif sha256_of(path) != wanted["sha256"]:
-            found.append(f"{name} has other contents")
-    return found
+            damaged.append(f"{name} has other contents")
+    return damaged
 
 
 def sha256_of(path: str | Path) -> str:

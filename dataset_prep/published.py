@@ -84,13 +84,13 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
     else:
         files = (_inter_file(folder, kind),)
         interactions = read_inter(files[0], by_id=kind == "mmrec", needs_label=kind == "mmrec")
-    found = _features(folder, kind, interactions)
-    notes += found.notes + remarks(interactions)
-    notes += _rows_unused(found, interactions)
-    if not found.features:
+    features = _features(folder, kind, interactions)
+    notes += features.notes + remarks(interactions)
+    notes += _rows_unused(features, interactions)
+    if not features.features:
         notes.append(f"{folder} has no item features")
     sources = [file for file in files if file is not None]
-    return Published(interactions, found.features, kind, notes, [*sources, *found.sources])
+    return Published(interactions, features.features, kind, notes, [*sources, *features.sources])
 
 
 def remarks(interactions: Interactions) -> list[str]:
@@ -145,24 +145,24 @@ def _part_files(folder: Path, kind: str) -> tuple[Path | None, ...]:
     """
     files: list[Path | None] = []
     for part, names in enumerate(_PARTS_OF[kind]):
-        found = [folder / name for name in names if (folder / name).is_file()]
-        if part == _VALID and not found:
-            found = [None]
-        if len(found) != 1:
-            problem = "are both there; keep one" if found else "is missing"
-            raise UserError(f"{folder}: {' and '.join(names) if found else ' or '.join(names)} "
+        present = [folder / name for name in names if (folder / name).is_file()]
+        if part == _VALID and not present:
+            present = [None]
+        if len(present) != 1:
+            problem = "are both there; keep one" if present else "is missing"
+            raise UserError(f"{folder}: {' and '.join(names) if present else ' or '.join(names)} "
                             f"{problem}. The layout {kind} has {LAYOUTS[kind]}.")
-        files += found
+        files += present
     return tuple(files)
 
 
 def _inter_file(folder: Path, kind: str) -> Path:
-    found = sorted(folder.glob("*.inter"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "no .inter file"
+    present = sorted(folder.glob("*.inter"))
+    if len(present) != 1:
+        names = ", ".join(path.name for path in present) or "no .inter file"
         raise UserError(f"{folder} has {names}, where the layout {kind} has {LAYOUTS[kind]}. Keep "
                         "one .inter file in the folder.")
-    return found[0]
+    return present[0]
 
 
 def _features(folder: Path, kind: str, interactions: Interactions) -> FoundFeatures:
@@ -171,9 +171,9 @@ def _features(folder: Path, kind: str, interactions: Interactions) -> FoundFeatu
     return features_by_id(folder, int(interactions.item_tokens.astype(np.int64).max(initial=-1)))
 
 
-def _rows_unused(found: FoundFeatures, interactions: Interactions) -> list[str]:
+def _rows_unused(features: FoundFeatures, interactions: Interactions) -> list[str]:
     known = set(interactions.item_tokens)
     counts = {name: sum(token not in known for token in source.tokens)
-              for name, source in found.features.items()}
+              for name, source in features.features.items()}
     return [f"{name}: {count:,} rows are of items without interactions"
             for name, count in counts.items() if count]

@@ -62,13 +62,13 @@ def read_split(name_or_file: str | Path) -> Split:
 
     Raises UserError for unknown names, rules and keys, and for values of the wrong kind.
     """
-    given, names = str(name_or_file), split_names()
-    if given in names:
-        return _split_of(read_config_file(_shipped(given)), f"The split {given}")
-    if not (Path(given).suffix in (".yaml", ".yml") or Path(given).is_file()):
-        raise UserError(f"There is no split {given!r}.{nearest(given, names)} Choose one of "
+    asked, names = str(name_or_file), split_names()
+    if asked in names:
+        return _split_of(read_config_file(_shipped(asked)), f"The split {asked}")
+    if not (Path(asked).suffix in (".yaml", ".yml") or Path(asked).is_file()):
+        raise UserError(f"There is no split {asked!r}.{nearest(asked, names)} Choose one of "
                         f"{', '.join(names)}, or name a yaml file.")
-    return _split_of(read_config_file(given), given)
+    return _split_of(read_config_file(asked), asked)
 
 
 def label(interactions: Interactions, split: Split) -> np.ndarray:
@@ -107,15 +107,15 @@ def _shipped(name: str) -> Path:
     return _folder() / f"{name}.yaml"
 
 
-def _split_of(given: Mapping[str, object], source: str) -> Split:
+def _split_of(rules: Mapping[str, object], source: str) -> Split:
     """Check the keys and values of a yaml, over those of the yaml of its rule."""
-    rule = given.get("rule")
+    rule = rules.get("rule")
     if str(rule) not in RULES:
         problem = ("has no rule." if rule is None else
                    f"has the unknown rule {rule!r}.{nearest(rule, RULES)}")
         raise UserError(f"{source} {problem} Write 'rule:' with one of {', '.join(RULES)}.")
     defaults = read_config_file(_shipped(rule))
-    for key in given:
+    for key in rules:
         if key in defaults:
             continue
         if key in _KEYS:
@@ -123,7 +123,7 @@ def _split_of(given: Mapping[str, object], source: str) -> Split:
                             f"{', '.join(defaults)}. Remove it.")
         raise UserError(f"{source} has the unknown key {key!r}.{nearest(key, defaults)} The rule "
                         f"{rule} has {', '.join(defaults)}.")
-    values = {**defaults, **given}
+    values = {**defaults, **rules}
     title = values["title"]
     if not isinstance(title, str) or not title.strip() or not title.isprintable():
         raise UserError(f"{source}: title is {title!r}. Write one line of text.")
@@ -134,9 +134,9 @@ def _split_of(given: Mapping[str, object], source: str) -> Split:
     return Split(rule, title, seed, ratios)
 
 
-def _seed(value: object, given: str) -> int:
+def _seed(value: object, shown: str) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise UserError(f"{given} is {value!r}. Write a whole number from 0 on, for instance 2020.")
+        raise UserError(f"{shown} is {value!r}. Write a whole number from 0 on, for instance 2020.")
     return value
 
 

@@ -71,10 +71,10 @@ def _rated(interactions: Interactions, least: float | None) -> Interactions:
 
 def compare_counts(interactions: Interactions, expected: dict | None, name: str) -> None:
     """Say aloud, for counts that the literature reports, whether these are they."""
-    found = {"users": interactions.n_users, "items": interactions.n_items,
+    counts = {"users": interactions.n_users, "items": interactions.n_items,
              "interactions": len(interactions)}
-    differing = [f"{found[key]:,} {key} (expected {count:,})"
-                 for key, count in (expected or {}).items() if found.get(key) != count]
+    differing = [f"{counts[key]:,} {key} (expected {count:,})"
+                 for key, count in (expected or {}).items() if counts.get(key) != count]
     if differing:
         logger.warning("%s differs from the counts that the literature reports: %s. Results on it "
                        "do not compare with published ones.", name, ", ".join(differing))

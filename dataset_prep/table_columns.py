@@ -63,15 +63,15 @@ def text_columns(table: Table, item: str, values: Sequence[Sequence[str]]) -> li
 
     Raises UserError if there is none.
     """
-    found = [name for name, column in zip(table.columns, values)
+    names = [name for name, column in zip(table.columns, values)
              if name != item and _last_word(name) not in _NO_WORDS and _are_words(column)]
-    others = [name for name in table.columns if name not in (item, *found)]
-    if not found:
+    others = [name for name in table.columns if name not in (item, *names)]
+    if not names:
         raise UserError(f"{table.path} has no column of words beside {item!r}; it has "
                         f"{_shown(table.columns)}. Name the columns with --text='[COLUMN]'.")
-    logger.info("%s: text from the columns %s%s", table.path, ", ".join(found),
+    logger.info("%s: text from the columns %s%s", table.path, ", ".join(names),
                 f"; not from {', '.join(others)}" if others else "")
-    return found
+    return names
 
 
 def _last_word(name: str) -> str:

@@ -41,10 +41,10 @@ def load_sparse(path: str | Path) -> coo_matrix:
         raise UserError(f"{path} cannot be read ({error}). Restore the file.") from error
     try:
         # Python 2 wrote bytes as str.
-        found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-        if not isinstance(found, _Sparse):
-            raise _Damage(f"it holds a {type(found).__name__.strip('_')}, no sparse matrix")
-        return _matrix(found)
+        parts = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        if not isinstance(parts, _Sparse):
+            raise _Damage(f"it holds a {type(parts).__name__.strip('_')}, no sparse matrix")
+        return _matrix(parts)
     except _Refused as error:
         raise UserError(f"{path} was not loaded: it asks for {error}, which no coo, csr or csc "
                         f"matrix needs and which could run code. {_REMEDY}") from error
@@ -156,8 +156,8 @@ class _Unpickler(pickle.Unpickler):
         return _ADMITTED[module, name]
 
 
-def _matrix(found: _Sparse) -> coo_matrix:
-    state = found.state
+def _matrix(parts: _Sparse) -> coo_matrix:
+    state = parts.state
     if not isinstance(state, dict):
         raise _Damage("it has no content")
     shape = state.get("_shape")
@@ -167,7 +167,7 @@ def _matrix(found: _Sparse) -> coo_matrix:
     data = _numbers(state, "data", "biuf")
     if not np.isfinite(data).all():
         raise _Damage(f"value {int(np.argmin(np.isfinite(data)))} is no finite number")
-    if found.format == "coo":
+    if parts.format == "coo":
         # scipy renamed row and col in 1.13.
         if "coords" in state:
             coords = state["coords"]
@@ -176,8 +176,8 @@ def _matrix(found: _Sparse) -> coo_matrix:
             state = {**state, "row": coords[0], "col": coords[1]}
         row, col = (_numbers(state, name, "iu") for name in ("row", "col"))
     else:
-        row, col = _compressed(state, shape[found.format == "csc"])
-        if found.format == "csc":
+        row, col = _compressed(state, shape[parts.format == "csc"])
+        if parts.format == "csc":
             row, col = col, row
     if not len(row) == len(col) == len(data):
         raise _Damage(f"it has {len(row):,} rows, {len(col):,} columns and {len(data):,} values")
