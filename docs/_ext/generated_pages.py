@@ -3,6 +3,7 @@
 They are included by pages that are written by hand: settings of every model and of all runs, and
 the commands, so that the site says what the code does; and benchmarks/README.md, its links seen
 from the site.
+What model cards show of results, published figures and profiles is made by model_cards.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import model_cards
 from sphinx.application import Sphinx
 
 from recbole_ssr import registry
@@ -33,6 +35,7 @@ def write_all(app: Sphinx) -> None:
              "benchmarks.md": _benchmarks(Path(app.srcdir).parent)}
     for model in registry.MODELS:
         pages[f"settings-{model}.md"] = _model(model)
+    pages |= model_cards.pages()
     for name, text in pages.items():
         file = folder / name
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
