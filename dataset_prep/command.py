@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
-from dataclasses import fields
 
 from recbole_ssr.dataset_prep.options import (
     NAMES,
@@ -16,6 +14,7 @@ from recbole_ssr.dataset_prep.options import (
 from recbole_ssr.dataset_prep.splits import split_names
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import parse_flags
+from recbole_ssr.option import meanings
 
 _SWITCHES = ("no_download", "overwrite")
 _FLAG_OF = {"source": "from"}
@@ -58,20 +57,17 @@ def options_from(argv: Sequence[str]) -> Options:
     return options_of(flags, recipe)
 
 
-def help_text() -> str:
-    """Return the options of `recbole-ssr prepare --help`, a line each, and what values are."""
-    lines = []
-    for option in fields(Options):
-        if option.name in _GROUPS:
-            lines.append(_GROUPS[option.name])
-        if option.name == "path":  # a word, not a flag
-            continue
-        metavar = option.metadata["metavar"]
-        flag = f"--{_FLAG_OF.get(option.name, option.name)}{f'={metavar}' if metavar else ''}"
-        lines.append(f"  {flag:<24} {option.metadata['help']}")
-    splits = textwrap.fill(f"Splits: {', '.join(split_names())}", 100, subsequent_indent="  ",
-                           break_on_hyphens=False)
-    return "\n".join([*lines, splits, _NAMES])
+def option_groups() -> dict[str, dict[str, str]]:
+    """Return the options of a preparation as they are typed -> their meaning, by heading."""
+    names = [name for name in NAMES if name != "path"]  # a word, not a flag
+    starts = [*map(names.index, _GROUPS), len(names)]
+    return {heading: meanings(Options, *names[first:end])
+            for heading, first, end in zip(_GROUPS.values(), starts, starts[1:])}
+
+
+def notes() -> tuple[str, ...]:
+    """Return what values of the options are, for the help."""
+    return f"Splits: {', '.join(split_names())}", _NAMES
 
 
 def _positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,76 +4,74 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 
 from recbole_ssr.contributions import RECIPES, yaml_of
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
+from recbole_ssr.option import option
 
 DATA_PATH = "dataset"
-
-
-def _option(text: str, default=None, metavar: str | None = None):
-    return field(default=default, metadata={"help": text, "metavar": metavar})
 
 
 @dataclass
 class Options:
     """All options of a preparation. None leaves the choice to the recipe."""
 
-    name: str | None = _option("name of the dataset, and of its folder", metavar="NAME")
-    data_path: str = _option("folder that receives the dataset's folder", DATA_PATH, "FOLDER")
-    raw: str | None = _option("folder of raw files, yours and those to come; default "
-                              "DATA_PATH/raw/NAME", metavar="FOLDER")
-    no_download: bool = _option("use raw files that are there, fetch none", False)
-    overwrite: bool = _option("replace a prepared dataset of this name", False)
-    cache_dir: str | None = _option("folder of encodings; default the user's cache folder",
-                                    metavar="FOLDER")
+    name: str | None = option("name=NAME", "name of the dataset, and of its folder")
+    data_path: str = option(
+        "data_path=FOLDER", "folder that receives the dataset's folder", DATA_PATH)
+    raw: str | None = option(
+        "raw=FOLDER", "folder of raw files, yours and those to come; default DATA_PATH/raw/NAME")
+    no_download: bool = option("no_download", "use raw files that are there, fetch none", False)
+    overwrite: bool = option("overwrite", "replace a prepared dataset of this name", False)
+    cache_dir: str | None = option(
+        "cache_dir=FOLDER", "folder of encodings; default the user's cache folder")
     # A recipe that downloads.
-    recipe: str | None = _option("kind of the raw files: amazon", metavar="RECIPE")
-    category: str | None = _option("category as its files spell it", metavar="CATEGORY")
-    reviews_url: str | None = _option("address of the reviews or ratings", metavar="URL")
-    meta_url: str | None = _option("address of the items' texts", metavar="URL")
-    images_url: str | None = _option("address of the image features", metavar="URL")
-    modalities: list[str] | None = _option("which to make, for instance [text]", metavar="LIST")
-    expected: dict | None = _option("counts that the result should have", metavar="COUNTS")
+    recipe: str | None = option("recipe=RECIPE", "kind of the raw files: amazon")
+    category: str | None = option("category=CATEGORY", "category as its files spell it")
+    reviews_url: str | None = option("reviews_url=URL", "address of the reviews or ratings")
+    meta_url: str | None = option("meta_url=URL", "address of the items' texts")
+    images_url: str | None = option("images_url=URL", "address of the image features")
+    modalities: list[str] | None = option("modalities=LIST", "which to make, for instance [text]")
+    expected: dict | None = option("expected=COUNTS", "counts that the result should have")
     # A folder that someone published.
-    source: str | None = _option("layout of PATH: mmrec, json, pickle, lightgcn, recbole, "
-                                 "or auto",
-                                 metavar="LAYOUT")
-    path: str | None = _option("published folder to import", metavar="PATH")
+    source: str | None = option(
+        "from=LAYOUT", "layout of PATH: mmrec, json, pickle, lightgcn, recbole, or auto")
+    path: str | None = option("path=PATH", "published folder to import")
     # Own data.
-    interactions: str | None = _option("CSV, TSV, Parquet or JSON lines of interactions",
-                                       metavar="FILE")
-    items: str | None = _option("the same of items, with text columns", metavar="FILE")
-    items_key: str | None = _option("item column of --items, where it is not --item_column",
-                                    metavar="COLUMN")
-    text: list[str] | None = _option("text columns of --items; default every column of words",
-                                     metavar="COLUMNS")
-    images: str | None = _option("folder of pictures <item>.jpg, .png, ...", metavar="FOLDER")
-    vectors: dict | None = _option("ready vectors, {image: FILE, audio: FILE}", metavar="FILES")
-    user_column: str | None = _option("user column of --interactions", metavar="COLUMN")
-    item_column: str | None = _option("item column of --interactions, and of --items",
-                                      metavar="COLUMN")
-    time_column: str | None = _option("time column of --interactions", metavar="COLUMN")
-    rating_column: str | None = _option("rating column of --interactions", metavar="COLUMN")
-    label_column: str | None = _option("column of --interactions with the part of the split",
-                                       metavar="COLUMN")
+    interactions: str | None = option(
+        "interactions=FILE", "CSV, TSV, Parquet or JSON lines of interactions")
+    items: str | None = option("items=FILE", "the same of items, with text columns")
+    items_key: str | None = option(
+        "items_key=COLUMN", "item column of --items, where it is not --item_column")
+    text: list[str] | None = option(
+        "text=COLUMNS", "text columns of --items; default every column of words")
+    images: str | None = option("images=FOLDER", "folder of pictures <item>.jpg, .png, ...")
+    vectors: dict | None = option("vectors=FILES", "ready vectors, {image: FILE, audio: FILE}")
+    user_column: str | None = option("user_column=COLUMN", "user column of --interactions")
+    item_column: str | None = option(
+        "item_column=COLUMN", "item column of --interactions, and of --items")
+    time_column: str | None = option("time_column=COLUMN", "time column of --interactions")
+    rating_column: str | None = option("rating_column=COLUMN", "rating column of --interactions")
+    label_column: str | None = option(
+        "label_column=COLUMN", "column of --interactions with the part of the split")
     # What is made of it.
-    min_rating: float | None = _option("least rating that counts as an interaction, before the "
-                                       "k-core", metavar="RATING")
-    min_interactions: int | None = _option("k of the k-core; 0 keeps all", metavar="K")
-    split: str | None = _option("a split of properties/split, or a yaml file", metavar="SPLIT")
-    split_seed: int | None = _option("seed of a random split", metavar="SEED")
-    text_encoder: str | None = _option("sentence-transformers model or folder, tfidf, or auto: "
-                                       "MiniLM, else tfidf", metavar="MODEL")
-    image_encoder: str | None = _option("transformers CLIP or ViT model or folder",
-                                        metavar="MODEL")
-    batch_size: int = _option("items encoded at a time", 64, "N")
-    device: str = _option("of the encoders: auto, cpu, cuda or cuda:N", "auto", "DEVICE")
-    show_progress: bool = _option("progress bars", True)
+    min_rating: float | None = option(
+        "min_rating=RATING", "least rating that counts as an interaction, before the k-core")
+    min_interactions: int | None = option("min_interactions=K", "k of the k-core; 0 keeps all")
+    split: str | None = option("split=SPLIT", "a split of properties/split, or a yaml file")
+    split_seed: int | None = option("split_seed=SEED", "seed of a random split")
+    text_encoder: str | None = option(
+        "text_encoder=MODEL",
+        "sentence-transformers model or folder, tfidf, or auto: MiniLM, else tfidf")
+    image_encoder: str | None = option(
+        "image_encoder=MODEL", "transformers CLIP or ViT model or folder")
+    batch_size: int = option("batch_size=N", "items encoded at a time", 64)
+    device: str = option("device=DEVICE", "of the encoders: auto, cpu, cuda or cuda:N", "auto")
+    show_progress: bool = option("show_progress", "progress bars", True)
 
 
 NAMES = tuple(f.name for f in fields(Options))

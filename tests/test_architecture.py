@@ -33,7 +33,7 @@ MAY_IMPORT = {
 }
 # These may import everything, but dataset_prep only the commands.
 ON_TOP = {"commands", "compare", "conformance", "serve", "tune"}
-PREPARATION_MAY_IMPORT = {"cache", "contributions", "errors", "flags", "data.features",
+PREPARATION_MAY_IMPORT = {"cache", "contributions", "errors", "flags", "option", "data.features",
                           "data.feature_files", "data.feature_writer", "data.ids", "data.manifest",
                           "data.split_hash", "dataset_prep", "__version__"}
 WITHOUT_RECBOLE = ("graph", "spectral", "nn", "report")

@@ -10,7 +10,7 @@ from tune.made_trials import write_shop
 
 from recbole_ssr import registry
 from recbole_ssr.compare.options import options_of
-from recbole_ssr.compare.plan import contestants_of, plan_of
+from recbole_ssr.compare.plan import lines_of, plan_of
 from recbole_ssr.tune.space import spaces_of
 
 scripts = scripts_of("datasets", "step_time", "prepare_time")
@@ -22,7 +22,7 @@ ALL_MODELS = {*registry.MODELS, "BPR", "LightGCN"}
 def test_a_benchmark_is_a_comparison_whose_settings_every_model_takes(file, tmp_path, caplog):
     shop = {key: value for key, value in write_shop(tmp_path).items() if key.startswith("data")}
     options = options_of([file], {**shop, "out": str(tmp_path)})
-    lines = contestants_of(options, {})
+    lines = lines_of(options, {})
     assert options.settings.keys() >= {"stopping_step"} and len(lines) == len(options.models) > 1
     plan_of(options, lines)
     spaces = spaces_of({line.label: (line.model, {**options.settings, **line.settings})

@@ -13,7 +13,7 @@ from recbole_ssr.cli import main
 from recbole_ssr.compare import options
 from recbole_ssr.compare.command import presets_of
 from recbole_ssr.compare.data import check_modalities, load_data
-from recbole_ssr.compare.plan import contestants_of, plan_of
+from recbole_ssr.compare.plan import lines_of, plan_of
 from recbole_ssr.config import build_config
 from recbole_ssr.dataset_prep.command import options_from
 from recbole_ssr.dataset_prep.options import recipe_of
@@ -106,7 +106,7 @@ def check_comparison(words):
     if tune:
         flags |= {"models": flags.pop("model"), "tune": flags.pop("trials")}
     asked = options.options_of(flags.pop("config_files", []), flags)
-    lines = contestants_of(asked, presets_of(asked))
+    lines = lines_of(asked, presets_of(asked))
     plan = plan_of(asked, lines)
     assert plan.tasks and (len(lines) > 1 or asked.tune)
     if asked.settings.get("dataset") != "tiktok":  # which the project must not hand on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from itertools import groupby
 
 from recbole_ssr.commands.table import COMMANDS
@@ -32,14 +33,18 @@ def overview() -> str:
 
 def help_of(name: str, width: int = _WIDTH) -> str:
     """Return usage, options and notes of a command, for a terminal of so many columns."""
-    command = COMMANDS[name]
-    if name == "prepare":  # whose options are those of its own package
-        from recbole_ssr.dataset_prep.command import help_text
+    command, width = COMMANDS[name], min(width, _WIDTH)
+    if name == "prepare":  # whose options are those of its package
+        from recbole_ssr.dataset_prep.command import notes, option_groups
 
-        return f"{_usage(name)}\n{help_text()}"
+        groups = option_groups()
+        column = _column(key for options in groups.values() for key in options)
+        parts = [f"{heading}\n{_options(options, width, column)}"
+                 for heading, options in groups.items()]
+        return "\n".join([_usage(name), *parts, *_notes(notes(), width)])
     summary = f"{command.summary[0].upper()}{command.summary[1:]}."
-    width = min(width, _WIDTH)
-    return "\n\n".join([_usage(name), summary, _options(command.options, width),
+    return "\n\n".join([_usage(name), summary,
+                        _options(command.options, width, _column(command.options)),
                         *_notes(command.notes, width)])
 
 
@@ -48,8 +53,11 @@ def _usage(name: str) -> str:
     return "\n".join(f"{'usage:' if k == 0 else '':<6} {form}" for k, form in enumerate(forms))
 
 
-def _options(options: dict[str, str], width: int) -> str:
-    column = max(map(len, options)) + len("  --  ")
+def _column(options: Iterable[str]) -> int:
+    return max(map(len, options)) + len("  --  ")
+
+
+def _options(options: dict[str, str], width: int, column: int) -> str:
     return "\n".join(
         textwrap.fill(meaning, width, initial_indent=f"  --{key}".ljust(column),
                       subsequent_indent=" " * column, break_on_hyphens=False)

@@ -1,13 +1,15 @@
 """Every command of `recbole-ssr`: what it is for, its usage and its own options.
 
 From here come `--help`, the check of options where a command takes no settings of a run, and the
-list of commands that an unknown word gets. Options read as they are typed: `topk=20` takes a value,
-of which 20 is the default or an example, `keep-seen` takes none.
+list of commands that an unknown word gets. Options are written as in :mod:`recbole_ssr.option`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from recbole_ssr.compare.options import Options
+from recbole_ssr.option import meanings
 
 _SETTINGS = ("Any setting of a run is an option as well, --KEY=VALUE, its value YAML. They are "
              "listed by recbole-ssr models SSR, and with --all those of every model too.")
@@ -71,33 +73,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(
         "train several models under one protocol; tables, tests, one HTML report", _TRAIN,
         ("--models=NAME,NAME,... [--seeds=N] [--jobs=N] [--KEY=VALUE ...]",),
-        {
-            "models=SSR,LightGCN": "what to compare; in a file also {label: {model: SSR, ...}}",
-            "seeds=5": "so many, counted from --seed, or a list; the split is the same for all",
-            "out=FOLDER": "receives runs, tables and report; default comparisons/<dataset>",
-            "jobs=2": "runs at a time on this machine",
-            "threads=1": "threads of each of them",
-            "engine=ray": "runs on a Ray cluster, default local processes",
-            "address=ADDRESS": "of its head, HOST:PORT, or auto; without, one starts here",
-            "cpus=1": "cores of a run on the cluster",
-            "gpus=0.5": "GPUs of a run on the cluster, parts of one too",
-            "tune=20": "settings tried per model before the comparison: recbole-ssr tune --help",
-            "sampler=tpe": "how they are chosen: tpe, random or grid",
-            "pruner=median": "which runs of the search end early: median or none",
-            "storage=FILE": "journal or database of the search, which several machines may share",
-            "space=FILE": "yaml of lists and ranges to search; default the grids of the models",
-            "preset=FILES": "settings that an earlier search selected",
-            "reference=LightGCN": "a line that all others are tested against as well",
-            "published": "show figures that others report on the same split, set apart",
-            "noise=image:0.3": "a curve of results by noise on features: {image: [0.1, 0.3]}",
-            "missing=text:0.5": "a curve by the share of items without features",
-            "drop-modality=image": "results without all features of a modality",
-            "corrupt_at=both": "where features are made worse: both, training or inference",
-            "interactions=0.2,0.5": "a curve by the share of training interactions",
-            "user_groups=\"[5, 10, 20]\"": "borders of groups of users, in training interactions",
-            "head_share=0.8": "share of the training interactions that make an item a head item",
-            "no_run": "report on what is there, run nothing",
-        },
+        meanings(Options),
         ("The same command goes on where it was stopped, and does only what is missing.",
          _SETTINGS),
         "recbole_ssr.commands.train:compare"),
@@ -109,17 +85,10 @@ COMMANDS: dict[str, Command] = {
             "model=SSR": "the model to tune",
             "models=SSR,FREEDOM": "or several, one after the other with the same budget",
             "trials=20": "settings that are tried per model",
-            "sampler=tpe": "how they are chosen: tpe, random or grid",
-            "pruner=median": "which runs end early: median or none",
-            "space=FILE": "yaml of lists and of ranges, {low: 0.0001, high: 0.01, log: true}; "
-                          "default the model's own grid",
-            "storage=FILE": "journal or database, which several machines may share",
-            "jobs=2": "runs at a time on this machine",
-            "threads=1": "threads of each of them",
-            "engine=ray": "runs on a Ray cluster: --address, --cpus and --gpus per run",
+            **meanings(Options, "sampler", "pruner", "space", "storage", "jobs", "threads",
+                       "engine", "address", "cpus", "gpus"),
             "seed=2020": "seed of the search and of its runs",
-            "preset=FILES": "settings to begin from",
-            "out=FOLDER": "receives runs and presets; default comparisons/<dataset>",
+            **meanings(Options, "preset", "out"),
         },
         ("What it selects is left as a preset: train with --config_files FILE, or compare with "
          "--preset=FILE. The same command goes on where it was stopped.", _SETTINGS),

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from recbole_ssr.compare import measured
 from recbole_ssr.compare.data import Data
 from recbole_ssr.compare.differences import significance_of
 from recbole_ssr.compare.groups import groups_of
@@ -16,13 +15,19 @@ from recbole_ssr.compare.plan import (
     PLAIN,
     SPARSITY,
     Condition,
-    Contestant,
     Plan,
     conditions_of,
     same_lines,
 )
 from recbole_ssr.compare.protocol import compare_protocols
-from recbole_ssr.compare.store import failure_of, result_of, split_path, state_of
+from recbole_ssr.compare.store import (
+    Task,
+    failure_of,
+    read_measurement,
+    result_of,
+    split_path,
+    state_of,
+)
 from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interactions, read_rankings
@@ -39,7 +44,7 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
 
     Raises UserError where no run has finished, and where runs differ in split or protocol.
     """
-    lines = tuple(_line(contestant, plan) for contestant in plan.contestants)
+    lines = tuple(_with_results(line, plan.of(line.label)) for line in plan.lines)
     results = [result for line in lines for result in line.results]
     if not results:
         reasons = {failure.reason for line in lines for failure in line.failures}
@@ -55,7 +60,7 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     rankings = {line.label: _rankings(line) for line in lines if line.results and by_user}
     interactions = _interactions(results[0], rankings)
     tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
-    found = significance_of(lines, tests, interactions, metrics,
+    tested = significance_of(lines, tests, interactions, metrics,
                             options.reference if by_user else None)
     cutoff = max(protocol["topk"])
     grouped = groups_of(lines, tests, interactions, cutoff, options.user_groups,
@@ -63,20 +68,18 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     published, why = _published(options, protocol, interactions)
     return Comparison(
         dataset=str(options.settings["dataset"]), protocol=protocol, lines=lines,
-        differences=found.differences, groups=grouped.groups, published=published,
+        differences=tested.differences, groups=grouped.groups, published=published,
         curves=_curves(options, plan, protocol), metrics=metrics,
-        notes=tuple(dict.fromkeys([*notes, *found.notes, *grouped.notes, *why])),
+        notes=tuple(dict.fromkeys([*notes, *tested.notes, *grouped.notes, *why])),
     )
 
 
-def _line(contestant: Contestant, plan: Plan) -> Line:
-    tasks = plan.of(contestant.label)
+def _with_results(line: Line, tasks: list[Task]) -> Line:
     failures = tuple(failure for failure in map(failure_of, tasks) if failure)
-    return Line(contestant.label, contestant.model, contestant.settings, _results(tasks), failures,
-                contestant.trials)
+    return replace(line, results=_results(tasks), failures=failures)
 
 
-def _results(tasks: Iterable) -> tuple[RunResult, ...]:
+def _results(tasks: Iterable[Task]) -> tuple[RunResult, ...]:
     # Where a folder lies now, wherever it lay when the run was done.
     return tuple(replace(result_of(task), run=str(task.folder)) for task in tasks
                  if state_of(task) == "done")
@@ -129,7 +132,7 @@ def _curves(options: Options, plan: Plan, protocol: dict) -> tuple[Curve, ...]:
         points = sorted([(end, PLAIN), *((c.level, c) for c in conditions)],
                         key=lambda point: point[0])
         values = {line.label: tuple(_point(plan, line.label, condition, metric)
-                                    for _, condition in points) for line in plan.contestants}
+                                    for _, condition in points) for line in plan.lines}
         where = {"both": "training and inference"}.get(options.corrupt_at, options.corrupt_at)
         curves.append(Curve(name, "training" if name == SPARSITY else where,
                             tuple(level for level, _ in points), metric, values))
@@ -137,9 +140,9 @@ def _curves(options: Options, plan: Plan, protocol: dict) -> tuple[Curve, ...]:
 
 
 def _point(plan: Plan, label: str, condition: Condition, metric: str) -> Spread:
-    if condition.measured:
-        found = [measured.read(task.folder, condition.settings) for task in plan.of(label)]
-        return Spread.of([value["test"][metric] for value in found if value])
+    if condition.at_inference:
+        measured = [read_measurement(task.folder, condition.settings) for task in plan.of(label)]
+        return Spread.of([parts["test"][metric] for parts in measured if parts])
     return Spread.of([result.test[metric] for result in _results(plan.of(label, condition))])
 
 

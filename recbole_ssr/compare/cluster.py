@@ -21,6 +21,11 @@ class Request(NamedTuple):
         # Three runs of a third fit, whatever the rounding.
         return min(int(resources.get(name, 0) / amount + 1e-6) for name, amount in asked if amount)
 
+    @property
+    def threads(self) -> int:
+        """How many threads a run has."""
+        return max(1, int(self.cpus))
+
     def __str__(self) -> str:
         return _amounts(self.cpus, self.gpus)
 
@@ -50,18 +55,9 @@ def capacity(request: Request, machines: Sequence[dict[str, float]]) -> int:
     room = sum(request.fits(resources) for resources in machines)
     if room:
         return room
-    have = [_amounts(found.get("CPU", 0), found.get("GPU", 0)) for found in machines]
+    have = [_amounts(one.get("CPU", 0), one.get("GPU", 0)) for one in machines]
     raise UserError(f"a run asks for {request}, and no machine has that; there are: "
                     f"{'; '.join(have) or 'none'}. Lower --cpus or --gpus, or add a machine")
-
-
-def variables(request: Request) -> dict[str, str]:
-    """Return the variables that keep a run's process to as many threads as it has CPUs."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(max(1, int(request.cpus)))) | {
-        "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0",
-        "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
-    }
 
 
 def reason_of(error: Exception) -> str:

@@ -15,7 +15,7 @@ from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
 from recbole_ssr.compare.local import LocalEngine
 from recbole_ssr.compare.options import Options
-from recbole_ssr.compare.plan import Contestant, Plan, contestants_of, plan_of
+from recbole_ssr.compare.plan import Plan, lines_of, plan_of
 from recbole_ssr.compare.store import (
     SPLITS,
     Task,
@@ -24,7 +24,7 @@ from recbole_ssr.compare.store import (
     measurement_of,
     state_of,
 )
-from recbole_ssr.comparison import Comparison
+from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import ABANDONED_SECONDS, sweep
 from recbole_ssr.report.comparison.files import write_files
@@ -55,12 +55,12 @@ def compare(options: Options, console: Console) -> Compared:
     for folder in (options.out, options.out / SPLITS):
         sweep(folder, ABANDONED_SECONDS)
     tuned = presets_of(options)
-    plan = plan_of(options, contestants_of(options, tuned))
+    plan = plan_of(options, lines_of(options, tuned))
     data = load_data(options.settings)
     check_modalities(options, data)
     if options.tune and not options.no_run:
         selected, _ = tune_lines(options, tuned, engine, console)
-        lines = contestants_of(options, tuned_lines(tuned, selected))
+        lines = lines_of(options, tuned_lines(tuned, selected))
         plan = plan_of(options, lines, distinct=False)
     check_split(plan.tasks.values(), data)
     if not options.no_run:
@@ -91,24 +91,24 @@ def search(options: Options, console: Console) -> tuple[dict[str, Selected], lis
     return tune_lines(options, presets, _engine(options), console)
 
 
-def presets_of(options: Options) -> dict[str, Contestant]:
+def presets_of(options: Options) -> dict[str, Line]:
     """Return the lines that have a preset among those given, with its settings."""
     if not options.preset:
         return {}
     presets = read_presets(options.preset)
-    found = {label: Contestant(label, model, presets[model].settings, presets[model].trials)
+    lines = {label: Line(label, model, presets[model].settings, (), trials=presets[model].trials)
              for label, (model, _) in options.models.items() if model in presets}
     for model, preset in presets.items():
-        if model not in (line.model for line in found.values()):
+        if model not in (line.model for line in lines.values()):
             logger.warning("%s is a preset of %s, which is not among the models.", preset.file,
                            model)
-    return found
+    return lines
 
 
-def tune_lines(options: Options, presets: Mapping[str, Contestant], engine: Engine,
+def tune_lines(options: Options, presets: Mapping[str, Line], engine: Engine,
                console: Console) -> tuple[dict[str, Selected], list[Path]]:
     """Search the settings of every line with the same budget, and leave a preset of each."""
-    lines = {line.label: line for line in contestants_of(options, presets)}
+    lines = {line.label: line for line in lines_of(options, presets)}
     models = {label: (line.model, {**options.settings, **line.settings})
               for label, line in lines.items()}
     method = Method(options.tune, options.sampler, options.pruner)
@@ -122,13 +122,12 @@ def tune_lines(options: Options, presets: Mapping[str, Contestant], engine: Engi
     return selected, files
 
 
-def tuned_lines(presets: Mapping[str, Contestant],
-                selected: Mapping[str, Selected]) -> dict[str, Contestant]:
+def tuned_lines(presets: Mapping[str, Line],
+                selected: Mapping[str, Selected]) -> dict[str, Line]:
     """Return the lines with what tuning selected, above their presets."""
     return {
-        label: Contestant(label, line.model,
-                          {**(presets[label].settings if label in presets else {}),
-                           **line.settings}, line.complete + line.pruned)
+        label: Line(label, line.model, {**(presets[label].settings if label in presets else {}),
+                                        **line.settings}, (), trials=line.complete + line.pruned)
         for label, line in selected.items()
     }
 
@@ -167,8 +166,8 @@ def _measure(plan: Plan, engine: Engine, jobs: int, console: Console) -> None:
     tasks = [
         measurement_of(task, f"{task.label}, {condition.curve} {condition.level:g}",
                        condition.settings)
-        for condition in plan.conditions if condition.measured
-        for line in plan.contestants for task in plan.of(line.label) if state_of(task) == "done"
+        for condition in plan.conditions if condition.at_inference
+        for line in plan.lines for task in plan.of(line.label) if state_of(task) == "done"
     ]
     tasks = list({str(task.folder): task for task in tasks}.values())  # lines may share their runs
     _run(tasks, engine, jobs, console)

@@ -55,9 +55,9 @@ def load_data(settings: Mapping) -> Data:
 def check_modalities(options: Options, data: Data) -> None:
     """Raise UserError where a modality that should be disturbed is not among the features."""
     known = () if data.features is None else data.features.modalities
-    for name, given in (("noise", options.noise), ("missing", options.missing),
-                        ("drop_modality", options.dropped)):
-        for modality in given:
+    for name, disturbed in (("noise", options.noise), ("missing", options.missing),
+                        ("drop_modality", options.drop_modality)):
+        for modality in disturbed:
             if modality not in known:
                 raise UserError(f"--{name} names the modality {modality!r}; "
                                 f"{options.settings['dataset']} has {', '.join(known) or 'none'}."
@@ -69,10 +69,10 @@ def check_split(tasks: Iterable[Task], data: Data) -> None:
     for task in tasks:
         if state_of(task) != "done":
             continue
-        found = result_of(task).protocol.get("split_fingerprint")
-        if found != data.fingerprint:
+        split = result_of(task).protocol.get("split_fingerprint")
+        if split != data.fingerprint:
             raise UserError(
                 f"{task.folder} was run on another split of {task.settings['dataset']} (hash "
-                f"{str(found)[:12]}) than the data at hand ({data.fingerprint[:12]}): the dataset "
+                f"{str(split)[:12]}) than the data at hand ({data.fingerprint[:12]}): the dataset "
                 "has changed since. Name another folder with --out, or delete that one."
             )

@@ -58,21 +58,21 @@ def significance_of(
         UserError: rankings of other users, or an unknown alternative.
     """
     of_line = {line.label: rankings[line.label] for line in lines if rankings.get(line.label)}
-    found, notes = {}, []
+    by_metric, notes = {}, []
     for metric in metrics:
         try:
-            found[metric] = {label: _mean_over_seeds(label, runs, interactions, metric)
-                             for label, runs in of_line.items()}
+            by_metric[metric] = {label: _mean_over_seeds(label, runs, interactions, metric)
+                                 for label, runs in of_line.items()}
         except _NotByUser as error:
             notes.append(f"{metric} is not tested: {error}.")
     if reference is not None and reference not in of_line:
         notes.append(f"Nothing is tested against {reference}: it has no finished run.")
         reference = None
-    if len(of_line) < 2 or not found:
+    if len(of_line) < 2 or not by_metric:
         return Significance((), tuple(notes))
-    family = family_of(len(of_line), len(found), alternative)
+    family = family_of(len(of_line), len(by_metric), alternative)
     draws = max(DRAWS, _DRAWS_PER_TEST * family - 1)
-    tests = [test for metric, values in found.items()
+    tests = [test for metric, values in by_metric.items()
              for test in compare_users(values, metric, reference, draws, seed, alternative)]
     notes = [*_notes(of_line, family, draws, alternative), *notes]
     if has_holm():

@@ -66,7 +66,7 @@ def groups_of(
         return Grouped((), ())
     metrics = (f"recall@{cutoff}", f"ndcg@{cutoff}")
     groups = [_group(subset, of_line, interactions, metrics)
-              for some in subsets for subset in some.found]
+              for kind in subsets for subset in kind.found]
     measures = _measures(interactions, cutoff, head_share, features or {})
     return Grouped((*groups, _beyond(measures, of_line, interactions)),
                    (*_notes(subsets), *_notes_on_lists(of_line, cutoff, features or {})))
@@ -74,10 +74,10 @@ def groups_of(
 
 def _notes(subsets: Sequence[Subsets]) -> list[str]:
     notes = []
-    for some in subsets:
+    for kind in subsets:
         notes += [f"{_capital(name)}: left out, {reason}." for name, reason in
-                  some.left_out.items()]
-        notes += [f"{_capital(note)}." for note in some.notes]
+                  kind.left_out.items()]
+        notes += [f"{_capital(note)}." for note in kind.notes]
     return notes
 
 
@@ -111,11 +111,11 @@ def _group(
     interactions: Interactions,
     metrics: Sequence[str],
 ) -> Group:
-    found = {label: [subset_values(run, interactions.test, subset, metrics) for run in runs]
+    by_label = {label: [subset_values(run, interactions.test, subset, metrics) for run in runs]
              for label, runs in of_line.items()}
     values = {metric: {label: Spread.of([run.values[metric].mean() for run in runs])
-                       for label, runs in found.items()} for metric in metrics}
-    size = len(next(iter(found.values()))[0].users)
+                       for label, runs in by_label.items()} for metric in metrics}
+    size = len(next(iter(by_label.values()))[0].users)
     return Group(subset.name, subset.kind, size, values)
 
 

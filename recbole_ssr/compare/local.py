@@ -18,13 +18,11 @@ from recbole_ssr.compare.engine import Outcome, Progress, Source, Watch
 from recbole_ssr.compare.forked import Forked, ForkServer, can_fork
 from recbole_ssr.compare.store import (
     Task,
+    begin,
     failure_of,
-    forget_failure,
     is_complete,
     progress_of,
     write_failure,
-    write_progress,
-    write_task,
 )
 from recbole_ssr.compare.worker import BUSY
 from recbole_ssr.errors import UserError
@@ -60,7 +58,7 @@ class LocalEngine:
             raise UserError(f"jobs={jobs} must be at least 1")
         threads = self.threads or max(usable_cores() // jobs, 1)
         server = ForkServer(environment_of(threads)) if can_fork() else None
-        running: list[_Run] = []
+        running: list[_LocalRun] = []
         try:
             more = True
             while more or running:
@@ -68,17 +66,19 @@ class LocalEngine:
                 watch([(run.task, run.progress) for run in running])
                 if running:
                     time.sleep(_LOOK_SECONDS)
-                for run in [run for run in running if run.look(source)]:
-                    running.remove(run)
-                    source.finished(run.task, run.outcome)
-                    more = True  # what a source hears may bring more
+                ended = [(run, run.look(source)) for run in running]
+                for run, outcome in ended:
+                    if outcome is not None:
+                        running.remove(run)
+                        source.finished(run.task, outcome)
+                        more = True  # what a source hears may bring more
         finally:
             stop([run.process for run in running])
             if server is not None:
                 server.close()
 
 
-def _fill(running: list[_Run], source: Source, jobs: int, threads: int,
+def _fill(running: list[_LocalRun], source: Source, jobs: int, threads: int,
           server: ForkServer | None) -> bool:
     """Start tasks until `jobs` run; return whether the source may have more at once."""
     while len(running) < jobs:
@@ -88,33 +88,42 @@ def _fill(running: list[_Run], source: Source, jobs: int, threads: int,
         if is_complete(task):
             source.finished(task, Outcome())
         else:
-            running.append(_Run(task, start(task, threads, server)))
+            running.append(_LocalRun(task, start(task, threads, server)))
     return True
 
 
-class _Run:
-    """A running process, and what its source has heard of it."""
+class Run:
+    """A run under way, and what its source has heard of it."""
 
-    def __init__(self, task: Task, process: subprocess.Popen | Forked):
-        self.task, self.process = task, process
-        self.progress = Progress("preparing")
-        self.outcome: Outcome | None = None
+    def __init__(self, task: Task):
+        self.task, self.progress = task, Progress()
+        self.stopped = False
         self._heard = 0
 
-    def look(self, source: Source) -> bool:
-        """Take note of what happened since; return whether the run has ended."""
-        code = self.process.poll()  # before progress, so that no evaluation is overlooked
+    def goes_on(self, source: Source) -> bool:
+        """Tell the source of all further evaluations; return False once it stops the run."""
         self.progress = progress_of(self.task)
         # One by one, so that what is pruned does not depend on when we look.
-        while self._heard < len(self.progress.valid):
+        while not self.stopped and self._heard < len(self.progress.valid):
             self._heard += 1
-            if not source.progressed(self.task, self.progress.valid[:self._heard]):
-                stop([self.process])
-                self.outcome = Outcome(stopped=True)
-                return True
-        if code is not None:
-            self.outcome = outcome_of(self.task, code)
-        return code is not None
+            self.stopped = not source.progressed(self.task, self.progress.valid[:self._heard])
+        return not self.stopped
+
+
+class _LocalRun(Run):
+    """A run in a process of this machine."""
+
+    def __init__(self, task: Task, process: subprocess.Popen | Forked):
+        super().__init__(task)
+        self.process, self.progress = process, Progress("preparing")
+
+    def look(self, source: Source) -> Outcome | None:
+        """Return how the run has ended, None where it goes on."""
+        code = self.process.poll()  # before progress, so that no evaluation is overlooked
+        if not self.goes_on(source):
+            stop([self.process])
+            return Outcome(stopped=True)
+        return None if code is None else outcome_of(self.task, code)
 
 
 def start(task: Task, threads: int, server: ForkServer | None = None) -> subprocess.Popen | Forked:
@@ -122,9 +131,7 @@ def start(task: Task, threads: int, server: ForkServer | None = None) -> subproc
 
     A `server` forks it, without one it is a new program. The process ends when this one does.
     """
-    write_task(task)
-    forget_failure(task.folder)
-    write_progress(task.folder, Progress("preparing"))
+    begin(task, Progress("preparing"))
 
     def program() -> subprocess.Popen:
         command = [*COMMAND, str(task.folder), str(os.getpid())]
@@ -171,19 +178,24 @@ def usable_cores() -> int:
 
 
 def environment_of(threads: int) -> dict[str, str]:
-    """Return this process's environment for one of its own, on so many threads."""
+    """Return this process's environment for the process of a run, on so many threads."""
+    environment = {**os.environ, **variables(threads)}
+    checkout = Path(recbole_ssr.__file__).resolve().parents[1]
+    if (checkout / "properties" / "overall.yaml").is_file():  # not installed, perhaps
+        paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return environment
+
+
+def variables(threads: int) -> dict[str, str]:
+    """Return the variables that keep the process of a run to so many threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    own = dict.fromkeys(names, str(threads)) | {
+    return dict.fromkeys(names, str(threads)) | {
         # Idle threads of OpenMP would spin on cores that the other runs could use.
         "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0",
         # A process that is killed or crashes leaves all that it had to say.
         "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
     }
-    checkout = Path(recbole_ssr.__file__).resolve().parents[1]
-    if (checkout / "properties" / "overall.yaml").is_file():  # not installed, perhaps
-        paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
-        own["PYTHONPATH"] = os.pathsep.join(paths)
-    return {**os.environ, **own}
 
 
 def _tail(log: Path) -> list[str]:

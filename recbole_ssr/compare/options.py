@@ -2,82 +2,214 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
 
 from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
+from recbole_ssr.option import items, number, one_of, option, switch, text, texts, values, whole
 
 ENGINES = ("local", "ray")
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("median", "none")
 WHERE = ("both", "training", "inference")
 OUT = "comparisons"  # below it a folder for every dataset
-
-
-class Options(NamedTuple):
-    """A comparison as asked for, with every default filled in.
-
-    Attributes:
-        models: label -> model and its own settings, in the order of the table.
-        seeds: seeds of the runs.
-        settings: settings of all models: from files, then flags.
-        out: folder of runs and reports.
-        engine, address, jobs, threads, cpus, gpus: where runs happen and how many at a time; jobs
-            None is one on this machine, and what fits on a cluster.
-        tune, sampler, pruner, storage, space: settings tried per model before the comparison.
-        preset: files or folders of tuned settings.
-        noise, missing: modality -> levels; dropped: modalities; corrupt_at: see WHERE.
-        interactions: shares of the training interactions.
-        user_groups, head_share: how users and items are grouped.
-        reference: label that every other line is tested against, too.
-        published: whether published figures are shown.
-        no_run: report on what is there, run nothing.
-    """
-
-    models: dict[str, tuple[str, dict]]
-    seeds: tuple[int, ...]
-    settings: dict
-    out: Path
-    engine: str = "local"
-    address: str | None = None
-    jobs: int | None = None
-    threads: int | None = None
-    cpus: float | None = None
-    gpus: float = 0.0
-    tune: int = 0
-    sampler: str = "tpe"
-    pruner: str = "median"
-    storage: str | None = None
-    space: tuple[str | dict, ...] = ()
-    preset: tuple[str, ...] = ()
-    noise: dict[str, tuple[float, ...]] = {}
-    missing: dict[str, tuple[float, ...]] = {}
-    dropped: tuple[str, ...] = ()
-    corrupt_at: str = "both"
-    interactions: tuple[float, ...] = ()
-    user_groups: tuple[int, ...] = (5, 10, 20)
-    head_share: float = 0.8
-    reference: str | None = None
-    published: bool = False
-    no_run: bool = False
-
-
-# As a user writes them; what is left of flags and files are settings of the runs.
-NAMES = ("models", "seeds", "out", "engine", "address", "jobs", "threads", "cpus", "gpus", "tune",
-         "sampler", "pruner", "storage", "space", "preset", "noise", "missing", "drop_modality",
-         "corrupt_at", "interactions", "user_groups", "head_share", "reference", "published",
-         "no_run")
-_OF_TUNE = ("trials",)  # the command's own name for `tune`
+_OF_TUNE = ("trials",)  # the command's name for `tune`
 _ALIKE = 0.75  # of two spellings, by difflib
-_DEFAULTS = Options._field_defaults
 _DEFAULT_SEED = 2020  # as in overall.yaml, the first of several
 # More are a slip of the finger, and would fill the memory before anything is said.
 _MOST_SEEDS, _MOST_JOBS, _MOST_TRIALS = 1000, 10_000, 1_000_000
+
+
+def _models(_name: str, value: object) -> dict[str, tuple[str, dict]]:
+    """Read "A,B", [A, B] or {label: settings}, where settings may name their `model`.
+
+    `vary` in settings adds lines: {key: [value, ...]} one for each value of that key, {name:
+    settings} one with these settings changed.
+    """
+    if isinstance(value, Mapping):
+        entries = {str(label): settings for label, settings in value.items()}
+    else:
+        names = items("models", value)
+        if len(set(names)) < len(names):
+            raise UserError(f"models={value!r} names a model twice. To compare settings of one "
+                            "model, give labels: models: {short: {model: SSR, n_layers: 2}, "
+                            "long: {model: SSR, n_layers: 4}}.")
+        entries = {str(name): None for name in names}
+    if not entries:
+        raise UserError("models names no model. Write --models=SSR,LightGCN.")
+    lines = {}
+    for label, settings in entries.items():
+        if settings is not None and not isinstance(settings, Mapping):
+            raise UserError(f"models: {label}: {settings!r} must be settings, as in "
+                            f"{{{label}: {{n_layers: 2}}}}.")
+        bare = settings is None
+        settings = {str(key): value for key, value in (settings or {}).items()}
+        vary = settings.pop("vary", {})
+        model = registry.canonical(str(settings.pop("model", label)))
+        label = model if bare and label.lower() == model.lower() else label
+        lines[label] = (model, settings)
+        for name, changes in _variations(label, vary):
+            lines[f"{label}, {name}"] = (model, {**settings, **changes})
+    for label, (_, settings) in lines.items():
+        for key in ("seed", "dataset"):
+            if key in settings:
+                raise UserError(f"models: {label}: {key} is the same for all lines of a "
+                                "comparison; give it beside models.")
+    return lines
+
+
+def _variations(label: str, vary: object) -> Iterator[tuple[str, dict]]:
+    """Yield name and changed settings of every further line that `vary` asks for."""
+    for name, entry in vary.items() if isinstance(vary, Mapping) else [(None, vary)]:
+        if isinstance(entry, list) and name is not None:
+            yield from ((f"{name} {value}", {str(name): value}) for value in entry)
+        elif isinstance(entry, Mapping):
+            yield str(name), dict(entry)
+        else:
+            raise UserError(f"models: {label}: vary: {vary!r} must hold lists of values by key, or "
+                            "settings by name, as in {n_layers: [1, 3], no l2: {l2_weight: 0}}.")
+
+
+def _seeds(_name: str, value: object) -> int | tuple[int, ...]:
+    """Read a number of seeds, or a list of seeds."""
+    if type(value) is int and 1 <= value <= _MOST_SEEDS:
+        return value
+    seeds = value
+    if isinstance(value, str):
+        seeds = [int(part) if part.strip().isdigit() else part for part in value.split(",")]
+    if isinstance(seeds, (list, tuple)) and seeds and all(type(seed) is int for seed in seeds):
+        return tuple(dict.fromkeys(seeds))
+    raise UserError(f"seeds={seeds!r} must be how many, at most {_MOST_SEEDS}, as in --seeds=5, "
+                    'or a list of whole numbers, as in --seeds="[1, 2, 3]".')
+
+
+def _space(name: str, value: object) -> tuple[str | dict, ...]:
+    """Read files of search spaces, or a space as such."""
+    return (dict(value),) if isinstance(value, Mapping) else texts(name, value)
+
+
+def _levels(most: float | None) -> Callable[[str, object], dict[str, tuple[float, ...]]]:
+    """Return what reads "image:0.3", "image:0.1,0.3" or {image: [0.1, 0.3]}."""
+    def read(name: str, value: object) -> dict[str, tuple[float, ...]]:
+        by_modality = value
+        if isinstance(value, str):
+            modality, colon, levels = value.rpartition(":")
+            by_modality = {modality: levels} if colon else {value: None}
+        if not isinstance(by_modality, Mapping):
+            by_modality = {str(value): None}
+        read_levels = {}
+        for modality, levels in by_modality.items():
+            numbers = _numbers(levels)
+            if not numbers or any(x <= 0 or (most is not None and x > most) for x in numbers):
+                bound = "above 0" if most is None else f"above 0, at most {most}"
+                raise UserError(f"{name}={value!r} must name a modality and levels {bound}, as in "
+                                f"--{name}=image:0.3 or --{name}=\"{{image: [0.1, 0.3]}}\".")
+            read_levels[str(modality)] = tuple(sorted(set(numbers)))
+        return read_levels
+
+    return read
+
+
+def _shares(name: str, value: object) -> tuple[float, ...]:
+    """Read shares of the training interactions, ascending, without the whole."""
+    shares = _numbers(value) if value != () else []
+    if shares is None or any(not 0 < share <= 1 for share in shares):
+        raise UserError(f"{name}={value!r} must be shares of the training interactions, above 0 "
+                        "and at most 1, as in --interactions=0.2,0.5.")
+    return tuple(sorted(set(shares) - {1.0}))
+
+
+def _numbers(value: object) -> list[float] | None:
+    """Read a number, a list of numbers or text of numbers with commas; None for anything else."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, (list, tuple)) else [parts]
+    try:
+        return [float(part) for part in parts if not isinstance(part, bool)]
+    except (TypeError, ValueError):
+        return None
+
+
+def _borders(name: str, value: object) -> tuple[int, ...]:
+    borders = value if isinstance(value, (list, tuple)) else [value]
+    if not borders or any(type(b) is not int or b < 0 for b in borders) \
+            or list(borders) != sorted(set(borders)):
+        raise UserError(f"{name}={value!r} must be ascending whole numbers, the most training "
+                        "interactions of each group, as in [5, 10, 20].")
+    return tuple(borders)
+
+
+@dataclass(frozen=True)
+class Options:
+    """A comparison as asked for, with every default filled in.
+
+    `models`: label -> model and its settings, in the order of the table. `jobs` None is one on this
+    machine, and what fits on a cluster. `noise` and `missing`: modality -> levels.
+    """
+
+    settings: dict  # of all models: from files, then flags
+    models: dict[str, tuple[str, dict]] = option(
+        "models=SSR,LightGCN", "what to compare; in a file also {label: {model: SSR, ...}}", {},
+        _models)
+    seeds: tuple[int, ...] = option(
+        "seeds=5", "so many, counted from --seed, or a list; the split is the same for all", 1,
+        _seeds)
+    out: Path = option("out=FOLDER", "receives runs, presets, tables and report; default "
+                       f"{OUT}/<dataset>", None, text)
+    jobs: int | None = option("jobs=2", "runs at a time on this machine", None,
+                              whole(1, _MOST_JOBS))
+    threads: int | None = option("threads=1", "threads of each of them", None,
+                                 whole(1, _MOST_JOBS))
+    engine: str = option("engine=ray", "runs on a Ray cluster, default local processes", "local",
+                         one_of(ENGINES))
+    address: str | None = option(
+        "address=ADDRESS", "of its head, HOST:PORT, or auto; without, one starts here", None, text)
+    cpus: float | None = option("cpus=1", "cores of a run on the cluster", None, number(0))
+    gpus: float = option("gpus=0.5", "GPUs of a run on the cluster, parts of one too", 0.0,
+                         number(0))
+    tune: int = option("tune=20", "settings tried per model before the comparison: recbole-ssr "
+                       "tune --help", 0, whole(0, _MOST_TRIALS))
+    sampler: str = option("sampler=tpe", "how they are chosen: tpe, random or grid", "tpe",
+                          one_of(SAMPLERS))
+    pruner: str = option("pruner=median", "which runs of the search end early: median or none",
+                         "median", one_of(PRUNERS))
+    storage: str | None = option(
+        "storage=FILE", "journal or database of the search, which several machines may share",
+        None, text)
+    space: tuple[str | dict, ...] = option(
+        "space=FILE", "yaml of lists, ranges {low: 1, high: 9} and settings to search; default the "
+        "grids of the models", (), _space)
+    preset: tuple[str, ...] = option(
+        "preset=FILES", "settings that an earlier search selected, to begin from", (), texts)
+    reference: str | None = option(
+        "reference=LightGCN", "a line that all others are tested against as well", None, text)
+    published: bool = option(
+        "published", "show figures that others report on the same split, set apart", False, switch)
+    noise: dict[str, tuple[float, ...]] = option(
+        "noise=image:0.3", "a curve of results by noise on features: {image: [0.1, 0.3]}", {},
+        _levels(None))
+    missing: dict[str, tuple[float, ...]] = option(
+        "missing=text:0.5", "a curve by the share of items without features", {}, _levels(1))
+    drop_modality: tuple[str, ...] = option(
+        "drop-modality=image", "results without all features of a modality", (), texts)
+    corrupt_at: str = option(
+        "corrupt_at=both", "where features are made worse: both, training or inference", "both",
+        one_of(WHERE))
+    interactions: tuple[float, ...] = option(
+        "interactions=0.2,0.5", "a curve by the share of training interactions", (), _shares)
+    user_groups: tuple[int, ...] = option(
+        'user_groups="[5, 10, 20]"', "borders of groups of users, in training interactions",
+        (5, 10, 20), _borders)
+    head_share: float = option(
+        "head_share=0.8", "share of the training interactions that make an item a head item", 0.8,
+        number(0, 1))
+    no_run: bool = option("no_run", "report on what is there, run nothing", False, switch)
+
+
+NAMES = tuple(entry.name for entry in fields(Options) if entry.metadata)
 
 
 def is_comparison(files: Sequence[str], flags: Mapping) -> bool:
@@ -90,45 +222,24 @@ def options_of(files: Sequence[str], flags: Mapping) -> Options:
 
     Raises UserError for an option of a wrong kind; settings are checked where runs are made.
     """
-    given: dict = {}
+    settings: dict = {}
     for file in files:
-        given |= read_config_file(file)
-    given |= flags
-    asked = {name: given.pop(name) for name in NAMES if name in given}
-    _check_spelling(given)
+        settings |= read_config_file(file)
+    settings |= flags
+    asked = {name: settings.pop(name) for name in NAMES if name in settings}
+    _check_spelling(settings)
     for name, instead in (("model", "models"), ("resume", "the same command again")):
-        if name in given:
-            raise UserError(f"{name}={given[name]!r} belongs to a single run; a comparison takes "
-                            f"{instead}.")
-    dataset = str(given.setdefault("dataset", registry.DEMO_DATASET))
-    options = Options(
-        models=_models(asked.get("models")),
-        seeds=_seeds(asked.get("seeds", 1), given.pop("seed", _DEFAULT_SEED)),
-        settings=given,
-        out=Path(_text("out", asked) or Path(OUT) / dataset),
-        engine=_one_of("engine", asked, ENGINES),
-        address=_text("address", asked),
-        jobs=_whole("jobs", asked, 1, _MOST_JOBS),
-        threads=_whole("threads", asked, 1, _MOST_JOBS),
-        cpus=_number("cpus", asked, 0),
-        gpus=_number("gpus", asked, 0),
-        tune=_whole("tune", asked, 0, _MOST_TRIALS),
-        sampler=_one_of("sampler", asked, SAMPLERS),
-        pruner=_one_of("pruner", asked, PRUNERS),
-        storage=_text("storage", asked),
-        space=_space(asked.get("space", ())),
-        preset=_texts("preset", asked),
-        noise=_levels("noise", asked, None),
-        missing=_levels("missing", asked, 1),
-        dropped=_texts("drop_modality", asked),
-        corrupt_at=_one_of("corrupt_at", asked, WHERE),
-        interactions=_shares(asked.get("interactions", ())),
-        user_groups=_borders(asked.get("user_groups", _DEFAULTS["user_groups"])),
-        head_share=_number("head_share", asked, 0, 1),
-        reference=_text("reference", asked),
-        published=_flag("published", asked),
-        no_run=_flag("no_run", asked),
-    )
+        if name in settings:
+            raise UserError(f"{name}={settings[name]!r} belongs to a single run; a comparison "
+                            f"takes {instead}.")
+    dataset = str(settings.setdefault("dataset", registry.DEMO_DATASET))
+    first = settings.pop("seed", _DEFAULT_SEED)
+    options = Options(settings, **values(Options, {"models": None, **asked}))
+    if type(first) is not int:
+        raise UserError(f"seed={first!r} must be a whole number.")
+    if type(options.seeds) is int:
+        options = replace(options, seeds=tuple(range(first, first + options.seeds)))
+    options = replace(options, out=Path(options.out or Path(OUT) / dataset))
     if options.reference is not None and options.reference not in options.models:
         raise UserError(f"reference={options.reference!r} is not among the models."
                         f"{nearest(options.reference, options.models)} Compared are "
@@ -144,175 +255,3 @@ def _check_spelling(settings: Mapping) -> None:
         if near and not known:
             raise UserError(f"Unknown key {key!r}. Did you mean {near[0]!r}? recbole-ssr compare "
                             "--help lists what a comparison takes beside settings.")
-
-
-def _models(given: object) -> dict[str, tuple[str, dict]]:
-    """Read "A,B", [A, B] or {label: settings}, where settings may name their `model`.
-
-    `vary` in settings adds lines: {key: [value, ...]} one for each value of that key, {name:
-    settings} one with these settings changed.
-    """
-    if isinstance(given, Mapping):
-        entries = {str(label): settings for label, settings in given.items()}
-    else:
-        names = _list("models", given)
-        if len(set(names)) < len(names):
-            raise UserError(f"models={given!r} names a model twice. To compare settings of one "
-                            "model, give labels: models: {short: {model: SSR, n_layers: 2}, "
-                            "long: {model: SSR, n_layers: 4}}.")
-        entries = {str(name): None for name in names}
-    if not entries:
-        raise UserError("models names no model. Write --models=SSR,LightGCN.")
-    found = {}
-    for label, settings in entries.items():
-        if settings is not None and not isinstance(settings, Mapping):
-            raise UserError(f"models: {label}: {settings!r} must be settings, as in "
-                            f"{{{label}: {{n_layers: 2}}}}.")
-        bare = settings is None
-        settings = {str(key): value for key, value in (settings or {}).items()}
-        vary = settings.pop("vary", {})
-        model = registry.canonical(str(settings.pop("model", label)))
-        label = model if bare and label.lower() == model.lower() else label
-        found[label] = (model, settings)
-        for name, changes in _variations(label, vary):
-            found[f"{label}, {name}"] = (model, {**settings, **changes})
-    for label, (_, settings) in found.items():
-        for key in ("seed", "dataset"):
-            if key in settings:
-                raise UserError(f"models: {label}: {key} is the same for all lines of a "
-                                "comparison; give it beside models.")
-    return found
-
-
-def _variations(label: str, vary: object) -> Iterator[tuple[str, dict]]:
-    """Yield name and changed settings of every further line that `vary` asks for."""
-    for name, entry in vary.items() if isinstance(vary, Mapping) else [(None, vary)]:
-        if isinstance(entry, list) and name is not None:
-            yield from ((f"{name} {value}", {str(name): value}) for value in entry)
-        elif isinstance(entry, Mapping):
-            yield str(name), dict(entry)
-        else:
-            raise UserError(f"models: {label}: vary: {vary!r} must hold lists of values by key, or "
-                            "settings by name, as in {n_layers: [1, 3], no l2: {l2_weight: 0}}.")
-
-
-def _seeds(given: object, first: object) -> tuple[int, ...]:
-    """Read a number of seeds, counted from `first`, or a list of seeds."""
-    if type(first) is not int:
-        raise UserError(f"seed={first!r} must be a whole number.")
-    if type(given) is int and 1 <= given <= _MOST_SEEDS:
-        return tuple(range(first, first + given))
-    if isinstance(given, str):
-        given = [int(part) if part.strip().isdigit() else part for part in given.split(",")]
-    if isinstance(given, (list, tuple)) and given and all(type(seed) is int for seed in given):
-        return tuple(dict.fromkeys(given))
-    raise UserError(f"seeds={given!r} must be how many, at most {_MOST_SEEDS}, as in --seeds=5, "
-                    'or a list of whole numbers, as in --seeds="[1, 2, 3]".')
-
-
-def _list(name: str, given: object) -> list:
-    """Read a list, or text with commas."""
-    if isinstance(given, str):
-        return [part.strip() for part in given.split(",") if part.strip()]
-    if isinstance(given, (list, tuple)):
-        return list(given)
-    if given is None or isinstance(given, bool):
-        raise UserError(f"--{name} needs a value: --{name}=...")
-    return [given]
-
-
-def _texts(name: str, asked: Mapping) -> tuple[str, ...]:
-    return tuple(map(str, _list(name, asked[name]))) if name in asked else ()
-
-
-def _space(given: object) -> tuple[str | dict, ...]:
-    """Read files of search spaces, or a space as such."""
-    return (dict(given),) if isinstance(given, Mapping) else _texts("space", {"space": given})
-
-
-def _text(name: str, asked: Mapping) -> str | None:
-    value = asked.get(name)
-    if value is True:
-        raise UserError(f"--{name} needs a value: --{name}=...")
-    return None if value is None else os.path.expanduser(str(value))
-
-
-def _one_of(name: str, asked: Mapping, known: Sequence[str]) -> str:
-    value = str(asked.get(name, _DEFAULTS[name]))
-    if value not in known:
-        raise UserError(f"{name}={value!r} is unknown.{nearest(value, known)} Use "
-                        f"{', '.join(known)}.")
-    return value
-
-
-def _flag(name: str, asked: Mapping) -> bool:
-    value = asked.get(name, _DEFAULTS[name])
-    if type(value) is not bool:
-        raise UserError(f"{name}={value!r} must be True or False.")
-    return value
-
-
-def _whole(name: str, asked: Mapping, least: int, most: int) -> int | None:
-    value = asked.get(name, _DEFAULTS[name])
-    if value is not None and (type(value) is not int or not least <= value <= most):
-        raise UserError(f"{name}={value!r} must be a whole number of at least {least} and at most "
-                        f"{most}.")
-    return value
-
-
-def _number(name: str, asked: Mapping, least: float, most: float | None = None) -> float | None:
-    value = asked.get(name, _DEFAULTS[name])
-    if value is None:
-        return None
-    inside = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= least
-    if not inside or (most is not None and value > most):
-        bound = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise UserError(f"{name}={value!r} must be a number {bound}.")
-    return float(value)
-
-
-def _levels(name: str, asked: Mapping, most: float | None) -> dict[str, tuple[float, ...]]:
-    """Read "image:0.3", "image:0.1,0.3" or {image: [0.1, 0.3]}."""
-    given = asked.get(name, {})
-    if isinstance(given, str):
-        modality, colon, levels = given.rpartition(":")
-        given = {modality: levels} if colon else {given: None}
-    if not isinstance(given, Mapping):
-        given = {str(given): None}
-    found = {}
-    for modality, levels in given.items():
-        numbers = _numbers(levels)
-        if not numbers or any(x <= 0 or (most is not None and x > most) for x in numbers):
-            bound = "above 0" if most is None else f"above 0, at most {most}"
-            raise UserError(f"{name}={asked[name]!r} must name a modality and levels {bound}, as "
-                            f"in --{name}=image:0.3 or --{name}=\"{{image: [0.1, 0.3]}}\".")
-        found[str(modality)] = tuple(sorted(set(numbers)))
-    return found
-
-
-def _shares(given: object) -> tuple[float, ...]:
-    """Read shares of the training interactions, ascending, without the whole."""
-    shares = _numbers(given) if given != () else []
-    if shares is None or any(not 0 < share <= 1 for share in shares):
-        raise UserError(f"interactions={given!r} must be shares of the training interactions, "
-                        "above 0 and at most 1, as in --interactions=0.2,0.5.")
-    return tuple(sorted(set(shares) - {1.0}))
-
-
-def _numbers(given: object) -> list[float] | None:
-    """Read a number, a list of numbers or text of numbers with commas; None for anything else."""
-    parts = given.split(",") if isinstance(given, str) else given
-    parts = parts if isinstance(parts, (list, tuple)) else [parts]
-    try:
-        return [float(part) for part in parts if not isinstance(part, bool)]
-    except (TypeError, ValueError):
-        return None
-
-
-def _borders(given: object) -> tuple[int, ...]:
-    borders = given if isinstance(given, (list, tuple)) else [given]
-    if not borders or any(type(b) is not int or b < 0 for b in borders) \
-            or list(borders) != sorted(set(borders)):
-        raise UserError(f"user_groups={given!r} must be ascending whole numbers, the most training "
-                        "interactions of each group, as in [5, 10, 20].")
-    return tuple(borders)

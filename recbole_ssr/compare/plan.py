@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.store import Task, task_of
+from recbole_ssr.comparison import Line
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -16,25 +17,16 @@ logger = logging.getLogger("recbole_ssr")
 RUNS = "runs"  # the folder of runs in that of the comparison
 
 
-class Contestant(NamedTuple):
-    """A line to be: its label, model, settings of its own, and how many were tried to find them."""
-
-    label: str
-    model: str
-    settings: dict
-    trials: int | None = None
-
-
 class Condition(NamedTuple):
     """A point of a curve: its name and level, and the settings that make it.
 
-    `measured` conditions train nothing: runs of the comparison itself are measured under them.
+    Those `at_inference` train nothing: runs of the comparison itself are measured under them.
     """
 
     curve: str
     level: float
     settings: dict
-    measured: bool = False
+    at_inference: bool = False
 
 
 PLAIN = Condition("", 0.0, {})  # the comparison itself
@@ -42,9 +34,9 @@ SPARSITY = "interactions used in training"
 
 
 class Plan(NamedTuple):
-    """All runs of a comparison, by label, condition and seed."""
+    """All runs of a comparison, by label, condition and seed; its lines have no results yet."""
 
-    contestants: tuple[Contestant, ...]
+    lines: tuple[Line, ...]
     conditions: tuple[Condition, ...]
     tasks: dict[tuple[str, tuple[str, float], int], Task]
 
@@ -63,46 +55,48 @@ class Plan(NamedTuple):
         return list(unique.values())
 
 
-def contestants_of(options: Options, presets: Mapping[str, Contestant]) -> tuple[Contestant, ...]:
-    """Return the lines, each with its tuned settings where there are some, its own above them."""
-    found = []
-    for label, (model, own) in options.models.items():
+def lines_of(options: Options, presets: Mapping[str, Line]) -> tuple[Line, ...]:
+    """Return the lines, without results, each with its tuned settings below its own."""
+    lines = []
+    for label, (model, settings) in options.models.items():
         tuned = presets.get(label)
-        settings = {**(tuned.settings if tuned else {}), **own}
-        found.append(Contestant(label, model, settings, tuned.trials if tuned else None))
-    return tuple(found)
+        if tuned:
+            settings = {**tuned.settings, **settings}
+        lines.append(Line(label, model, settings, (), trials=tuned.trials if tuned else None))
+    return tuple(lines)
 
 
 def conditions_of(options: Options) -> tuple[Condition, ...]:
     """Return the conditions that curves are made of, beside the comparison itself."""
     at = {} if options.corrupt_at == "both" else {"corruption_at": options.corrupt_at}
-    measured = options.corrupt_at == "inference"
-    found = [
-        Condition(f"{words} {modality}", level, {key: {modality: level}, **at}, measured)
-        for words, key, given in (("noise on", "feature_noise", options.noise),
-                                  ("missing", "feature_missing", options.missing))
-        for modality, levels in given.items() for level in levels
+    alone = options.corrupt_at == "inference"
+    conditions = [
+        Condition(f"{words} {modality}", level, {key: {modality: level}, **at}, alone)
+        for words, key, of in (("noise on", "feature_noise", options.noise),
+                               ("missing", "feature_missing", options.missing))
+        for modality, levels in of.items() for level in levels
     ]
-    found += [Condition(f"without {modality}", 1.0, {"drop_modality": [modality], **at}, measured)
-              for modality in options.dropped]
-    found += [Condition(SPARSITY, share, {"train_share": share}) for share in options.interactions]
-    return tuple(found)
+    conditions += [Condition(f"without {modality}", 1.0, {"drop_modality": [modality], **at}, alone)
+                   for modality in options.drop_modality]
+    conditions += [Condition(SPARSITY, share, {"train_share": share})
+                   for share in options.interactions]
+    return tuple(conditions)
 
 
-def plan_of(options: Options, contestants: tuple[Contestant, ...], distinct: bool = True) -> Plan:
+def plan_of(options: Options, lines: tuple[Line, ...], distinct: bool = True) -> Plan:
     """Return every run. Raises UserError for a mistake in any setting, before anything starts.
 
     `distinct` refuses lines that are the same runs, which a search may end in but nobody asks for.
     """
     conditions, tasks = conditions_of(options), {}
     with _each_message_once():
-        for line in contestants:
-            for condition in (PLAIN, *(c for c in conditions if not c.measured)):
+        for line in lines:
+            for condition in (PLAIN, *(c for c in conditions if not c.at_inference)):
                 for seed in options.seeds:
                     settings = {**options.settings, **line.settings, **condition.settings}
                     tasks[line.label, _key(condition), seed] = task_of(
                         line.label, line.model, settings, seed, options.out / RUNS)
-    plan = Plan(contestants, conditions, tasks)
+    plan = Plan(lines, conditions, tasks)
     for labels in same_lines(plan) if distinct else ():
         raise UserError(f"The lines {' and '.join(labels)} have the same settings, so that they "
                         "are the same runs. Change a setting of one, or leave it out.")
@@ -111,10 +105,10 @@ def plan_of(options: Options, contestants: tuple[Contestant, ...], distinct: boo
 
 def same_lines(plan: Plan) -> list[tuple[str, ...]]:
     """Return the labels of lines that are the same runs, a tuple for every such group."""
-    found: dict[str, list[str]] = {}
-    for line in plan.contestants:
-        found.setdefault(str(plan.of(line.label)[0].folder), []).append(line.label)
-    return [tuple(labels) for labels in found.values() if len(labels) > 1]
+    groups: dict[str, list[str]] = {}
+    for line in plan.lines:
+        groups.setdefault(str(plan.of(line.label)[0].folder), []).append(line.label)
+    return [tuple(labels) for labels in groups.values() if len(labels) > 1]
 
 
 def _key(condition: Condition) -> tuple[str, float]:

@@ -88,9 +88,9 @@ def _difference(name: str, results: Sequence[RunResult],
         whose.setdefault(text, []).append(f"{result.model} seed {result.seed}")
     if len(whose) < 2:
         return ""
-    return f"{name}: " + ", ".join(f"{text} ({_some(runs)})" for text, runs in whose.items())
+    return f"{name}: " + ", ".join(f"{text} ({_few(runs)})" for text, runs in whose.items())
 
 
-def _some(runs: Sequence[str]) -> str:
+def _few(runs: Sequence[str]) -> str:
     named = ", ".join(runs[:_NAMED])
     return named if len(runs) <= _NAMED else f"{named} and {len(runs) - _NAMED} more"

@@ -24,20 +24,10 @@ from recbole_ssr.compare.cluster import (
     checked_address,
     checked_request,
     reason_of,
-    variables,
 )
 from recbole_ssr.compare.engine import Outcome, Progress, Source, Watch
-from recbole_ssr.compare.local import LOG, outcome_of
-from recbole_ssr.compare.store import (
-    Task,
-    failure_of,
-    forget_failure,
-    is_complete,
-    progress_of,
-    write_failure,
-    write_progress,
-    write_task,
-)
+from recbole_ssr.compare.local import LOG, Run, outcome_of, variables
+from recbole_ssr.compare.store import Task, begin, failure_of, is_complete, write_failure
 from recbole_ssr.errors import UserError
 
 _LOCAL = "--engine=local does without"
@@ -84,24 +74,6 @@ class RayEngine:
                 runs.cancel()
 
 
-class _Run:
-    """A task that Ray was given, and what its source has heard of it."""
-
-    def __init__(self, task: Task):
-        self.task, self.progress = task, Progress()
-        self.stopped = False
-        self._heard = 0
-
-    def goes_on(self, source: Source) -> bool:
-        """Tell the source of all further evaluations; return False once it stops the run."""
-        self.progress = progress_of(self.task)
-        # One by one, so that what is pruned does not depend on when we look.
-        while not self.stopped and self._heard < len(self.progress.valid):
-            self._heard += 1
-            self.stopped = not source.progressed(self.task, self.progress.valid[:self._heard])
-        return not self.stopped
-
-
 class _Runs:
     """The runs under way, by Ray's references."""
 
@@ -129,7 +101,7 @@ class _Runs:
                 self._source.finished(task, Outcome())
                 continue
             self._check_storage(task.folder.parent, machines)
-            self._runs[self._submit(task)] = _Run(task)
+            self._runs[self._submit(task)] = Run(task)
         return bool(self._runs)
 
     def look(self) -> None:
@@ -160,12 +132,10 @@ class _Runs:
                         del self._runs[reference]
 
     def _submit(self, task: Task):
-        write_task(task)
-        forget_failure(task.folder)
-        write_progress(task.folder, Progress())
+        begin(task, Progress())
         folder = task.folder.resolve()
         return self._supervise.remote(str(folder), str(folder / LOG), os.getcwd(),
-                                      variables(self._request))
+                                      variables(self._request.threads))
 
     def _end_of(self, task: Task, reference) -> tuple[int | None, Exception | None]:
         """Return the exit status of a run's process, or the error of Ray that ended it."""
@@ -299,8 +269,8 @@ def _answering(ray: ModuleType, address: str) -> str:
 
     begin = "ray start --head begins a cluster"
     try:
-        found = canonicalize_bootstrap_address_or_die(address)
-        answers = _health(found)
+        head = canonicalize_bootstrap_address_or_die(address)
+        answers = _health(head)
     except (OSError, ValueError) as error:
         raise UserError(f"address={address}: {reason_of(error)} ({begin})") from None
     except (RuntimeError, ray.exceptions.RayError) as error:
@@ -308,7 +278,7 @@ def _answering(ray: ModuleType, address: str) -> str:
                         f"{reason_of(error)}. Check host and port; {begin}") from None
     if not answers:
         raise UserError(f"address={address}: the Ray cluster there does not answer; {begin}")
-    return found
+    return head
 
 
 def _health(address: str) -> bool:

@@ -6,25 +6,26 @@ is finished is never done again, and what was interrupted goes on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from recbole_ssr.compare import measured
 from recbole_ssr.compare.progress import Progress
 from recbole_ssr.comparison import Failure
 from recbole_ssr.config import PluginConfig, build_config, config_hash
 from recbole_ssr.errors import UserError
 from recbole_ssr.eval_settings import parts_of
-from recbole_ssr.files import in_one_step
+from recbole_ssr.files import ABANDONED_SECONDS, in_one_step, sweep
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.train.trainer import LAST
 
 TASK_FILE, PROGRESS_FILE, ERROR_FILE = "task.json", "progress.json", "error.json"
 STAGES, SPLITS = ("valid", "test"), "splits"
 MEASURE = "measure"  # the stage of a finished run that is measured once more, disturbed
+MEASURED = "measured"  # the folder of what it leaves, in the run's
 
 
 class Task(NamedTuple):
@@ -81,13 +82,34 @@ def _check_split(config: PluginConfig) -> None:
 
 def measurement_of(task: Task, label: str, disturbance: Mapping) -> Task:
     """Return the task that measures the run of `task` with its features disturbed."""
-    folder = measured.path_of(task.folder, dict(disturbance)).with_suffix("")
-    return task._replace(label=label, folder=folder, stage=MEASURE, disturbance=dict(disturbance))
+    disturbance = dict(disturbance)
+    folder = _measurement_path(task.folder, disturbance).with_suffix("")
+    return task._replace(label=label, folder=folder, stage=MEASURE, disturbance=disturbance)
 
 
 def run_of(task: Task) -> Path:
     """Return the folder of the run that a task of the stage MEASURE measures."""
     return task.folder.parent.parent
+
+
+def read_measurement(run: Path, disturbance: dict) -> dict | None:
+    """Return valid and test metrics of a disturbed run, None where it is not measured yet."""
+    content = _read(_measurement_path(run, disturbance))
+    return content if content.get("settings") == disturbance else None
+
+
+def write_measurement(task: Task, valid: dict[str, float], test: dict[str, float]) -> None:
+    """Keep what a task of the stage MEASURE measured, beside its run."""
+    path = _measurement_path(run_of(task), task.disturbance)
+    sweep(path.parent, ABANDONED_SECONDS)
+    content = {"settings": task.disturbance, "valid": valid, "test": test}
+    with in_one_step(path) as draft:
+        draft.write_text(json.dumps(content) + "\n")
+
+
+def _measurement_path(run: Path, disturbance: dict) -> Path:
+    digest = hashlib.sha256(json.dumps(disturbance, sort_keys=True).encode()).hexdigest()
+    return run / MEASURED / f"{digest[:12]}.json"
 
 
 def state_of(task: Task) -> str:
@@ -98,7 +120,7 @@ def state_of(task: Task) -> str:
     or missing.
     """
     if task.stage == MEASURE:
-        if measured.read(run_of(task), task.disturbance):
+        if read_measurement(run_of(task), task.disturbance):
             return "done"
         return "failed" if (task.folder / ERROR_FILE).is_file() else "missing"
     files = ((FILE, "done"), (ERROR_FILE, "failed"), (VALID_FILE, "validated"), (LAST, "started"))
@@ -156,8 +178,15 @@ def split_path(folder: Path, fingerprint: str) -> Path:
     return folder.parent.parent / SPLITS / f"{fingerprint[:12]}.npz"
 
 
-def write_task(task: Task) -> None:
+def begin(task: Task, progress: Progress) -> None:
     """Leave a task in its folder, for the process that is about to do it."""
+    write_task(task)
+    forget_failure(task.folder)
+    write_progress(task.folder, progress)
+
+
+def write_task(task: Task) -> None:
+    """Leave a task in its folder."""
     task.folder.mkdir(parents=True, exist_ok=True)
     content = task._asdict()
     del content["folder"]

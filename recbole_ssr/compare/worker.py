@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from recbole_ssr.compare import measured
 from recbole_ssr.compare.engine import Progress
 from recbole_ssr.compare.lock import Busy, die_with, locked
 from recbole_ssr.compare.store import (
@@ -27,14 +26,15 @@ from recbole_ssr.compare.store import (
     run_of,
     split_path,
     write_failure,
+    write_measurement,
     write_progress,
 )
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import write_interactions
 from recbole_ssr.experiment import Experiment, interactions_of
 from recbole_ssr.files import sweep
+from recbole_ssr.measurement import measure_corrupted
 from recbole_ssr.quick_start import run
-from recbole_ssr.robustness import measure_corrupted
 
 # Exit statuses; the second is EX_TEMPFAIL of sysexits.h: another process is at this run.
 FAILED, BUSY = 1, 75
@@ -96,10 +96,9 @@ def _train(task: Task) -> None:
 def _measure(task: Task) -> None:
     """Measure a finished run with its features disturbed, and keep the result beside it."""
     write_progress(task.folder, Progress("measuring"))
-    settings, run_folder = task.settings, run_of(task)
-    found = measure_corrupted(run_folder, task.disturbance, str(settings.get("device", "auto")),
-                              settings.get("data_path"))
-    measured.write(run_folder, task.disturbance, found.valid, found.test)
+    device, data_path = task.settings.get("device", "auto"), task.settings.get("data_path")
+    measured = measure_corrupted(run_of(task), task.disturbance, str(device), data_path)
+    write_measurement(task, measured.valid, measured.test)
 
 
 def _leave_split(task: Task, experiment: Experiment) -> Path:

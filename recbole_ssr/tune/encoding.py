@@ -19,14 +19,14 @@ class Encoding:
 
     def params(self, settings: dict) -> dict:
         """Return the parameters of settings; a key whose value lies outside is left out."""
-        found = {}
+        params = {}
         for key, dimension in self.space.dimensions.items():
             if isinstance(dimension, Choice):
                 if _text(settings[key]) in self._texts[key]:
-                    found[key] = _text(settings[key])
+                    params[key] = _text(settings[key])
             elif _within(dimension, settings[key]):
-                found[key] = settings[key]
-        return found
+                params[key] = settings[key]
+        return params
 
     def settings(self, params: dict) -> dict:
         """Return the settings of a full set of parameters."""

@@ -22,5 +22,5 @@ def importance(search: Search) -> dict[str, float]:
     if not varied or len({trial.value for trial in full}) < 2:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=search.method.seed)
-    found = optuna.importance.get_param_importances(search.study, evaluator=evaluator, params=keys)
-    return {key: share for key, share in found.items() if math.isfinite(share)}
+    shares = optuna.importance.get_param_importances(search.study, evaluator=evaluator, params=keys)
+    return {key: share for key, share in shares.items() if math.isfinite(share)}

@@ -42,46 +42,46 @@ class Preset(NamedTuple):
         return int(number.group()) if number else None
 
 
-def write_preset(out: str | Path, selected: Selected, given: Mapping | None = None) -> Path:
+def write_preset(out: str | Path, selected: Selected, settings: Mapping | None = None) -> Path:
     """Write `<out>/presets/<label>.yaml` and return its path.
 
     Args:
         out: output folder of the comparison.
         selected: of tuning.
-        given: settings that the line had; those of its model's own yaml are kept, since the others
+        settings: what the line had; those of its model's own yaml are kept, since the others
             were selected beside them. Protocol and machine are not part of a preset.
     """
-    own = _keys_of(selected.model)
-    fixed = {key: value for key, value in (given or {}).items() if key in own}
-    settings = {"model": selected.model, **fixed, **selected.settings}
+    of_model = _keys_of(selected.model)
+    fixed = {key: value for key, value in (settings or {}).items() if key in of_model}
+    content = {"model": selected.model, **fixed, **selected.settings}
     path = Path(out) / FOLDER / f"{re.sub(r'[^A-Za-z0-9._+-]+', '_', selected.label)}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
     text = "".join(f"# {name}: {value}\n" for name, value in _notes(selected).items())
-    text += yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     runs.write_text(path, "# Selected on validation by recbole-ssr tune; use it with "
                           f"--preset={path.name} or --config_files.\n{text}")
     return path
 
 
-def read_presets(given: str | Path | Iterable[str | Path]) -> dict[str, Preset]:
+def read_presets(paths: str | Path | Iterable[str | Path]) -> dict[str, Preset]:
     """Return the presets of files, folders, or text with commas, by model.
 
     Raises UserError for a path that is missing, a file that names no model or an unknown one, and
     two files for one model.
     """
-    parts = str(given).split(",") if isinstance(given, (str, Path)) else list(given)
-    found: dict[str, Preset] = {}
+    parts = str(paths).split(",") if isinstance(paths, (str, Path)) else list(paths)
+    presets: dict[str, Preset] = {}
     for part in parts:
         for file in _files(expanded(str(part).strip())):
             preset = _read(file)
-            if preset.model in found and found[preset.model] != preset:
-                raise UserError(f"Both {found[preset.model].file} and {file} are presets of "
+            if preset.model in presets and presets[preset.model] != preset:
+                raise UserError(f"Both {presets[preset.model].file} and {file} are presets of "
                                 f"{preset.model}. Name the one to use.")
-            found[preset.model] = preset
-    return found
+            presets[preset.model] = preset
+    return presets
 
 
 def _files(path: Path) -> list[Path]:

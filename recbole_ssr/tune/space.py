@@ -123,11 +123,11 @@ class Space:
         """Return the settings of an index below `size`; the last key changes first."""
         if self.listed:
             return self.listed[index]
-        found = {}
+        point = {}
         for key, dimension in reversed(self.dimensions.items()):
             index, here = divmod(index, dimension.n_values)
-            found[key] = dimension.at(here)
-        return {key: found[key] for key in self.dimensions}
+            point[key] = dimension.at(here)
+        return {key: point[key] for key in self.dimensions}
 
     def plain(self) -> dict:
         """Return the space as a yaml would write it, the settings listed below the key ""."""
@@ -167,22 +167,22 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]],
     return spaces
 
 
-def space_of(model: str, settings: Mapping, given: Mapping | None = None) -> Space:
-    """Return a model's space: its grid, `given` above it, without what `settings` fix.
+def space_of(model: str, settings: Mapping, user: Mapping | None = None) -> Space:
+    """Return a model's space: its grid, a `user`'s entries above it, without what `settings` fix.
 
     Raises UserError for a key that the model does not have or that belongs to the protocol, a
     value that it refuses. A model with nothing to tune has a space of one point, its default.
     """
-    given, base = given or {}, _config(model, settings)
+    user, base = user or {}, _config(model, settings)
     grid = _grid_of(model, base)
     # A user's own entries come first, so that a mistake there is found before the rest is checked.
-    entries = {**given, **{key: entry for key, entry in grid.items() if key not in given}}
+    entries = {**user, **{key: entry for key, entry in grid.items() if key not in user}}
     dimensions, default = {}, {}
     for key, entry in entries.items():
         if entry is None:
             continue
         if key in settings and key not in PROTOCOL:
-            level = logging.WARNING if key in given else logging.INFO
+            level = logging.WARNING if key in user else logging.INFO
             logger.log(level, "%s=%r is given, so the search over %s leaves it alone.", key,
                        settings[key], model)
             continue
@@ -214,7 +214,7 @@ def listed_space(model: str, settings: Mapping, listed: Sequence[Mapping]) -> Sp
     default = {key: base[key] for key in keys}
     values = {key: {key_of({key: point[key]}): point[key] for point in (*points, default)}
               for key in keys}
-    return Space(model, {key: Choice(tuple(found.values())) for key, found in values.items()},
+    return Space(model, {key: Choice(tuple(choices.values())) for key, choices in values.items()},
                  default, points)
 
 
@@ -252,11 +252,11 @@ def _grid_of(model: str, base: PluginConfig) -> dict:
     if file.is_file():
         return read_config_file(file)
     yaml_of_model = registry.RECBOLE_PROPERTIES / "model" / f"{model}.yaml"
-    own = read_config_file(yaml_of_model) if yaml_of_model.is_file() else {}
+    keys = read_config_file(yaml_of_model) if yaml_of_model.is_file() else {}
     if base["MODEL_TYPE"] == ModelType.TRADITIONAL:
-        return {key: values for key, values in RECBOLE_CLOSED_FORM_GRID.items() if key in own}
+        return {key: values for key, values in RECBOLE_CLOSED_FORM_GRID.items() if key in keys}
     return {key: values for key, values in RECBOLE_GRID.items()
-            if key == "learning_rate" or type(own.get(key)) is type(values[0])}
+            if key == "learning_rate" or type(keys.get(key)) is type(values[0])}
 
 
 def _config(model: str, settings: Mapping, **changes) -> PluginConfig:
@@ -292,29 +292,29 @@ def _choice(model: str, settings: Mapping, key: str, entry: object) -> Choice:
     if not isinstance(entry, (list, tuple)) or not entry:
         raise UserError(f"The search space of {model}: {key}: {entry!r} must be a list of values, "
                         f"as in [{entry!r}], or a range, as in {{low: 1, high: 10}}.")
-    found: dict[str, tuple] = {}
+    values: dict[str, tuple] = {}
     for value, run in _checked(model, settings, key, entry):
-        found.setdefault(key_of({key: value}), (value, run))
-    runs = {run for _, run in found.values()}
-    if len(runs) < len(found):
+        values.setdefault(key_of({key: value}), (value, run))
+    runs = {run for _, run in values.values()}
+    if len(runs) < len(values):
         raise _no_effect(model, key)
-    return Choice(tuple(value for value, _ in found.values()))
+    return Choice(tuple(value for value, _ in values.values()))
 
 
 def _range(model: str, settings: Mapping, key: str, entry: Mapping, default: object) -> Range:
-    given = f"The search space of {model}: {key}: {dict(entry)!r}"
+    place = f"The search space of {model}: {key}: {dict(entry)!r}"
     for name in entry:
         if name not in _RANGE:
-            raise UserError(f"{given} has an unknown entry {name!r}.{nearest(name, _RANGE)} A "
+            raise UserError(f"{place} has an unknown entry {name!r}.{nearest(name, _RANGE)} A "
                             "range has low, high, log and step; other values go into a list.")
     low, high, step = (entry.get(name) for name in ("low", "high", "step"))
     log = entry.get("log", False)
     if any(type(x) not in (int, float) or not math.isfinite(x) for x in (low, high)) or low >= high:
-        raise UserError(f"{given} must have two numbers, low below high.")
+        raise UserError(f"{place} must have two numbers, low below high.")
     if type(log) is not bool or (log and (low <= 0 or step is not None)):
-        raise UserError(f"{given}: log is true or false; with it low lies above 0, without step.")
+        raise UserError(f"{place}: log is true or false; with it low lies above 0, without step.")
     if step is not None and (type(step) not in (int, float) or not 0 < step <= high - low):
-        raise UserError(f"{given}: step must be a number above 0, at most high - low.")
+        raise UserError(f"{place}: step must be a number above 0, at most high - low.")
     ends = (low, high, low + (step or 0))
     (low, first), (high, last), _ = _checked(model, settings, key, ends)
     if first == last:

@@ -16,6 +16,7 @@ import warnings
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.encoding import Encoding
+from recbole_ssr.tune.heartbeat import Worker, is_alive
 from recbole_ssr.tune.space import Space, key_of
 from recbole_ssr.tune.storage import require_optuna
 from recbole_ssr.tune.trials import (
@@ -31,7 +32,6 @@ from recbole_ssr.tune.trials import (
     plain_trial,
     was_withdrawn,
 )
-from recbole_ssr.tune.workers import Worker, is_alive
 
 logger = logging.getLogger("recbole_ssr")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.compare.options import PRUNERS, SAMPLERS
+from recbole_ssr.errors import UserError
+from recbole_ssr.option import one_of
 
-SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("median", "none")
 # Attributes of an Optuna trial. One that failed without a reason was withdrawn: it counts nowhere.
 SETTINGS, DEFAULT, WORKER, REASON, SPLIT = "settings", "default", "worker", "reason", "split"
 
@@ -36,10 +36,7 @@ class Method(NamedTuple):
     def check(self) -> None:
         """Raise UserError for a value that no search takes."""
         for name, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
-            value = getattr(self, name)
-            if value not in known:
-                raise UserError(f"{name}={value!r} is unknown.{nearest(value, known)} Use "
-                                f"{', '.join(known)}.")
+            one_of(known)(name, getattr(self, name))
         for name, least in (("trials", 1), ("n_startup_trials", 0), ("n_warmup_steps", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:

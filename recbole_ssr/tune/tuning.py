@@ -14,13 +14,13 @@ from recbole_ssr.compare.plan import RUNS
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.config import PluginConfig, build_config
 from recbole_ssr.errors import UserError
+from recbole_ssr.tune.heartbeat import Worker
 from recbole_ssr.tune.importance import importance
 from recbole_ssr.tune.source import TuneSource
 from recbole_ssr.tune.space import Space, spaces_of
 from recbole_ssr.tune.storage import open_storage, open_study, study_name
 from recbole_ssr.tune.study import Search
 from recbole_ssr.tune.trials import Method, Trial
-from recbole_ssr.tune.workers import Worker
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -104,8 +104,8 @@ def tune(
                     for label in models}
 
         def make(label: str, settings: dict) -> Task:
-            model, given = models[label]
-            return task_of(label, model, {**settings, **given}, seed, Path(out) / RUNS, "valid")
+            model, fixed = models[label]
+            return task_of(label, model, {**settings, **fixed}, seed, Path(out) / RUNS, "valid")
 
         metrics = {label: _metric(config) for label, config in configs.items()}
         source = TuneSource(searches, make, metrics)

@@ -74,7 +74,7 @@ def test_shares_of_interactions_leave_out_the_whole():
 
 def test_dropped_modalities_are_a_condition_and_no_setting():
     options = read("--models=SSR", "--drop-modality=image", "--corrupt_at=inference")
-    assert (options.dropped, options.corrupt_at) == (("image",), "inference")
+    assert (options.drop_modality, options.corrupt_at) == (("image",), "inference")
     assert "drop_modality" not in options.settings
 
 

@@ -4,7 +4,8 @@ import pytest
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr.compare.options import options_of
-from recbole_ssr.compare.plan import PLAIN, SPARSITY, Contestant, contestants_of, plan_of
+from recbole_ssr.compare.plan import PLAIN, SPARSITY, lines_of, plan_of
+from recbole_ssr.comparison import Line
 from recbole_ssr.errors import UserError
 
 
@@ -17,7 +18,7 @@ def plan(tmp_path):
         flags = {"dataset": "tiny", "out": str(tmp_path / "out"), **settings, **flags}
         presets = flags.pop("presets", {})
         options = options_of([], flags)
-        return plan_of(options, contestants_of(options, presets))
+        return plan_of(options, lines_of(options, presets))
 
     return of
 
@@ -42,11 +43,11 @@ def test_folders_depend_on_what_changes_results_alone(plan):
 
 
 def test_own_settings_win_over_tuned_ones_and_those_over_common_ones(plan):
-    presets = {"BPR": Contestant("BPR", "BPR", {"learning_rate": 0.5, "embedding_size": 4}, 7)}
+    presets = {"BPR": Line("BPR", "BPR", {"learning_rate": 0.5, "embedding_size": 4}, (), trials=7)}
     found = plan(models={"BPR": {"embedding_size": 16}}, learning_rate=0.1, presets=presets)
     settings = found.of("BPR")[0].settings
     assert (settings["learning_rate"], settings["embedding_size"]) == (0.5, 16)
-    assert found.contestants[0].trials == 7
+    assert found.lines[0].trials == 7
 
 
 def test_curves_take_runs_of_their_own_after_all_others(plan):
@@ -63,7 +64,7 @@ def test_curves_take_runs_of_their_own_after_all_others(plan):
 
 def test_disturbance_at_inference_alone_trains_nothing(plan):
     found = plan(models="FastLightGCN", noise="image:0.2", corrupt_at="inference")
-    assert len(found.in_order()) == 1 and found.conditions[0].measured
+    assert len(found.in_order()) == 1 and found.conditions[0].at_inference
 
 
 @pytest.mark.parametrize("flags, says", [

@@ -21,17 +21,16 @@ from recbole_ssr.compare.cluster import (
     checked_address,
     checked_request,
     reason_of,
-    variables,
 )
 from recbole_ssr.compare.engine import FixedSource, Outcome
-from recbole_ssr.compare.local import LocalEngine
+from recbole_ssr.compare.local import LocalEngine, variables
 from recbole_ssr.compare.lock import LOCK
-from recbole_ssr.compare.measured import read as read_measured
 from recbole_ssr.compare.ray_engine import RayEngine
 from recbole_ssr.compare.store import (
     failure_of,
     is_complete,
     measurement_of,
+    read_measurement,
     result_of,
     state_of,
     task_of,
@@ -101,7 +100,7 @@ def test_addresses_stay_as_they_are(address):
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, "1"), (1, "1"), (4, "4")])
 def test_threads_are_the_cpus(cpus, threads):
-    found = variables(Request(cpus, 1))
+    found = variables(Request(cpus, 1).threads)
     assert {found[f"{name}_NUM_THREADS"] for name in ("OMP", "MKL", "OPENBLAS")} == {threads}
     assert "CUDA_VISIBLE_DEVICES" not in found  # Ray's own on the machine must stay
 
@@ -341,7 +340,7 @@ def test_measurements_equal_those_of_the_local_engine(tiny, tmp_path):
         source = FixedSource([task])
         engine.run(source, jobs, lambda _: None)
         assert list(source.outcomes.values()) == [Outcome()] and is_complete(task)
-        found.append(read_measured(run.folder, noise))
+        found.append(read_measurement(run.folder, noise))
         assert found[-1]["test"] != result_of(run).test
     assert found[0] == found[1]
 

@@ -1,16 +1,14 @@
 """What may be told to a preparation, and how mistakes in it are answered."""
 
-from dataclasses import fields
 
 import pytest
 
-from recbole_ssr.dataset_prep.command import help_text, options_from
+from recbole_ssr.dataset_prep.command import options_from
 from recbole_ssr.dataset_prep.on_demand import FLAGS, take_flags
 from recbole_ssr.dataset_prep.options import (
     NAMES,
     SHARED,
     WITHOUT_EFFECT,
-    Options,
     options_of,
     recipe_names,
     recipe_of,
@@ -131,11 +129,3 @@ def test_no_flag_of_a_preparation_is_also_a_setting_of_a_run():
     settings = keys_of_any_model()
     assert set(FLAGS) & settings == set() and set(SHARED) - {"data_path"} <= settings
     assert set(WITHOUT_EFFECT) < set(NAMES)
-
-
-def test_the_help_names_every_option():
-    text = help_text()
-    for option in fields(Options):
-        flag = {"source": "--from", "path": "PATH"}.get(option.name, f"--{option.name}")
-        assert flag in text and option.metadata["help"][:20] in text or option.name == "path"
-    assert max(map(len, text.splitlines())) <= 100

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import recbole_ssr
 from recbole_ssr.diagnose import diagnose
+from recbole_ssr.measurement import measure_corrupted
 from recbole_ssr.quick_start import load_run
 from recbole_ssr.result import RunResult
-from recbole_ssr.robustness import measure_corrupted
 from recbole_ssr.train import checkpoint
 
 # A parameter that is trained, one that is fitted, and one of RecBole's.

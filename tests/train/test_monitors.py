@@ -12,8 +12,8 @@ from tiny import SETTINGS, write_tiny
 import recbole_ssr
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
+from recbole_ssr.measurement import measure_corrupted
 from recbole_ssr.quick_start import prepare
-from recbole_ssr.robustness import measure_corrupted
 from recbole_ssr.train.monitors import TENSORBOARD
 
 BOTH = {"epochs": 3, "log_wandb": True, "wandb_project": "bands"}

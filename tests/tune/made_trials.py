@@ -3,11 +3,11 @@
 from recbole_ssr.compare.engine import Outcome, Progress
 from recbole_ssr.compare.store import is_complete
 from recbole_ssr.result import VALID_FILE, RunResult
+from recbole_ssr.tune.heartbeat import Worker
 from recbole_ssr.tune.space import Choice, Range, Space
 from recbole_ssr.tune.storage import open_storage, open_study
 from recbole_ssr.tune.study import Search
 from recbole_ssr.tune.trials import Method
-from recbole_ssr.tune.workers import Worker
 
 METRIC = "recall@5"
 

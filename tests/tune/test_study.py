@@ -16,11 +16,11 @@ from made_trials import drive, search, space, write_shop
 
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
-from recbole_ssr.tune import workers
+from recbole_ssr.tune import heartbeat
+from recbole_ssr.tune.heartbeat import Worker, is_alive
 from recbole_ssr.tune.space import Range, key_of, space_of
 from recbole_ssr.tune.storage import open_storage, open_study, require_optuna, study_name
 from recbole_ssr.tune.trials import Method
-from recbole_ssr.tune.workers import Worker, is_alive
 
 pytest.importorskip("optuna")
 
@@ -311,9 +311,9 @@ def test_who_is_alive():
             time.sleep(0.01)
     assert not is_alive(worker.id, studies.attributes, now)  # closed
     assert not is_alive("unknown", studies.attributes, now)
-    there = {"host": "elsewhere", "pid": 1, "time": now - workers.SILENCE / 2}
+    there = {"host": "elsewhere", "pid": 1, "time": now - heartbeat.SILENCE / 2}
     assert is_alive("x", {"worker x": there}, now)
-    assert not is_alive("x", {"worker x": there}, now + workers.SILENCE)
+    assert not is_alive("x", {"worker x": there}, now + heartbeat.SILENCE)
     here = {"host": worker.host, "pid": 2 ** 22 + 1, "time": now}  # beyond Linux's largest id
     assert not is_alive("x", {"worker x": here}, now)
 

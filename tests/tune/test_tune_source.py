@@ -45,7 +45,7 @@ def tuned(out, engine, shop, models=("MGCN", "VBPR"), space=SPACE, jobs=1, **met
     lines = {name: (name, shop) for name in models}
     given = {name: space[name] for name in models}
     return tune(lines, engine, out, Method(**{"trials": 4, "sampler": "grid", **method}),
-                space=given, jobs=jobs, poll=0.01)
+                space=[given], jobs=jobs, poll=0.01)
 
 
 def engine_of(function=values):
@@ -159,7 +159,7 @@ def test_lines_that_meet_in_one_run_do_not_train_it_at_the_same_time(tmp_path, s
     """Two lines of a model; some settings of the one are those of the other."""
     lines = {"free": ("MGCN", shop), "fixed": ("MGCN", {**shop, "n_layers": 1})}
     engine = engine_of()
-    found = tune(lines, engine, tmp_path, Method(8, "grid"), space=SPACE["MGCN"], jobs=4,
+    found = tune(lines, engine, tmp_path, Method(8, "grid"), space=[SPACE["MGCN"]], jobs=4,
                  poll=0.01)
     assert found["free"].complete == 8 and found["fixed"].complete == 4
     assert len(engine.trained) == 8  # the four of "fixed" are among the eight
@@ -220,7 +220,7 @@ def test_a_search_over_real_runs_goes_on_and_tests_nothing(tmp_path):
 
     def search(watch):
         return tune(lines, LocalEngine(threads=1), tmp_path / "out", Method(2, "grid"),
-                    space=space, jobs=2, watch=watch, poll=0.1)
+                    space=[space], jobs=2, watch=watch, poll=0.1)
 
     with pytest.raises(KeyboardInterrupt):
         search(interrupt)

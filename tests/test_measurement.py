@@ -15,8 +15,8 @@ from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.dataset_report import dataset_report
 from recbole_ssr.errors import UserError
 from recbole_ssr.inference import inference_model
+from recbole_ssr.measurement import measure_corrupted
 from recbole_ssr.quick_start import load_run, prepare
-from recbole_ssr.robustness import measure_corrupted
 
 ON_IDS = {"FastLightGCN", "LayerGCN", "FastSGL"}
 # Their scores read no features: those of BM3 are in its loss alone, GFCF is fitted on interactions.

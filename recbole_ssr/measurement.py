@@ -14,7 +14,7 @@ from recbole_ssr.inference import inference_model
 from recbole_ssr.settings import checked, settings_of
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """What a run measures under a corruption of its features at inference.
 
     Attributes:
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
-                      device: str = "auto", data_path: str | Path | None = None) -> Measured:
+                      device: str = "auto", data_path: str | Path | None = None) -> Measurement:
     """Measure the run of a folder with corrupted features; nothing is trained or written.
 
     Args:
@@ -65,4 +65,4 @@ def measure_corrupted(folder: str | Path, settings: Mapping | None = None,
                                                        load_best_model=False)
         if ranking is not None:
             rankings[part] = ranking
-    return Measured(metrics["valid"], metrics["test"], rankings, corruption.facts())
+    return Measurement(metrics["valid"], metrics["test"], rankings, corruption.facts())
