@@ -30,8 +30,8 @@ class ModelContract:
         pairs = [(u, i) for u in range(1, USERS) for i in range(1, ITEMS) if (u + i) % 2 == 0]
         held_out = {}
         for u in range(1, USERS):
-            own = [i for v, i in pairs if v == u]
-            held_out[u] = own[u % len(own)]
+            liked = [i for v, i in pairs if v == u]
+            held_out[u] = liked[u % len(liked)]
         return [pair for pair in pairs if held_out[pair[0]] != pair[1]], held_out
 
     def features(self):
@@ -110,12 +110,12 @@ class ModelContract:
 
     def test_evaluation_is_deterministic_and_draws_no_random_number(self):
         model = self.build()
-        before, own = torch.get_rng_state(), model.generator.get_state()
+        before, state = torch.get_rng_state(), model.generator.get_state()
         first = self.all_scores(model).clone()
         model.drop_encoded()
         assert torch.equal(self.all_scores(model), first)
         assert torch.equal(torch.get_rng_state(), before)
-        assert torch.equal(model.generator.get_state(), own)
+        assert torch.equal(model.generator.get_state(), state)
 
     def test_the_same_seed_gives_the_same_model_and_another_seed_another(self):
         batch = self.batch()
@@ -156,10 +156,10 @@ class ModelContract:
         twin = self.fit(deepcopy(model), batch, 3)
         assert torch.equal(self.all_scores(model), before)
         assert not torch.allclose(self.all_scores(twin), before)
-        own = model.generator.get_state()
+        state = model.generator.get_state()
         torch.rand(1, generator=twin.generator)
-        assert torch.equal(model.generator.get_state(), own)
-        assert not torch.equal(twin.generator.get_state(), own)
+        assert torch.equal(model.generator.get_state(), state)
+        assert not torch.equal(twin.generator.get_state(), state)
 
     def test_scores_are_encoded_once_per_evaluation(self):
         model, calls = self.build().eval(), []

@@ -78,8 +78,8 @@ def test_imports_go_downward(folder):
     for path in (PACKAGE / folder).glob("**/*.py"):
         for name in imported(path):
             if below(name, "recbole_ssr"):
-                own = name.removeprefix("recbole_ssr.")
-                assert any(below(own, allowed) for allowed in MAY_IMPORT[folder]), f"{path}: {name}"
+                inside = name.removeprefix("recbole_ssr.")
+                assert any(below(inside, allowed) for allowed in MAY_IMPORT[folder]), (path, name)
             if folder in WITHOUT_RECBOLE:
                 assert not below(name, "recbole"), f"{path}: {name}"
 
@@ -102,9 +102,9 @@ def test_no_ray_no_quick_start_and_no_dataset_prep(path):
 def test_preparation_shares_formats_only(path):
     for name in imported(path):
         assert not below(name, "recbole") and not below(name, "ray"), name
-        own = name.removeprefix("recbole_ssr.")
-        if own != name:
-            assert any(below(own, allowed) for allowed in PREPARATION_MAY_IMPORT), name
+        inside = name.removeprefix("recbole_ssr.")
+        if inside != name:
+            assert any(below(inside, allowed) for allowed in PREPARATION_MAY_IMPORT), name
 
 
 def yaml_files():
@@ -153,11 +153,11 @@ def test_every_model_inherits_the_contract():
 
 def test_every_key_of_a_model_is_read_by_it():
     for model, module in registry.MODELS.items():
-        own = yaml.load((PROPERTIES / f"model/{model}.yaml").read_text(), ConfigLoader)
+        keys = yaml.load((PROPERTIES / f"model/{model}.yaml").read_text(), ConfigLoader)
         # The registry, trainers and loaders, RecBole's and ours, read these.
-        own = set(own) - {"learning_rate", "train_batch_size", "sampling_power", "weight_decay",
+        keys = set(keys) - {"learning_rate", "train_batch_size", "sampling_power", "weight_decay",
                           "learning_rate_decay", "learning_rate_decay_epochs", "calibrate",
                           "profile"}
         file = PACKAGE / Path(*module.split(".")[1:]).with_suffix(".py")
         used = set().union(*map(keys_read, (PACKAGE / "model").glob("*.py")))
-        assert file.is_file() and own <= used, own - used
+        assert file.is_file() and keys <= used, keys - used

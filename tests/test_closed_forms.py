@@ -118,8 +118,8 @@ def test_interactions_alone_are_recboles_item_knn(tiny):
     """With as many neighbours as items: which of equal ones are kept is another matter."""
     data = {key: tiny[key] for key in ("data_path", "split_column", "load_col")}
     theirs = prepare(build_config("ItemKNN", "tiny", config_dict={**data, "k": 100}))
-    own = {"interaction_weight": 1.0, "knn_k": 100}
-    ours = prepare(build_config("FeatureItemKNN", "tiny", config_dict={**data, **own}))
+    settings = {"interaction_weight": 1.0, "knn_k": 100}
+    ours = prepare(build_config("FeatureItemKNN", "tiny", config_dict={**data, **settings}))
     users = {"user_id": torch.arange(1, ours.dataset.user_num)}
-    expected, found = (x.model.full_sort_predict(users).float() for x in (theirs, ours))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    expected, result = (x.model.full_sort_predict(users).float() for x in (theirs, ours))
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)

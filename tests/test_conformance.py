@@ -37,8 +37,8 @@ def root(tmp_path_factory):
 
 def different_settings():
     """Of items that are tried in the same way, as most metrics are, one."""
-    found = {json.dumps([i.model, i.compared, i.settings], sort_keys=True): i for i in items()}
-    return list(found.values())
+    result = {json.dumps([i.model, i.compared, i.settings], sort_keys=True): i for i in items()}
+    return list(result.values())
 
 
 def agreed(item, root, refused):

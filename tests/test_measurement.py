@@ -103,15 +103,15 @@ def test_no_missing_value_is_read(case, monkeypatch):
     matrix, poisoned = ItemFeatures.matrix, []
 
     def poison(self, modality):
-        found = matrix(self, modality)
+        result = matrix(self, modality)
         if self.fitted is not self:
-            found[~self.has_feature(modality)] = 100.0
+            result[~self.has_feature(modality)] = 100.0
             poisoned.append(modality)
-        return found
+        return result
 
     monkeypatch.setattr(ItemFeatures, "matrix", poison)
-    found = scores(inference_model(experiment, experiment.model, HALF), experiment)
-    assert torch.equal(found, expected)
+    result = scores(inference_model(experiment, experiment.model, HALF), experiment)
+    assert torch.equal(result, expected)
     assert name in ON_IDS | {"GFCF"} or set(poisoned) == {"image", "text"}
 
 
@@ -199,27 +199,27 @@ def test_one_training_serves_all_levels(data, model):
     assert (unchanged.valid, unchanged.test, unchanged.corruption) == (clean.valid, clean.test,
                                                                        None)
     for settings in (NOISE, {"drop_modality": ["image"]}, {"feature_missing": {"text": 0.5}}):
-        found = measure_corrupted(clean.run, settings)
+        result = measure_corrupted(clean.run, settings)
         own = train(data, model, corruption_at="inference", **settings)
         # The run that asks for it is trained alike, selected on clean features, measured so.
-        assert (found.valid, found.test) == (own.valid, own.test)
-        assert found.corruption == {k: v for k, v in own.protocol["corruption"].items()
+        assert (result.valid, result.test) == (own.valid, own.test)
+        assert result.corruption == {k: v for k, v in own.protocol["corruption"].items()
                                     if k != "at"}
         clean_scores = [record["valid"] for record in clean.history]
         assert [record["valid"] for record in own.history] == clean_scores
         assert own.best_epoch == clean.best_epoch
         assert measure_corrupted(own.run).test == own.test
-    assert found.test != clean.test or measure_corrupted(clean.run, NOISE).test != clean.test
+    assert result.test != clean.test or measure_corrupted(clean.run, NOISE).test != clean.test
 
 
 @pytest.mark.usefixtures("work")
 def test_metrics_and_rankings_against_a_direct_computation(data):
     clean = train(data, "VBPR")
-    found = measure_corrupted(clean.run, NOISE)
+    result = measure_corrupted(clean.run, NOISE)
     experiment = load_run(clean.run)
     model = inference_model(experiment, experiment.model, Corruption.of(NOISE))
     for part, loader in (("valid", experiment.valid), ("test", experiment.test)):
-        recalls, ranking = [], found.rankings[part]
+        recalls, ranking = [], result.rankings[part]
         for k, user in enumerate(loader.uid_list.tolist()):
             with torch.no_grad():
                 values = model.full_sort_predict({"user_id": torch.tensor([user])}).clone()
@@ -228,7 +228,7 @@ def test_metrics_and_rankings_against_a_direct_computation(data):
             wanted = set(loader.uid2positive_item[user].tolist())
             recalls.append(len(wanted.intersection(best)) / len(wanted))
             assert ranking.users[k] == user and ranking.items[k].tolist() == best
-        metrics = getattr(found, part)
+        metrics = getattr(result, part)
         assert metrics["recall@5"] == pytest.approx(np.mean(recalls), abs=1e-6)
 
 
@@ -240,8 +240,8 @@ def test_trained_on_corrupted_features_and_measured_on_clean_ones(data):
     # Training and selection are the same; what is measured is what clean features give.
     assert [r["valid"] for r in both.history] == [r["valid"] for r in training.history]
     assert both.valid == both.history[both.best_epoch]["valid"]
-    found = measure_corrupted(both.run, {})
-    assert (training.valid, training.test) == (found.valid, found.test)
+    result = measure_corrupted(both.run, {})
+    assert (training.valid, training.test) == (result.valid, result.test)
     assert training.test != both.test
     assert measure_corrupted(both.run).test == both.test
     assert measure_corrupted(training.run).test == training.test
@@ -307,14 +307,14 @@ def test_the_report_of_a_dataset_shows_what_a_run_sees(data, tmp_path):
     settings = {k: data[k] for k in ("data_path", "split_column", "load_col")}
     changes = {"feature_missing": {"text": 0.5}, "drop_modality": ["image"], "train_share": 0.25}
     plain = dataset_report("tiny", settings, out=tmp_path / "plain")
-    found = dataset_report("tiny", settings | changes, out=tmp_path / "changed")
+    result = dataset_report("tiny", settings | changes, out=tmp_path / "changed")
     assert {m.name: m.items for m in plain.modalities} == {"image": 24, "text": 24}
-    assert {m.name: (m.items, m.coverage) for m in found.modalities} == {
+    assert {m.name: (m.items, m.coverage) for m in result.modalities} == {
         "image": (0, 0.0), "text": (12, 0.5)}
-    assert [m.unused_rows for m in found.modalities] == [0, 0]
-    assert [part.interactions for part in found.parts] == [70, 40, 40]
-    assert found.split_fingerprint == plain.split_fingerprint
-    sentences = {check.name: check.sentence for check in found.checks}
+    assert [m.unused_rows for m in result.modalities] == [0, 0]
+    assert [part.interactions for part in result.parts] == [70, 40, 40]
+    assert result.split_fingerprint == plain.split_fingerprint
+    sentences = {check.name: check.sentence for check in result.checks}
     assert "from 280 interactions" in sentences["training share"]
     assert "50% of the items lose their text" in sentences["corrupted text"]
     assert "100% of the items lose their image" in sentences["corrupted image"]

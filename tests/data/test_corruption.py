@@ -132,12 +132,12 @@ def test_removed_rows_do_not_move_the_scale_of_columns(folder):
 
 def test_neither_ids_nor_other_items_nor_other_levels_decide(folder):
     settings = {"feature_noise": {"image": 0.4}, "feature_missing": {"image": 0.3}}
-    found = rows_of(*load(folder, **settings))
+    result = rows_of(*load(folder, **settings))
     turned = rows_of(*load(folder, order=[*WITHOUT, *reversed(TOKENS)], **settings))
-    assert found.keys() == turned.keys()
-    assert all(np.array_equal(found[token], turned[token]) for token in found)
+    assert result.keys() == turned.keys()
+    assert all(np.array_equal(result[token], turned[token]) for token in result)
     more = rows_of(*load(folder, **settings | {"drop_modality": ["text"]}))
-    assert all(np.array_equal(found[token], more[token]) for token in found)
+    assert all(np.array_equal(result[token], more[token]) for token in result)
 
 
 def test_seed_and_modality_decide():

@@ -179,9 +179,9 @@ def test_equal_splits_have_equal_fingerprints_whatever_made_them(make):
     drawn = FixedSplitDataset(make(split_column=None))
     label = {pair: code for code, part in enumerate(drawn.build()) for pair in pairs(part)}
     rows = [(user, item, rating, label[user, item]) for user, item, rating, _ in ROWS]
-    given = FixedSplitDataset(make(rows=rows))
-    given.build()
-    assert given.split_fingerprint == drawn.split_fingerprint
+    dataset = FixedSplitDataset(make(rows=rows))
+    dataset.build()
+    assert dataset.split_fingerprint == drawn.split_fingerprint
 
 
 # Files that cannot be used
@@ -248,14 +248,14 @@ def test_features_follow_the_kept_items(make, tmp_path):
     write_features(tmp_path / "tiny" / "features", "text", stored, tokens)
     config = make(item_inter_num_interval="[2,inf)", feature_scaling="none")
     dataset = MultimodalDataset(config)
-    found = dataset.item_features
-    matrix = found.matrix("text")
+    result = dataset.item_features
+    matrix = result.matrix("text")
     assert dataset.item_num == len(matrix) == 7, "[PAD] and six items: no vocabulary is added"
     for token in ("i1", "i2", "i3", "i4", "i5"):
         row = matrix[dataset.token2id("item_id", token)]
         assert row.tolist() == stored[tokens.index(token)].tolist()
-    assert not found.has_feature("text")[dataset.token2id("item_id", "i0")]
-    assert all(part.item_features is found for part in dataset.build())
+    assert not result.has_feature("text")[dataset.token2id("item_id", "i0")]
+    assert all(part.item_features is result for part in dataset.build())
     assert set(dataset.fields()) == {"user_id", "item_id", "rating"}
 
 

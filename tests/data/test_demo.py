@@ -197,9 +197,9 @@ def test_a_file_that_has_changed_is_not_used(small_build, tmp_path):
 @pytest.mark.usefixtures("small_build")
 def test_concurrent_builders_leave_one_copy(tmp_path):
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda _: ensure_ml_100k(tmp_path), range(6)))
-    assert len(set(found)) == 1 and demo._is_complete(found[0].parent)
-    assert [path.name for path in tmp_path.iterdir()] == [found[0].parent.name]
+        result = list(pool.map(lambda _: ensure_ml_100k(tmp_path), range(6)))
+    assert len(set(result)) == 1 and demo._is_complete(result[0].parent)
+    assert [path.name for path in tmp_path.iterdir()] == [result[0].parent.name]
 
 
 @pytest.mark.usefixtures("small_build")
@@ -270,11 +270,11 @@ def test_the_dataset_yaml_loads_it(folder, monkeypatch):
     config = Config(model="BPR", dataset="ml-100k", config_dict=options)
     config["data_path"] = str(folder)
     dataset = MultimodalDataset(config)
-    found = dataset.item_features
-    assert found.modalities == ("kg", "text")
-    assert found.coverage("text") == 1.0 and found.coverage("kg") == 1596 / 1682
-    norms = found.matrix("kg").norm(dim=1)
-    torch.testing.assert_close(norms, found.has_feature("kg").float())
+    result = dataset.item_features
+    assert result.modalities == ("kg", "text")
+    assert result.coverage("text") == 1.0 and result.coverage("kg") == 1596 / 1682
+    norms = result.matrix("kg").norm(dim=1)
+    torch.testing.assert_close(norms, result.has_feature("kg").float())
     train, valid, test = dataset.build()
     assert (len(train), len(valid), len(test)) == (80808, 9596, 9596)
     assert set(train.inter_feat.columns) == {"user_id", "item_id", "rating", "timestamp"}

@@ -119,15 +119,15 @@ def test_histories_are_in_the_exact_order_of_time(make, clock, model, numerical)
     dataset = make(rated, f"{HEAD}\tlabel:float", model, numerical_features=numerical,
                    eval_args={**SPLITS["leave one out"],
                               "mode": "labeled" if model == "DIEN" else "full"})
-    own = {f"u{u}": [rows[row][1] for row in order if rows[row][0] == f"u{u}"]
-           for u in range(N_USERS)}
+    by_user = {f"u{u}": [rows[row][1] for row in order if rows[row][0] == f"u{u}"]
+               for u in range(N_USERS)}
     parts = dataset.build()
     for place, part in zip((None, -2, -1), parts):
         histories = part.id2token("item_id", part.inter_feat["item_id_list"].numpy())
         for (user, item), history, length in zip(named(part), histories,
                                                  part.inter_feat["item_length"]):
-            k = own[user].index(item)
-            assert history[:length].tolist() == own[user][:k]
+            k = by_user[user].index(item)
+            assert history[:length].tolist() == by_user[user][:k]
             assert place is None or k == PER_USER + place
         for name in ("timestamp", "timestamp_list"):
             assert part.inter_feat[name].dtype == torch.float32
@@ -141,8 +141,8 @@ def test_global_order_holds_for_histories_too(make):
     for row in order:
         targets += [rows[row][:2]] if rows[row][0] in seen else []
         seen.add(rows[row][0])
-    found = [pair for part in dataset.build() for pair in named(part)]
-    assert found == targets
+    result = [pair for part in dataset.build() for pair in named(part)]
+    assert result == targets
 
 
 @pytest.mark.parametrize("keep, kept", [("first", 0), ("last", -1)])
@@ -152,9 +152,9 @@ def test_the_repeat_that_stays_is_that_of_the_exact_time(make, keep, kept):
     in_order = sorted(rows, key=lambda row: row[2])
     expected = {item: [row[3] for row in in_order if row[1] == item][kept]
                 for item in {row[1] for row in rows}}
-    found = dict(zip(dataset.id2token("item_id", dataset.inter_feat["item_id"].to_numpy()),
+    result = dict(zip(dataset.id2token("item_id", dataset.inter_feat["item_id"].to_numpy()),
                      dataset.inter_feat["number"]))
-    assert found == expected
+    assert result == expected
 
 
 def test_what_models_receive_of_times_is_what_recbole_gives_them(make):

@@ -52,15 +52,15 @@ def spoil(folder, matrix, tokens, name="text"):
 
 def test_rows_follow_item_ids(folder):
     stored = table("caxb")
-    found = load(folder)
-    matrix = found.matrix("text")
+    result = load(folder)
+    matrix = result.matrix("text")
     expected = np.stack([np.zeros(3), stored[1], stored[3], stored[0], np.zeros(3)])
     assert torch.equal(matrix, torch.from_numpy(expected.astype(np.float32)))
     assert matrix.dtype == torch.float32 and matrix.is_contiguous()
-    assert found.has_feature("text").tolist() == [False, True, True, True, False]
-    assert found.coverage("text") == 0.75
-    assert found.dim("text") == 3
-    assert found.modalities == ("text",)
+    assert result.has_feature("text").tolist() == [False, True, True, True, False]
+    assert result.coverage("text") == 0.75
+    assert result.dim("text") == 3
+    assert result.modalities == ("text",)
 
 
 @QUICK
@@ -91,9 +91,9 @@ def test_rows_move_with_the_items(tmp_path, order):
 
 def test_pad_is_no_item_even_if_a_row_bears_its_name(tmp_path):
     write_features(tmp_path, "text", table("abc") + 9, ["[PAD]", "a", "b"])
-    found = load(tmp_path, fill="mean")
-    assert not found.has_feature("text")[0]
-    assert not found.matrix("text")[0].any()
+    result = load(tmp_path, fill="mean")
+    assert not result.has_feature("text")[0]
+    assert not result.matrix("text")[0].any()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
@@ -108,8 +108,8 @@ def test_every_float_type_arrives_as_float32(tmp_path, dtype):
 def test_token_files_of_other_systems(tmp_path):
     spoil(tmp_path, table("ab"), [])
     (tmp_path / "text.tokens").write_bytes(b"\xef\xbb\xbfa\r\nb\xe2\x80\xa8c")
-    found = load(tmp_path, ["[PAD]", "a", "b\u2028c"])
-    assert found.coverage("text") == 1.0
+    result = load(tmp_path, ["[PAD]", "a", "b\u2028c"])
+    assert result.coverage("text") == 1.0
 
 
 def test_l2_gives_unit_rows_and_keeps_zero_rows(tmp_path):
@@ -328,26 +328,26 @@ def test_fingerprint_follows_every_input(folder):
 
 def test_pickle_holds_no_matrix(tmp_path):
     write_features(tmp_path, "text", table("abcd", dim=20_000), list("abcd"))
-    found = load(tmp_path)
-    found.matrix("text")
-    data = ForkingPickler.dumps(found)
+    result = load(tmp_path)
+    result.matrix("text")
+    data = ForkingPickler.dumps(result)
     assert len(data) < 4_000
     again = ForkingPickler.loads(data)
-    assert torch.equal(again.matrix("text"), found.matrix("text"))
-    assert again.fingerprint == found.fingerprint
+    assert torch.equal(again.matrix("text"), result.matrix("text"))
+    assert again.fingerprint == result.fingerprint
 
 
 @pytest.mark.parametrize("change", ["matrix", "tokens", "gone"])
 def test_changed_files_are_noticed(folder, change):
-    found = load(folder)
-    data = ForkingPickler.dumps(found)
+    result = load(folder)
+    data = ForkingPickler.dumps(result)
     if change == "matrix":
         write_features(folder, "text", table("caxb", seed=1), list("caxb"))
     elif change == "tokens":
         write_features(folder, "text", table("caxb"), list("acxb"))
     else:
         (folder / "text.npy").unlink()
-    for features_of_then in (found, ForkingPickler.loads(data)):
+    for features_of_then in (result, ForkingPickler.loads(data)):
         with pytest.raises(UserError, match="text.npy"):
             features_of_then.matrix("text")
 

@@ -44,10 +44,10 @@ def test_the_share_is_exact_and_larger_ones_add_to_smaller():
     users, items = random_rows()
     before = set()
     for share, count in ((0.001, 1), (0.1, 20), (0.2525, 51), (0.5, 100), (0.99, 198), (1.0, 200)):
-        found = kept(users, items, share, seed=7)
-        assert len(found) == count and (np.diff(found) > 0).all()
-        assert before <= set(found.tolist())
-        before = set(found.tolist())
+        result = kept(users, items, share, seed=7)
+        assert len(result) == count and (np.diff(result) > 0).all()
+        assert before <= set(result.tolist())
+        before = set(result.tolist())
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not():
@@ -73,12 +73,12 @@ def test_every_interaction_is_as_likely():
 @pytest.mark.parametrize("model", ["LightGCN", "SSR", "EASE", "GFCF"])
 def test_only_training_shrinks(data, model):
     whole, part = (experiment(data, model, train_share=share) for share in (1.0, 0.4))
-    everything, some = (set(pairs(e.train, e.dataset)) for e in (whole, part))
-    assert len(everything) == TRAIN and len(some) == round(0.4 * TRAIN) and some < everything
+    everything, chosen = (set(pairs(e.train, e.dataset)) for e in (whole, part))
+    assert len(everything) == TRAIN and len(chosen) == round(0.4 * TRAIN) and chosen < everything
     for name in ("valid", "test"):
         expected = pairs(getattr(whole, name), whole.dataset)
-        found = pairs(getattr(part, name), part.dataset)
-        assert found == expected and not some.intersection(expected)
+        result = pairs(getattr(part, name), part.dataset)
+        assert result == expected and not chosen.intersection(expected)
     assert part.dataset.user_num == whole.dataset.user_num == USERS + 1
     assert part.dataset.item_num == whole.dataset.item_num
     assert part.dataset.split_fingerprint == whole.dataset.split_fingerprint
@@ -135,8 +135,8 @@ def test_sampled_rankings_draw_no_training_item(data):
     train = {(u, i) for u, i in zip(full["user_id"].tolist(), full["item_id"].tolist())}
     for loader in (part.valid, part.test):
         for interaction, *_ in loader:
-            found = zip(interaction["user_id"].tolist(), interaction["item_id"].tolist())
-            assert not train.intersection(found)
+            result = zip(interaction["user_id"].tolist(), interaction["item_id"].tolist())
+            assert not train.intersection(result)
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5])

@@ -159,7 +159,7 @@ def _listed(record):
 
 def _distinct(draw, start, length, count):
     letters = string.ascii_uppercase + string.digits
-    found = {}
-    while len(found) < count:
-        found[start + "".join(draw.choices(letters, k=length))] = None
-    return list(found)
+    result = {}
+    while len(result) < count:
+        result[start + "".join(draw.choices(letters, k=length))] = None
+    return list(result)

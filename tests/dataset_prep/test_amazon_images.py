@@ -58,9 +58,9 @@ def test_rows_of_the_items_and_only_they(tmp_path, folder, suffix, block, monkey
         missing = write_image_features(path, folder, ITEMS, dim=DIM)
     assert missing == SHOP.without_image and len(missing) == 2
     assert (folder / "image.missing").read_text() == "".join(f"{item}\n" for item in missing)
-    found = stored(folder)
-    assert list(found) == [item for item in SHOP.vectors if item in set(ITEMS)]
-    assert all((vector == SHOP.vectors[item]).all() for item, vector in found.items())
+    result = stored(folder)
+    assert list(result) == [item for item in SHOP.vectors if item in set(ITEMS)]
+    assert all((vector == SHOP.vectors[item]).all() for item, vector in result.items())
     assert "vectors of 33 of 35 items" in caplog.text
     features = load_item_features(folder, ["[PAD]", *ITEMS])
     assert features.coverage("image") == 33 / 35

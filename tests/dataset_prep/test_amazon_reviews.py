@@ -51,30 +51,30 @@ def path(tmp_path):
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_every_format_gives_the_same_rows_in_order(tmp_path, kind, suffix, monkeypatch):
     monkeypatch.setattr(amazon_reviews, "_CHUNK", 7)  # so that codes carry over between chunks
-    found = read_interactions(WRITERS[kind](tmp_path / f"raw{suffix}", SHOP.rows))
+    result = read_interactions(WRITERS[kind](tmp_path / f"raw{suffix}", SHOP.rows))
     # The files of 2023 count milliseconds, of which the shop has seven.
     is_fine = "2023" in kind
-    assert triples(found) == [(*row[:3], (row[3] * 1000 + 7) / 1000 if is_fine else row[3])
+    assert triples(result) == [(*row[:3], (row[3] * 1000 + 7) / 1000 if is_fine else row[3])
                               for row in SHOP.rows]
-    assert found.users.dtype == found.items.dtype == np.int32
-    assert found.ratings.dtype == np.float32
-    assert found.timestamps.dtype == (np.float64 if is_fine else np.int64)
-    assert list(found.user_tokens) == list(dict.fromkeys(row[0] for row in SHOP.rows))
+    assert result.users.dtype == result.items.dtype == np.int32
+    assert result.ratings.dtype == np.float32
+    assert result.timestamps.dtype == (np.float64 if is_fine else np.int64)
+    assert list(result.user_tokens) == list(dict.fromkeys(row[0] for row in SHOP.rows))
 
 
 def test_by_hand(path):
-    found = read_reviews(made_amazon.write_reviews_2014(path, ROWS))
-    assert found.users.tolist() == [0, 1, 0] and found.items.tolist() == [0, 1, 1]
-    assert found.user_tokens.tolist() == ["u2", "u1"] and found.item_tokens.tolist() == ["b", "a"]
-    assert found.ratings.tolist() == [5, 1.5, 4]
-    assert found.timestamps.tolist() == [1_388_534_400, 1_325_376_000, 1_356_998_400]
+    result = read_reviews(made_amazon.write_reviews_2014(path, ROWS))
+    assert result.users.tolist() == [0, 1, 0] and result.items.tolist() == [0, 1, 1]
+    assert result.user_tokens.tolist() == ["u2", "u1"] and result.item_tokens.tolist() == ["b", "a"]
+    assert result.ratings.tolist() == [5, 1.5, 4]
+    assert result.timestamps.tolist() == [1_388_534_400, 1_325_376_000, 1_356_998_400]
 
 
 def test_words_that_read_as_missing_are_ids(path):
     rows = [f"NA,null,5,{10**9}", f"nan,None,4,{10**9}"]
-    found = read_ratings(made_amazon.write_lines(path, rows))
-    assert found.user_tokens.tolist() == ["NA", "nan"]
-    assert found.item_tokens.tolist() == ["null", "None"]
+    result = read_ratings(made_amazon.write_lines(path, rows))
+    assert result.user_tokens.tolist() == ["NA", "nan"]
+    assert result.item_tokens.tolist() == ["null", "None"]
     review = {"reviewerID": "nan", "asin": "NA", "overall": 5, "unixReviewTime": 10**9}
     assert read_reviews(made_amazon.write_lines(path, [json.dumps(review)])).user_tokens == ["nan"]
     for key in ("reviewerID", "asin"):
@@ -89,8 +89,8 @@ def test_a_cell_of_ratings_may_be_long(path):
 
 
 def test_milliseconds_are_kept(path):
-    found = read_reviews(made_amazon.write_lines(path, [json.dumps(REVIEW_2023)]))
-    assert found.timestamps.tolist() == [1_388_534_400.123]
+    result = read_reviews(made_amazon.write_lines(path, [json.dumps(REVIEW_2023)]))
+    assert result.timestamps.tolist() == [1_388_534_400.123]
     made_amazon.write_lines(path, ["user_id,parent_asin,rating,timestamp", "u,a,5,1388534400999"])
     assert read_ratings(path).timestamps.tolist() == [1_388_534_400.999]
 
@@ -129,8 +129,8 @@ def test_rows_without_a_value_are_dropped_and_counted(path, caplog):
            "u,a,5,NA"]
     made_amazon.write_lines(path, [good, *bad, good])
     with caplog.at_level(logging.INFO, "recbole_ssr"):
-        found = read_ratings(path)
-    assert triples(found) == [("NA", "nan", 5.0, 10**9)] * 2
+        result = read_ratings(path)
+    assert triples(result) == [("NA", "nan", 5.0, 10**9)] * 2
     assert f"{path}: 6 of 8 rows dropped" in caplog.text and "line 2" in caplog.text
     caplog.clear()
     made_amazon.write_lines(path, [good])

@@ -189,8 +189,8 @@ def test_published_folders_come_in_and_train(work, capsys, name, file, counts, m
     assert main(["prepare", "--from=mmrec", str(SHARED / name), f"--name={name}"]) == 0
     manifest = json.loads((work / f"dataset/{name}/manifest.json").read_text())
     assert tuple(manifest[key] for key in ("train", "valid", "test", "users")) == counts
-    found = {m: about["dim"] for m, about in manifest.get("features", {}).items()}
-    assert found in (modalities, {})  # the folder may lie there without its features
+    result = {m: about["dim"] for m, about in manifest.get("features", {}).items()}
+    assert result in (modalities, {})  # the folder may lie there without its features
     model = "--model=SSR" if name == "tiktok" else "--model=BPR"
     assert main([f"--dataset={name}", model, "--epochs=1", "--show_progress=False"]) == 0
     assert main(["data", name]) == 0

@@ -182,8 +182,8 @@ def touch(folder, *names):
 def test_pictures_are_found_by_token(tmp_path):
     touch(tmp_path, "1.JPG", "2.jpeg", "a%2Fb.png", "x.txt", "3.webp.tmp", "c d.gif")
     (tmp_path / "4.png").mkdir()
-    found = find_images(tmp_path, ["1", "2", "3", "4", "a/b", "x", "c d"])
-    assert {token: path.name for token, path in found.items()} == {
+    result = find_images(tmp_path, ["1", "2", "3", "4", "a/b", "x", "c d"])
+    assert {token: path.name for token, path in result.items()} == {
         "1": "1.JPG", "2": "2.jpeg", "a/b": "a%2Fb.png", "c d": "c d.gif"}
 
 

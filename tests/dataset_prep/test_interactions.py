@@ -37,10 +37,10 @@ def slow_core(rows, k):
 
 @given(ROWS)
 def test_tokens_are_numbered_by_first_appearance_and_all_occur(rows):
-    found = made(rows)
-    assert triples(found) == [(f"u{u}", f"i{i}", n) for n, (u, i, _) in enumerate(rows)]
-    assert list(found.user_tokens) == list(dict.fromkeys(f"u{u}" for u, _, _ in rows))
-    assert found.n_items == len({i for _, i, _ in rows}) and found.users.dtype == np.int32
+    result = made(rows)
+    assert triples(result) == [(f"u{u}", f"i{i}", n) for n, (u, i, _) in enumerate(rows)]
+    assert list(result.user_tokens) == list(dict.fromkeys(f"u{u}" for u, _, _ in rows))
+    assert result.n_items == len({i for _, i, _ in rows}) and result.users.dtype == np.int32
 
 
 @given(ROWS)

@@ -81,8 +81,8 @@ def test_parquet_times_keep_their_fractions(tmp_path, unit):
     times = pd.to_datetime(["1969-12-31 23:59:59.5", "2014-09-13 01:02:03.250"]).astype(
         f"datetime64[{unit}]")
     pd.DataFrame({"user": [1, 2], "item": [1, 2], "time": times}).to_parquet(tmp_path / "t.parquet")
-    found = read_interaction_table(tmp_path / "t.parquet")
-    assert found.timestamps.tolist() == [-0.5, 1410570123.25]
+    result = read_interaction_table(tmp_path / "t.parquet")
+    assert result.timestamps.tolist() == [-0.5, 1410570123.25]
 
 
 def test_integers_with_gaps_stay_integers_in_parquet(tmp_path):
@@ -117,8 +117,8 @@ def test_usual_names(write, header):
 def test_one_number_of_json_is_one_id(write):
     lines = [f'{{"user": {user}, "item": "{item}"}}' for user, item in
              (("3", "3"), ("3.0", "3.0"), ('"3.0"', "a"), ("3e0", "b"), ("3.5", "c"))]
-    found = rows_of(read_interaction_table(write("t.jsonl", "\n".join(lines))))
-    assert found == [("3", "3"), ("3", "3.0"), ("3.0", "a"), ("3", "b"), ("3.5", "c")]
+    result = rows_of(read_interaction_table(write("t.jsonl", "\n".join(lines))))
+    assert result == [("3", "3"), ("3", "3.0"), ("3.0", "a"), ("3", "b"), ("3.5", "c")]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz"])
@@ -130,8 +130,8 @@ def test_a_cell_may_be_long(write, name):
 
 def test_named_columns_win_and_optional_ones_can_be_left_out(write):
     path = write("t.csv", "user_id,buyer,item_id,rating,when\n1,u,i,bad,9\n")
-    found = read_interaction_table(path, user="buyer", time="when", rating="")
-    assert rows_of(found) == [("u", "i", 9)]
+    result = read_interaction_table(path, user="buyer", time="when", rating="")
+    assert rows_of(result) == [("u", "i", 9)]
 
 
 @pytest.mark.parametrize("written, seconds", [

@@ -128,10 +128,10 @@ def test_changes_of_files_are_found(tmp_path):
     (folder / "features/text.tokens").unlink()
     with open(folder / "features/text.npy", "ab") as file:
         file.write(b"x")
-    found = damaged_files(folder, manifest)
-    assert len(found) == 3
-    assert "features/text.npy has 177 bytes, not 176" in found
-    assert "made.inter has other contents" in found and "features/text.tokens is missing" in found
+    result = damaged_files(folder, manifest)
+    assert len(result) == 3
+    assert "features/text.npy has 177 bytes, not 176" in result
+    assert "made.inter has other contents" in result and "features/text.tokens is missing" in result
 
 
 def test_a_folder_without_manifest_has_none_and_a_broken_one_is_an_error(tmp_path):

@@ -85,30 +85,30 @@ def complaint(folder, kind=None):
 @pytest.mark.parametrize("kind", WRITERS)
 def test_the_published_split_is_honoured_exactly(folder, kind, asked):
     WRITERS[kind](folder)
-    found = read_published(folder, kind if asked else None)
-    assert parts_of(found.interactions) == expected() and found.kind == kind
-    assert list(found.features) == ["image"]
-    path, tokens = found.features["image"].path, found.features["image"].tokens
+    result = read_published(folder, kind if asked else None)
+    assert parts_of(result.interactions) == expected() and result.kind == kind
+    assert list(result.features) == ["image"]
+    path, tokens = result.features["image"].path, result.features["image"].tokens
     assert path == folder / "image_feat.npy" and tokens == list("012345")
-    matrix = found.features["image"].load()
+    matrix = result.features["image"].load()
     assert isinstance(matrix, np.memmap) and matrix.dtype == np.float16 and (matrix == IMAGES).all()
-    assert {source.name for source in found.sources} == {
-        path.name for path in folder.iterdir()} and all(p.is_file() for p in found.sources)
-    assert any(kind in note for note in found.notes) != asked
-    assert "users without a training interaction: 1 in valid, 1 in test, 1 in all" in found.notes
-    assert "items without a training interaction: 0 in valid, 1 in test, 1 in all" in found.notes
-    assert "image: 1 rows are of items without interactions" in found.notes
+    assert {source.name for source in result.sources} == {
+        path.name for path in folder.iterdir()} and all(p.is_file() for p in result.sources)
+    assert any(kind in note for note in result.notes) != asked
+    assert "users without a training interaction: 1 in valid, 1 in test, 1 in all" in result.notes
+    assert "items without a training interaction: 0 in valid, 1 in test, 1 in all" in result.notes
+    assert "image: 1 rows are of items without interactions" in result.notes
 
 
 def test_the_layouts_agree_to_the_row(tmp_path):
-    found = []
+    result = []
     for kind, write in WRITERS.items():
         (tmp_path / kind).mkdir()
         write(tmp_path / kind)
-        found.append(read_published(tmp_path / kind).interactions)
-    for other in found[1:]:
+        result.append(read_published(tmp_path / kind).interactions)
+    for other in result[1:]:
         for column in ("users", "items", "user_tokens", "item_tokens", "labels"):
-            one, two = getattr(found[0], column), getattr(other, column)
+            one, two = getattr(result[0], column), getattr(other, column)
             assert one.dtype == two.dtype and (one == two).all()
 
 
@@ -127,19 +127,19 @@ def test_a_validation_part_may_be_absent(tmp_path, kind, name):
     {**WRITERS, "lightgcn": write_lists}[kind](tmp_path)
     assert parts_of(read_published(tmp_path, kind).interactions) == expected()
     (tmp_path / name).unlink()
-    found = read_published(tmp_path)
-    assert found.kind == kind
-    assert parts_of(found.interactions) == expected((SPLIT[0], (), SPLIT[2]))
-    assert tmp_path / name not in found.sources
+    result = read_published(tmp_path)
+    assert result.kind == kind
+    assert parts_of(result.interactions) == expected((SPLIT[0], (), SPLIT[2]))
+    assert tmp_path / name not in result.sources
 
 
 def test_lists_of_lightgcn_by_hand(tmp_path):
     (tmp_path / "train.txt").write_text("0 4 2\n7 2 \n\n3\n")
     (tmp_path / "test.txt").write_text("7 4 0\n")
-    found = read_published(tmp_path, "lightgcn").interactions
-    assert found.user_tokens[found.users].tolist() == ["0", "0", "7", "7", "7"]
-    assert found.item_tokens[found.items].tolist() == ["4", "2", "2", "4", "0"]
-    assert found.labels.tolist() == [0, 0, 0, 2, 2]
+    result = read_published(tmp_path, "lightgcn").interactions
+    assert result.user_tokens[result.users].tolist() == ["0", "0", "7", "7", "7"]
+    assert result.item_tokens[result.items].tolist() == ["4", "2", "2", "4", "0"]
+    assert result.labels.tolist() == [0, 0, 0, 2, 2]
 
 
 @pytest.mark.parametrize("text, words", [("0 1\n0 x\n", "line 2: 'x' is no whole number"),
@@ -156,9 +156,9 @@ def test_a_line_that_is_no_list_of_ids_is_named(tmp_path, text, words):
 def test_what_is_no_id_is_named_by_line_and_words_are_ids(tmp_path, token):
     path = tmp_path / "made.inter"
     path.write_text("user_id:token\titem_id:token\nNA\tnull\nnan\tNone\n")
-    found = read_published(tmp_path).interactions
-    assert found.user_tokens.tolist() == ["NA", "nan"]
-    assert found.item_tokens.tolist() == ["null", "None"]
+    result = read_published(tmp_path).interactions
+    assert result.user_tokens.tolist() == ["NA", "nan"]
+    assert result.item_tokens.tolist() == ["null", "None"]
     path.write_text(f"user_id:token\titem_id:token\nu\ti\nu\t{token}\n")
     with pytest.raises(UserError, match="line 3: item_id:token is"):
         read_published(tmp_path)
@@ -167,16 +167,16 @@ def test_what_is_no_id_is_named_by_line_and_words_are_ids(tmp_path, token):
 @pytest.mark.parametrize("labels", [True, False])
 def test_our_own_layout_with_and_without_a_split(tmp_path, labels):
     write_recbole(tmp_path, labels=labels)
-    found = read_published(tmp_path)
-    assert found.kind == "recbole" and found.interactions.ratings.tolist() == [5] * 10
-    assert found.interactions.timestamps.tolist() == list(range(100, 110))
-    assert found.features["image"].tokens == ["i5", "i4", "i3", "i2", "i1", "i0"]
+    result = read_published(tmp_path)
+    assert result.kind == "recbole" and result.interactions.ratings.tolist() == [5] * 10
+    assert result.interactions.timestamps.tolist() == list(range(100, 110))
+    assert result.features["image"].tokens == ["i5", "i4", "i3", "i2", "i1", "i0"]
     if labels:
         split = tuple([(f"u{u}", f"i{i}") for u, i in part] for part in SPLIT)
-        assert parts_of(found.interactions) == expected(split)
+        assert parts_of(result.interactions) == expected(split)
     else:
-        assert found.interactions.labels is None
-    assert len(found.sources) == 3
+        assert result.interactions.labels is None
+    assert len(result.sources) == 3
 
 
 @pytest.mark.parametrize("head", ["user_id:token\titem_id:token\tx_label:float",
@@ -190,9 +190,9 @@ def test_spellings_of_the_header(folder, head):
 def test_rating_and_time_are_read_where_they_are(folder):
     (folder / "made.inter").write_text(
         "userID\titemID\trating\ttimestamp\tx_label\n0\t0\t4.5\t1.39e9\t0.0\n1\t2\t3\t7.5\t2\n\n")
-    found = read_published(folder).interactions
-    assert found.ratings.tolist() == [4.5, 3] and found.timestamps.tolist() == [1390000000, 7.5]
-    assert found.labels.tolist() == [0, 2]
+    result = read_published(folder).interactions
+    assert result.ratings.tolist() == [4.5, 3] and result.timestamps.tolist() == [1390000000, 7.5]
+    assert result.labels.tolist() == [0, 2]
 
 
 def test_windows_line_ends(folder):
@@ -206,25 +206,25 @@ def test_windows_line_ends(folder):
 def test_pairs_in_two_parts_are_kept_and_noted(folder, kind):
     split = (SPLIT[0], [*SPLIT[1], (0, 0)], [*SPLIT[2], (0, 0), (1, 1)])
     WRITERS[kind](folder, split)
-    found = read_published(folder)
-    assert parts_of(found.interactions) == expected(split)
-    assert "3 interactions are in two parts, and are kept as published" in found.notes
+    result = read_published(folder)
+    assert parts_of(result.interactions) == expected(split)
+    assert "3 interactions are in two parts, and are kept as published" in result.notes
 
 
 def test_repeats_within_a_part_are_kept_and_noted(folder):
     write_mmrec(folder, ([*SPLIT[0], (0, 0)], *SPLIT[1:]))
-    found = read_published(folder)
-    assert len(found.interactions) == 11
-    assert "1 interactions repeat one of the same part, and are kept" in found.notes
+    result = read_published(folder)
+    assert len(result.interactions) == 11
+    assert "1 interactions repeat one of the same part, and are kept" in result.notes
 
 
 def test_entries_of_a_matrix_that_are_no_interaction(folder):
     write_matrices(folder)
     matrix = sp.coo_matrix(([1., 5., 0., 1.], ([0, 0, 1, 1], [0, 0, 0, 1])), shape=(5, 6))
     (folder / "trnMat.pkl").write_bytes(pickle.dumps(matrix))
-    found = read_published(folder)
-    assert parts_of(found.interactions)[0] == [("0", "0"), ("1", "1")]
-    assert any(note.startswith("trnMat.pkl: 2 of 4 entries are zero") for note in found.notes)
+    result = read_published(folder)
+    assert parts_of(result.interactions)[0] == [("0", "0"), ("1", "1")]
+    assert any(note.startswith("trnMat.pkl: 2 of 4 entries are zero") for note in result.notes)
 
 
 def test_names_of_feature_files(folder):
@@ -233,17 +233,18 @@ def test_names_of_feature_files(folder):
         np.save(folder / f"{name}.npy", np.ones((8, 3), dtype=np.float32))
     np.save(folder / "user_graph.npy", np.ones((8, 3)))
     (folder / "kg_feat.pt").write_bytes(b"torch")
-    found = read_published(folder)
-    assert sorted(found.features) == ["audio", "image", "text", "v"]
-    assert found.features["v"].tokens == list("01234567")
-    assert "user_graph.npy is not read: item features are called <modality>_feat.npy" in found.notes
-    assert "kg_feat.pt is not read: save its matrix as kg_feat.npy" in found.notes
+    result = read_published(folder)
+    assert sorted(result.features) == ["audio", "image", "text", "v"]
+    assert result.features["v"].tokens == list("01234567")
+    notes = result.notes
+    assert "user_graph.npy is not read: item features are called <modality>_feat.npy" in notes
+    assert "kg_feat.pt is not read: save its matrix as kg_feat.npy" in result.notes
 
 
 def test_no_features_are_noted(tmp_path):
     write_mmrec(tmp_path)
-    found = read_published(tmp_path)
-    assert found.features == {} and f"{tmp_path} has no item features" in found.notes
+    result = read_published(tmp_path)
+    assert result.features == {} and f"{tmp_path} has no item features" in result.notes
 
 
 @pytest.mark.parametrize("name, counts, users, features", [
@@ -253,22 +254,22 @@ def test_no_features_are_noted(tmp_path):
 def test_real_folders(shared_data, name, counts, users, features):
     if not (shared_data / name).is_dir():
         pytest.skip(f"no folder {name} in shared/data")
-    found = read_published(shared_data / name)
-    assert tuple(np.bincount(found.interactions.labels)) == counts
-    assert found.interactions.n_users == users and found.kind == "mmrec"
+    result = read_published(shared_data / name)
+    assert tuple(np.bincount(result.interactions.labels)) == counts
+    assert result.interactions.n_users == users and result.kind == "mmrec"
     # The folder may lie there without its features.
-    assert not found.features or features == {
-        m: source.load().shape for m, source in found.features.items()}
+    assert not result.features or features == {
+        m: source.load().shape for m, source in result.features.items()}
     (file,) = (shared_data / name).glob("*.inter")
     table = np.loadtxt(file, dtype=np.int64, skiprows=1)
-    assert (found.interactions.labels == table[:, 2]).all()
+    assert (result.interactions.labels == table[:, 2]).all()
     for side, (codes, tokens) in enumerate((
-            (found.interactions.users, found.interactions.user_tokens),
-            (found.interactions.items, found.interactions.item_tokens))):
+            (result.interactions.users, result.interactions.user_tokens),
+            (result.interactions.items, result.interactions.item_tokens))):
         assert (tokens.astype(np.int64)[codes] == table[:, side]).all()
     if name == "tiktok":
         assert "users without a training interaction: 5 in valid, 5 in test, 10 in all" in (
-            found.notes)
+            result.notes)
 
 
 # What is refused.

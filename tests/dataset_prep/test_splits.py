@@ -107,16 +107,16 @@ def test_the_seed_moves_what_is_drawn_and_nothing_else(shop, name):
 def test_every_user_of_1_to_40_gets_the_counts_of_the_rule(shop, name, counts):
     labels = label(shop, read_split(name))
     for code, token in enumerate(shop.user_tokens):
-        found = np.bincount(labels[shop.users == code], minlength=3)
-        assert tuple(found) == counts(int(token[1:])), token
+        result = np.bincount(labels[shop.users == code], minlength=3)
+        assert tuple(result) == counts(int(token[1:])), token
 
 
 @pytest.mark.parametrize("name", sorted(PER_USER))
 def test_a_users_split_does_not_depend_on_other_users(shop, name):
     split = read_split(name)
     labels = label(shop, split)
-    some = shop.users < 20
-    assert (label(shop.select(some), split) == labels[some]).all()
+    part = shop.users < 20
+    assert (label(shop.select(part), split) == labels[part]).all()
 
 
 def test_counts_by_hand():
@@ -288,9 +288,9 @@ def test_validation_is_drawn_out_of_what_is_not_tested(shop):
     labels = label(shop, split)
     assert ((labels == 2) == (shop.labels == 2)).all()
     for user in range(shop.n_users):
-        found = labels[shop.users == user]
-        n = int((found != 2).sum())
-        assert (found == 1).sum() == ratio_counts(n, (0.9, 0.1, 0))[1] == (
+        result = labels[shop.users == user]
+        n = int((result != 2).sum())
+        assert (result == 1).sum() == ratio_counts(n, (0.9, 0.1, 0))[1] == (
             n // 10 if n >= 10 else int(n > 1))
     with_none = shop.with_labels(np.where(shop.labels == 1, 0, shop.labels))
     assert (label(with_none, split) == labels).all()

@@ -49,13 +49,13 @@ def test_vectors_are_those_of_the_library(library, model):
 
 
 def test_the_batch_size_does_not_matter(model, tmp_path):
-    found = []
+    result = []
     for size in (1, 2, 64):
         encode_items(list("abcde"), TEXTS, text_encoder(str(model), "cpu"), tmp_path / str(size),
                      "text", tmp_path / f"cache{size}", batch_size=size, show_progress=False)
-        found.append(np.load(tmp_path / str(size) / "text.npy"))
-    assert np.allclose(found[0], found[1], atol=1e-5)
-    assert np.allclose(found[0], found[2], atol=1e-5)
+        result.append(np.load(tmp_path / str(size) / "text.npy"))
+    assert np.allclose(result[0], result[1], atol=1e-5)
+    assert np.allclose(result[0], result[2], atol=1e-5)
 
 
 def test_the_key_follows_the_weights_and_settings(model, tmp_path):

@@ -42,9 +42,9 @@ def entries(matrix):
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i4", "u1", "?"])
 def test_what_scipy_writes_comes_back(tmp_path, protocol, name, dtype):
     matrix = getattr(sp, name)(MATRIX.astype(dtype))
-    found = load_sparse(written(tmp_path, pickle.dumps(matrix, protocol)))
-    assert type(found) is sp.coo_matrix and found.shape == (3, 4)
-    assert (found.toarray() == MATRIX.astype(dtype)).all()
+    result = load_sparse(written(tmp_path, pickle.dumps(matrix, protocol)))
+    assert type(result) is sp.coo_matrix and result.shape == (3, 4)
+    assert (result.toarray() == MATRIX.astype(dtype)).all()
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -54,8 +54,8 @@ def test_empty_matrices_and_those_after_use(tmp_path, protocol, form):
     assert empty.shape == (3, 5) and empty.nnz == 0
     used = sp.random(30, 20, 0.2, form, random_state=0).T
     used.sum_duplicates()
-    found = load_sparse(written(tmp_path, pickle.dumps(used, protocol)))
-    assert entries(found) == entries(used)
+    result = load_sparse(written(tmp_path, pickle.dumps(used, protocol)))
+    assert entries(result) == entries(used)
 
 
 def test_duplicates_and_zeros_are_kept(tmp_path):
@@ -87,8 +87,8 @@ def test_old_module_names_and_attributes(tmp_path, module):
 
 def test_the_byte_order_of_other_machines(tmp_path):
     state = coo_state(data=np.array([2, 1, 3], ">f8"), row=np.array([0, 2, 2], ">i4"), index=">i4")
-    found = load_sparse(written(tmp_path, bytes_of("scipy.sparse.coo", "coo_matrix", state)))
-    assert (found.toarray() == MATRIX).all() and found.data.dtype.isnative
+    result = load_sparse(written(tmp_path, bytes_of("scipy.sparse.coo", "coo_matrix", state)))
+    assert (result.toarray() == MATRIX).all() and result.data.dtype.isnative
 
 
 @pytest.mark.parametrize("old, new", [("numpy.core", "numpy._core"), ("numpy._core", "numpy.core")])
@@ -234,11 +234,11 @@ def test_every_flipped_byte_is_an_error_or_a_sound_matrix(tmp_path):
             spoilt = bytearray(content)
             spoilt[place] ^= flip
             try:
-                found = load_sparse(written(tmp_path, bytes(spoilt)))
+                result = load_sparse(written(tmp_path, bytes(spoilt)))
             except UserError:
                 continue
-            assert found.nnz == 3 and np.isfinite(found.data).all()
-            assert (found.row < found.shape[0]).all() and (found.row >= 0).all()
+            assert result.nnz == 3 and np.isfinite(result.data).all()
+            assert (result.row < result.shape[0]).all() and (result.row >= 0).all()
 
 
 @pytest.mark.parametrize("change, words", [

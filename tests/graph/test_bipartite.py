@@ -53,8 +53,8 @@ def test_a_repeated_interaction_counts_once():
 
 def test_edges_are_the_distinct_interactions_and_indices_are_int32():
     graph, users, items = random_graph()
-    given = set(zip(users.tolist(), items.tolist()))
-    assert set(zip(*(t.tolist() for t in graph.edges()))) == given
+    expected = set(zip(users.tolist(), items.tolist()))
+    assert set(zip(*(t.tolist() for t in graph.edges()))) == expected
     assert graph["R"].col_indices().dtype == torch.int32
 
 

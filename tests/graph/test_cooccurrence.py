@@ -37,13 +37,13 @@ def test_with_room_for_all_the_counts_are_those_of_the_dense_product():
 @pytest.mark.parametrize("most", [1, 3, 7])
 def test_the_highest_counts_are_kept_and_the_lower_id_among_equals(most):
     g = graph()
-    counts, found = dense_counts(g), co_users(g, most)
+    counts, result = dense_counts(g), co_users(g, most)
     for user in range(N_USERS):
         row = counts[user]
         ranked = sorted(row.nonzero().flatten().tolist(), key=lambda v: (-row[v].item(), v))
-        own = found.user == user
-        assert found.neighbour[own].tolist() == ranked[:most]
-        assert found.count[own].tolist() == [row[v].item() for v in ranked[:most]]
+        of_user = result.user == user
+        assert result.neighbour[of_user].tolist() == ranked[:most]
+        assert result.count[of_user].tolist() == [row[v].item() for v in ranked[:most]]
 
 
 @pytest.mark.parametrize("block", [1, 4, 30, 31, 1000])
@@ -55,17 +55,17 @@ def test_blocks_change_nothing(block):
 def test_ties_at_the_border_of_a_block():
     """Four users of the same item: everyone's neighbours are the first others."""
     g = BipartiteGraph(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 1, 1, 1]), 5, 2)
-    found = co_users(g, 2, block=2)
-    assert found.user.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
-    assert found.neighbour.tolist() == [2, 3, 1, 3, 1, 2, 1, 2]
-    assert found.count.tolist() == [1] * 8
+    result = co_users(g, 2, block=2)
+    assert result.user.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert result.neighbour.tolist() == [2, 3, 1, 3, 1, 2, 1, 2]
+    assert result.count.tolist() == [1] * 8
 
 
 def test_users_who_share_nothing_have_no_neighbours():
     g = BipartiteGraph(torch.tensor([1, 2]), torch.tensor([1, 2]), 3, 3)
-    found = co_users(g, 3)
-    assert [part.numel() for part in found] == [0, 0, 0]
-    assert found.user.dtype == found.neighbour.dtype == torch.int64
+    result = co_users(g, 3)
+    assert [part.numel() for part in result] == [0, 0, 0]
+    assert result.user.dtype == result.neighbour.dtype == torch.int64
 
 
 def test_a_repeated_interaction_is_shared_once():

@@ -62,9 +62,9 @@ def test_ease_equals_the_inverse(n_items):
     F = np.random.default_rng(1).normal(size=(n_items, 5)).astype(np.float32)
     P = np.linalg.inv(R.T @ R + 2.0 * F @ F.T + 3.0 * np.eye(n_items))
     B = np.eye(n_items) - P / np.diag(P)
-    found = ease(R, F, 3.0, 2.0)
-    assert found.dtype == np.float32 and not np.diag(found).any()
-    np.testing.assert_allclose(found, B, atol=2e-5)
+    result = ease(R, F, 3.0, 2.0)
+    assert result.dtype == np.float32 and not np.diag(result).any()
+    np.testing.assert_allclose(result, B, atol=2e-5)
 
 
 def test_ease_holds_one_matrix_of_items_by_items():
@@ -91,14 +91,14 @@ def test_nearest_items_by_interactions_equal_the_dense_ones(k, block):
     C = (R.T @ R).toarray() / np.outer(norm, norm)
     np.fill_diagonal(C, 0)
     item, near, cosine = interaction_knn(R, k, block)
-    found = np.zeros_like(C)
-    found[item, near] = cosine
+    result = np.zeros_like(C)
+    result[item, near] = cosine
     for i, row in enumerate(C):
         order = np.argsort(-np.round(row, 12), kind="stable")[:k]
         expected = [j for j in order if row[j] > 0]
-        assert sorted(np.flatnonzero(found[i])) == sorted(expected)
-        np.testing.assert_allclose(found[i, expected], row[expected], atol=1e-6)
-    assert not found[2].any() and not found[:, 2].any()  # has no interaction
+        assert sorted(np.flatnonzero(result[i])) == sorted(expected)
+        np.testing.assert_allclose(result[i, expected], row[expected], atol=1e-6)
+    assert not result[2].any() and not result[:, 2].any()  # has no interaction
 
 
 def test_nearest_items_hold_no_matrix_of_items_by_items():
@@ -115,9 +115,9 @@ def test_nearest_items_hold_no_matrix_of_items_by_items():
 @pytest.mark.parametrize("rows", [[0, 1, 2], [5, 4, 5], [4], []])
 def test_rows_of_a_sparse_matrix_in_any_order(rows):
     R = random_interactions().toarray() * np.arange(1, ITEMS + 1)
-    found = csr_rows(as_csr(R), torch.tensor(rows, dtype=torch.long))
-    assert found.layout == torch.sparse_csr
-    np.testing.assert_array_equal(found.to_dense(), R[rows])
+    result = csr_rows(as_csr(R), torch.tensor(rows, dtype=torch.long))
+    assert result.layout == torch.sparse_csr
+    np.testing.assert_array_equal(result.to_dense(), R[rows])
 
 
 def products():
@@ -139,22 +139,22 @@ def test_products_equal_those_with_the_dense_weights(kind):
     module, W = products()[kind]
     R = random_interactions(seed=5).toarray()
     for users in ([0, 3, 3, 8], [4], []):
-        found = module(csr_rows(as_csr(R), torch.tensor(users, dtype=torch.long)))
-        np.testing.assert_allclose(found, R[users] @ W, atol=1e-5)
+        result = module(csr_rows(as_csr(R), torch.tensor(users, dtype=torch.long)))
+        np.testing.assert_allclose(result, R[users] @ W, atol=1e-5)
 
 
 @pytest.mark.parametrize("standardise", [False, True])
 def test_a_sum_weighs_its_parts(standardise):
     modules, dense = zip(*products())
     R = random_interactions(seed=5).toarray()[[0, 1, 6]]
-    found = WeightedSum(modules, (1.0, -2.0, 0.5, 3.0), standardise)(as_csr(R))
+    result = WeightedSum(modules, (1.0, -2.0, 0.5, 3.0), standardise)(as_csr(R))
     expected = 0
     for W, weight in zip(dense, (1.0, -2.0, 0.5, 3.0)):
         s = R @ W
         if standardise:
             s = (s - s.mean(1, keepdims=True)) / s.std(1, ddof=1, keepdims=True)
         expected = expected + weight * s
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_standardised_scores_have_mean_0_and_deviation_1_where_they_differ():

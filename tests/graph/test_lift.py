@@ -32,8 +32,8 @@ def test_chance_has_a_lift_of_one_and_communities_more():
     # Two groups of users who interact with items of their own group alone.
     every = torch.combinations(torch.arange(20)).T
     users, items = torch.cartesian_prod(torch.arange(40), torch.arange(20)).T
-    own = (users % 2) == (items % 2)
-    apart = BipartiteGraph(users[own], items[own], 40, 20)
+    same = (users % 2) == (items % 2)
+    apart = BipartiteGraph(users[same], items[same], 40, 20)
     within, across = (every[:, (every.sum(0) % 2) == parity] for parity in (0, 1))
     assert cooccurrence_lift(apart, *across) == 0
     assert cooccurrence_lift(apart, *within) > 2

@@ -58,9 +58,9 @@ class TestBM3(BaselineContract):
             for u, i in pairs) / len(pairs)
         alignment = masking = 0
         for c, x in zip(features.modalities, projected):
-            own = [i for _, i in pairs if features.has_feature(c)[i]]
-            alignment += sum(1 - cosine(predict(x[i]), item[i].detach()) for i in own) / len(own)
-            masking += sum(1 - cosine(predict(x[i]), x[i].detach()) for i in own) / len(own)
+            here = [i for _, i in pairs if features.has_feature(c)[i]]
+            alignment += sum(1 - cosine(predict(x[i]), item[i].detach()) for i in here) / len(here)
+            masking += sum(1 - cosine(predict(x[i]), x[i].detach()) for i in here) / len(here)
         l2 = (user.square().sum().sqrt() + item.square().sum().sqrt()) / ITEMS
         expected = (ranking, 0.7 * alignment, 0.7 * masking, 0.3 * l2)
         for part, value in zip(losses, expected):

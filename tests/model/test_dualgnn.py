@@ -144,8 +144,8 @@ def test_neighbours_share_by_a_softmax_of_counts_and_places_left_over_are_nothin
     users, shares = model.near["users"], model.near["shares"]
     # Of user 3, 2 items shared with user 1, 1 with users 2 and 5.
     e = math.exp(1)
-    found = dict(zip(users[3].tolist(), shares[3].tolist()))
-    assert found == pytest.approx({1: e / (e + 2), 2: 1 / (e + 2), 5: 1 / (e + 2)})
+    result = dict(zip(users[3].tolist(), shares[3].tolist()))
+    assert result == pytest.approx({1: e / (e + 2), 2: 1 / (e + 2), 5: 1 / (e + 2)})
     assert users[1, :2].tolist() == [3, 2]
     assert shares[1].tolist() == pytest.approx([e / (e + 1), 1 / (e + 1), 0])
     assert shares[2].tolist() == pytest.approx([1 / 2, 1 / 2, 0])

@@ -35,9 +35,9 @@ def test_of_many_a_sample_stands_for_all(monkeypatch):
     one, other = (held_out_sample(GRAPH, USERS, ITEMS) for _ in range(2))
     assert torch.equal(one.items, other.items) and torch.equal(one.users, other.users)
     assert len(one.users) == 2
-    own = set(one.items[one.held_out.positives[1]].tolist())
+    positives = set(one.items[one.held_out.positives[1]].tolist())
     weights = dict(zip(one.items.tolist(), one.held_out.log_weight.tolist()))
-    assert len(weights) == len(own) + 3
+    assert len(weights) == len(positives) + 3
     for item, weight in weights.items():
-        expected = 0 if item in own else math.log((7 - len(own)) / 3)
+        expected = 0 if item in positives else math.log((7 - len(positives)) / 3)
         assert weight == pytest.approx(expected)

@@ -117,21 +117,21 @@ class TestLATTICE(BaselineContract):
         user, item = torch.randn(USERS, 3), torch.randn(ITEMS, 3)
         degrees = model.degrees["user"], model.degrees["item"]
         assert degrees[0][0] == degrees[1][0] == 0  # padding has no neighbour and keeps itself
-        found = row_mean(model.graph, (user, item), degrees, 2)
+        result = row_mean(model.graph, (user, item), degrees, 2)
         expected = light_gcn(self.row_adjacency(), user.double(), item.double(), 2)
-        for a, b in zip(found, expected):
+        for a, b in zip(result, expected):
             torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(found[0][0], user[0])
+        torch.testing.assert_close(result[0][0], user[0])
 
     # Initial and learned
 
     def test_the_learned_graph_moves_and_the_initial_one_does_not(self):
         def graphs(model):
-            found = []
+            result = []
             for X, W in zip(model.features, model.W):
                 row, col, value = model.learned_edges(X, W, torch.tensor(1.0))
-                found.append(torch.zeros(ITEMS, ITEMS).index_put((row, col), value.detach()))
-            return model.initial["value"].clone(), torch.stack(found)
+                result.append(torch.zeros(ITEMS, ITEMS).index_put((row, col), value.detach()))
+            return model.initial["value"].clone(), torch.stack(result)
 
         model = self.build()
         initial, learned = graphs(model)

@@ -200,9 +200,9 @@ class TestMENTOR(BaselineContract):
         A = dense_adjacency(self.edges()[0], USERS, ITEMS)
         x, moved = self.views(model, 0.3)
         near = (A.float() @ torch.cat(x)).split([USERS, ITEMS])
-        for own, layer, view in zip(x, near, moved):
+        for before, layer, view in zip(x, near, moved):
             for part in view.chunk(2, dim=1):
-                step = 2 * part - own - layer
+                step = 2 * part - before - layer
                 lengths = step.norm(dim=1)
                 assert ((lengths - 0.3).abs() < 1e-4)[1:].all()
                 assert lengths[0] < 1e-6  # padding has no neighbour, nor a sign

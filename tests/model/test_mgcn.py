@@ -126,6 +126,6 @@ class TestMGCN(BaselineContract):
         with torch.no_grad():
             (c, _), (V, _) = model.signals()
             side = model.side(c, V.view(USERS, 2, 8))
-        own = F.cosine_similarity(side[1:], c[1:])
+        cosines = F.cosine_similarity(side[1:], c[1:])
         other = F.cosine_similarity(side[1:], c[1:].roll(1, 0))
-        assert own.mean() > other.mean() + 0.5
+        assert cosines.mean() > other.mean() + 0.5

@@ -56,9 +56,9 @@ def test_without_layers_the_signal_is_returned():
 
 def test_layers_are_the_powers_and_the_signal_is_none_of_them():
     g, x = graph(), signal()
-    found = list(layers_of(g, *x, 3))
-    assert len(found) == 3
-    for k, layer in enumerate(found, start=1):
+    result = list(layers_of(g, *x, 3))
+    assert len(result) == 3
+    for k, layer in enumerate(result, start=1):
         torch.testing.assert_close(torch.cat(layer), power(adjacency(g), k, x))
     assert list(layers_of(g, *x, 0)) == []
 

@@ -30,12 +30,12 @@ def test_a_trained_user_that_joins_again_is_itself_and_changes_nobody(model, cha
 def check_affine(model, edges):
     """A model says that its users are affine in their items if and only if these add up."""
     user = edges[edges[:, 1] == 5, 0][0].item()  # item 5 has no text
-    own = edges[edges[:, 0] == user, 1]
-    whole = model.graph.receiving_rows(torch.zeros_like(own), own, 1)
+    items = edges[edges[:, 0] == user, 1]
+    whole = model.graph.receiving_rows(torch.zeros_like(items), items, 1)
     apart = torch.sparse_csr_tensor(
-        torch.tensor([*range(len(own) + 1), len(own), len(own)], dtype=torch.int32),
-        whole.col_indices(), whole.values(), (len(own) + 2, ITEMS), check_invariants=False)
-    who = torch.tensor([*[NOTHING] * len(own), user, NOTHING])
+        torch.tensor([*range(len(items) + 1), len(items), len(items)], dtype=torch.int32),
+        whole.col_indices(), whole.values(), (len(items) + 2, ITEMS), check_invariants=False)
+    who = torch.tensor([*[NOTHING] * len(items), user, NOTHING])
     parts = with_receivers(model, apart, who).final_embeddings().user[USERS:]
     constant = parts[-1]
     total = (parts[:-1] - constant).sum(0) + constant

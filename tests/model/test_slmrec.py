@@ -167,8 +167,8 @@ class TestSLMRec(BaselineContract):
     # Traps
 
     def test_weights_decay_by_the_models_yaml(self):
-        own = settings("SLMRec")
-        assert own["weight_decay"] == 0.0001 and "l2_weight" not in own
+        defaults = settings("SLMRec")
+        assert defaults["weight_decay"] == 0.0001 and "l2_weight" not in defaults
 
     def test_all_passes_share_the_users(self):
         model = self.build()

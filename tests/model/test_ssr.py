@@ -61,9 +61,9 @@ class TestSSR(ModelContract):
     def test_rows_are_those_of_the_whole(self):
         model = self.build()
         users, items = torch.tensor([4, 2]), torch.tensor([7, 0, 11])
-        for some, every, rows in zip(model.spectra(users, items), model.spectra(), (users, items)):
-            torch.testing.assert_close(some.slots, every.slots[:, :, rows])
-            torch.testing.assert_close(some.facts, every.facts[rows])
+        for part, every, rows in zip(model.spectra(users, items), model.spectra(), (users, items)):
+            torch.testing.assert_close(part.slots, every.slots[:, :, rows])
+            torch.testing.assert_close(part.facts, every.facts[rows])
 
     def test_the_bands_follow_the_energy_once_per_epoch(self):
         model, fixed = self.trained(), self.trained(band_refit=False)
@@ -263,8 +263,8 @@ class TestSSR(ModelContract):
         model = self.trained(objective=objective, item_bias=0.5, calibration_prior=1.0)
         users, items = torch.tensor(list(self.edges()[1].items())).T
         before = self.all_scores(model).clone()
-        found = model.calibrate(users, items)
-        assert found.after < found.before
+        result = model.calibrate(users, items)
+        assert result.after < result.before
         after = self.all_scores(model).clone()
         assert not torch.allclose(after, before)
         with model.uncalibrated():

@@ -46,11 +46,11 @@ def model(reference):
             for place, layer in (("0", "1"), ("2", "2")):
                 state[f"{side}_operator.{net}.{place}.weight"] = r[f"{side}_{net}_W{layer}"]
                 state[f"{side}_operator.{net}.{place}.bias"] = r[f"{side}_{net}_b{layer}"]
-    own = model.state_dict()
-    loaded = {k: torch.as_tensor(v, dtype=torch.float32).reshape(own[k].shape)
+    state_of_model = model.state_dict()
+    loaded = {k: torch.as_tensor(v, dtype=torch.float32).reshape(state_of_model[k].shape)
               for k, v in state.items()}
-    assert set(own) - set(loaded) == {"_extra_state"}
-    model.load_state_dict(loaded | {"_extra_state": own["_extra_state"]})
+    assert set(state_of_model) - set(loaded) == {"_extra_state"}
+    model.load_state_dict(loaded | {"_extra_state": state_of_model["_extra_state"]})
     return model
 
 

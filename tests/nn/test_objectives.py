@@ -70,9 +70,9 @@ def literal_in_batch(loss, user, item):
     s, total = scores(user, item, loss.cosine) / TAU, 0.0
     p = DEGREE / DEGREE.sum()
     for u, i in zip(USERS, POSITIVES):
-        own = (s[u, i] - p[i].log()).item()
+        positive = (s[u, i] - p[i].log()).item()
         others = sum(math.exp(s[u, j] - p[j].log()) for j in POSITIVES if j != i)
-        total += math.log(math.exp(own) + others) - own
+        total += math.log(math.exp(positive) + others) - positive
     return total / len(USERS)
 
 
@@ -81,14 +81,14 @@ LITERAL = {"softmax": literal_softmax, "cosine_softmax": literal_softmax,
 
 
 def test_a_batch_finds_its_nodes_by_position():
-    some, every = Batch.of(USERS, POSITIVES, NEGATIVES), Batch.of_all_items(
+    part, every = Batch.of(USERS, POSITIVES, NEGATIVES), Batch.of_all_items(
         USERS, POSITIVES, NEGATIVES, N_ITEMS)
-    for batch in (some, every):
+    for batch in (part, every):
         assert torch.equal(batch.users[batch.user], USERS)
         assert torch.equal(batch.items[batch.positive], POSITIVES)
         assert torch.equal(batch.items[batch.negative], NEGATIVES)
-    assert some.users.tolist() == every.users.tolist() == [1, 3, 4]
-    assert some.items.tolist() == [1, 2, 3, 5, 6, 7, 8]
+    assert part.users.tolist() == every.users.tolist() == [1, 3, 4]
+    assert part.items.tolist() == [1, 2, 3, 5, 6, 7, 8]
     assert every.items.tolist() == list(range(N_ITEMS))
 
 

@@ -61,11 +61,11 @@ def test_training_never_moves_the_row_of_a_missing_item():
 
 
 def test_the_given_matrix_is_left_alone(trainable):
-    given = MATRIX.clone()
-    f = RawFeatures(given, torch.ones(4, dtype=torch.bool), trainable)
+    matrix = MATRIX.clone()
+    f = RawFeatures(matrix, torch.ones(4, dtype=torch.bool), trainable)
     with torch.no_grad():
         f().add_(1)
-    assert torch.equal(given, MATRIX)
+    assert torch.equal(matrix, MATRIX)
 
 
 def test_complete_features_need_no_mask_except_that_of_padding(trainable):

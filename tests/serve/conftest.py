@@ -16,14 +16,14 @@ def train(tmp_path_factory):
     lines = ["item_id:token\tname:token_seq\tcolour:token"]
     lines += [f"i{i}\tThing {i}\t{COLOURS[i % 2]}" for i in range(ITEMS - 1)]  # one is unknown
     (root / "data/tiny/tiny.item").write_text("\n".join(lines) + "\n")
-    found = {}
+    result = {}
 
     def run(model="SSR", **changes):
         key = repr((model, changes))
-        if key not in found:
-            found[key] = recbole_ssr.run(model=model, dataset="tiny",
+        if key not in result:
+            result[key] = recbole_ssr.run(model=model, dataset="tiny",
                                          config_dict=settings | changes).run
-        return found[key]
+        return result[key]
 
     return run
 
@@ -31,11 +31,11 @@ def train(tmp_path_factory):
 @pytest.fixture(scope="session")
 def recommender(train):
     """Return a function that loads the run of a model, once."""
-    found = {}
+    result = {}
 
     def load(model="SSR"):
-        if model not in found:
-            found[model] = recbole_ssr.load(train(model), "cpu")
-        return found[model]
+        if model not in result:
+            result[model] = recbole_ssr.load(train(model), "cpu")
+        return result[model]
 
     return load

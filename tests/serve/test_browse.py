@@ -53,26 +53,26 @@ def test_a_user_s_history_and_recommendations(server, recommender):
     assert about["modalities"] == ["id", "image", "text"]
     users = ask(server, "/api/users", start="u3")[1]
     assert len(users) == 11 and all(user.startswith("u3") for user in users)
-    _, found = ask(server, "/api/user", user="u5")
+    _, result = ask(server, "/api/user", user="u5")
     expected = recommender().recommend("u5", 20)
-    assert [entry["item"] for entry in found["recommended"]] == expected["item"].tolist()
-    assert all(entry["moved"] == 0 for entry in found["recommended"])
-    assert len(found["history"]) == 8
-    assert all(entry["title"] == f"Thing {entry['item'][1:]}" for entry in found["history"]
+    assert [entry["item"] for entry in result["recommended"]] == expected["item"].tolist()
+    assert all(entry["moved"] == 0 for entry in result["recommended"])
+    assert len(result["history"]) == 8
+    assert all(entry["title"] == f"Thing {entry['item'][1:]}" for entry in result["history"]
                if entry["item"] != "i23")
 
 
 def test_moved_bands_change_the_ranking_as_the_model_does(server, recommender):
     model = recommender().experiment.model
-    _, found = ask(server, "/api/user", user="u5", bands="0,1,2", modalities="1,0.5,1")
+    _, result = ask(server, "/api/user", user="u5", bands="0,1,2", modalities="1,0.5,1")
     user, item = model.encode(torch.outer(torch.tensor([0.0, 1, 2]), torch.tensor([1, 0.5, 1])))
     scores = user[recommender().catalogue.user_id("u5")] @ item.T
-    for entry in found["recommended"]:
+    for entry in result["recommended"]:
         assert entry["score"] == pytest.approx(
             scores[recommender().catalogue.item_id(entry["item"])].item(), rel=1e-4)
-    ranks = [entry["rank"] for entry in found["recommended"]]
+    ranks = [entry["rank"] for entry in result["recommended"]]
     assert ranks == list(range(1, len(ranks) + 1))
-    assert any(entry["moved"] for entry in found["recommended"])
+    assert any(entry["moved"] for entry in result["recommended"])
 
 
 def test_why_and_mistakes(server, recommender):

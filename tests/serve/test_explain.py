@@ -56,14 +56,14 @@ def test_what_an_item_adds_is_what_goes_over_it():
 
 def test_slots_add_up_to_the_score_on_either_side_and_on_both():
     model, _ = built("SSR", {"inference_gains": [0.5, 1, 1.5], "user_weights": True})
-    found = slots_of(model, 7, 3)
+    result = slots_of(model, 7, 3)
     score = score_of(model, 7, 3) - model.score_bias()[3].item()
     M, C = model.bank.n_bands, len(model.modalities)
-    assert found.user.shape == found.item.shape == (M, C) and found.both.shape == (C, C)
-    for table in found:
+    assert result.user.shape == result.item.shape == (M, C) and result.both.shape == (C, C)
+    for table in result:
         assert table.sum().item() == pytest.approx(score, abs=1e-5)
-    torch.testing.assert_close(found.user.sum(0), found.both.sum(1))
-    torch.testing.assert_close(found.item.sum(0), found.both.sum(0))
+    torch.testing.assert_close(result.user.sum(0), result.both.sum(1))
+    torch.testing.assert_close(result.item.sum(0), result.both.sum(0))
 
 
 def test_a_score_that_is_no_such_sum_is_refused_by_name():
@@ -75,23 +75,23 @@ def test_a_score_that_is_no_such_sum_is_refused_by_name():
 def test_an_explanation_of_a_run(train, recommender, tmp_path, capsys):
     recommender = recommender()
     best = recommender.recommend("u5", 3)
-    found = recommender.explain("u5", best["item"][1])
-    assert found.rank == 2 and found.ranked == 16 and not found.seen
-    assert found.score == pytest.approx(best["score"][1])
-    total = sum(s.score for s in found.sources) + found.own + found.bias
-    assert total == pytest.approx(found.score, abs=1e-5)
-    assert len(found.sources) == 7 and all(s.title in ("", f"Thing {s.item[1:]}")
-                                           for s in found.sources)
-    for shares in (found.slots.user, found.slots.item, found.slots.modalities_of_both):
-        assert np.sum(shares) == pytest.approx(found.score - found.bias, abs=1e-5)
-    assert recommender.explain("u5", found.sources[0].item).seen
+    result = recommender.explain("u5", best["item"][1])
+    assert result.rank == 2 and result.ranked == 16 and not result.seen
+    assert result.score == pytest.approx(best["score"][1])
+    total = sum(s.score for s in result.sources) + result.own + result.bias
+    assert total == pytest.approx(result.score, abs=1e-5)
+    assert len(result.sources) == 7 and all(s.title in ("", f"Thing {s.item[1:]}")
+                                           for s in result.sources)
+    for shares in (result.slots.user, result.slots.item, result.slots.modalities_of_both):
+        assert np.sum(shares) == pytest.approx(result.score - result.bias, abs=1e-5)
+    assert recommender.explain("u5", result.sources[0].item).seen
 
-    words = ["explain", train(), "--user=u5", f"--item={found.item}", f"--out={tmp_path}"]
+    words = ["explain", train(), "--user=u5", f"--item={result.item}", f"--out={tmp_path}"]
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "Thing" in out and "text" in out and max(map(len, out.splitlines()[:-1])) <= 100
     (file,), (picture,) = tmp_path.glob("*.json"), tmp_path.glob("*.png")
-    assert json.loads(file.read_text())["score"] == pytest.approx(found.score)
+    assert json.loads(file.read_text())["score"] == pytest.approx(result.score)
     check_picture(picture)
     assert main(["explain", train(), "--user=u5", "--item=i77"]) == 2
     assert "no item 'i77'" in capsys.readouterr().err

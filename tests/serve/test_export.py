@@ -63,8 +63,8 @@ def test_indices_find_what_is_best(train, recommender, tmp_path, capsys):
     user, item, users, items = read_back(tmp_path)
     for kind in ("flat", "hnsw"):
         index = faiss.read_index(str(tmp_path / f"items.{kind}.faiss"))
-        found = index.search(user[:3], 4)[1]
-        for token, row in zip(users, found):
+        result = index.search(user[:3], 4)[1]
+        for token, row in zip(users, result):
             ranked = recommender().recommend(token, 4, keep_seen=True)["item"]
             assert [items[i] for i in row] == ranked.tolist()
 

@@ -33,13 +33,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def with_new(train, folder):
     """Return a function that loads a model's run with the new items, once."""
-    found = {}
+    result = {}
 
     def load(model, **changes):
         key = model + str(changes)
-        if key not in found:
-            found[key] = recbole_ssr.load(train(model, **changes), "cpu", folder)
-        return found[key]
+        if key not in result:
+            result[key] = recbole_ssr.load(train(model, **changes), "cpu", folder)
+        return result[key]
 
     return load
 
@@ -62,15 +62,15 @@ def test_new_items_are_ranked_by_colour_and_known_ones_stay(model, with_new, rec
 
 def test_a_new_item_of_feature_lightgcn_is_its_projected_features(with_new, folder):
     """Without interactions: unit((sum of W_c f_c + b_c) / (L + 1)), f_c unit rows."""
-    found = with_new("FeatureLightGCN")
-    model, total = found.experiment.model, 0
+    result = with_new("FeatureLightGCN")
+    model, total = result.experiment.model, 0
     for W, (modality, here) in zip(model.W, (("image", 2), ("text", 2))):
         row = np.load(folder / f"{modality}.npy")[here]  # blue1
         total = total + W(torch.from_numpy(row / np.linalg.norm(row)))
-    modalities = found.experiment.train._dataset.item_features.modalities
+    modalities = result.experiment.train._dataset.item_features.modalities
     assert modalities == ("image", "text")
     expected = torch.nn.functional.normalize(total, dim=0)
-    row = found.embeddings().item[found.catalogue.item_id("blue1")]
+    row = result.embeddings().item[result.catalogue.item_id("blue1")]
     torch.testing.assert_close(row, expected.detach(), rtol=1e-4, atol=1e-5)
 
 
@@ -88,12 +88,12 @@ def test_a_new_item_does_not_depend_on_the_others_that_come_with_it(
 
 def test_new_items_can_be_explained_exported_and_recommended(with_new, train, folder, tmp_path,
                                                              capsys):
-    found = with_new("SSR")
-    why = found.explain("u2", "red1")
+    result = with_new("SSR")
+    why = result.explain("u2", "red1")
     total = sum(s.score for s in why.sources) + why.own + why.bias
     assert total == pytest.approx(why.score, abs=1e-5)
-    assert why.score == pytest.approx(found.score("u2", "red1")[0], abs=1e-5)
-    assert found.similar_items("red1", 1)["rank"].tolist() == [1]
+    assert why.score == pytest.approx(result.score("u2", "red1")[0], abs=1e-5)
+    assert result.similar_items("red1", 1)["rank"].tolist() == [1]
     out = tmp_path / "r.csv"
     words = ["recommend", train(), "--users=u0", f"--new-items={folder}", f"--out={out}",
              "--candidates=red1,blue1"]
@@ -131,8 +131,8 @@ def test_new_items_are_nobody_s_neighbours_but_their_own():
     name for name in MODELS
     if get_model(name).embeds_new_items])
 def test_every_model_that_can_takes_new_items(model, with_new, recommender):
-    found, known = with_new(model), recommender(model)
-    item = found.score("u0", list(NEW))
+    result, known = with_new(model), recommender(model)
+    item = result.score("u0", list(NEW))
     assert np.isfinite(item).all() and len(set(item)) >= 3  # no neighbours, no score
-    np.testing.assert_allclose(found.score("u0", known.items), known.score("u0", known.items),
+    np.testing.assert_allclose(result.score("u0", known.items), known.score("u0", known.items),
                                rtol=1e-5)

@@ -29,15 +29,15 @@ def training_histories(recommender):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_best_items_are_those_of_the_run_s_own_test_ranking(model, recommender):
-    found = recommender(model).recommend(k=5)
+    result = recommender(model).recommend(k=5)
     catalogue = recommender(model).catalogue
     ranking = read_rankings(Path(recommender(model).run) / "ranking.npz")[0]["test"]
     assert len(ranking.users) == USERS
-    by_user = found.groupby("user", sort=False)["item"].apply(list)
+    by_user = result.groupby("user", sort=False)["item"].apply(list)
     for user, items in zip(ranking.users, ranking.items):
         assert by_user[catalogue.users[user]] == list(catalogue.items[items[:5]])
-    assert found["rank"].tolist() == [1, 2, 3, 4, 5] * USERS
-    scores = found["score"].to_numpy().reshape(USERS, 5)
+    assert result["rank"].tolist() == [1, 2, 3, 4, 5] * USERS
+    scores = result["score"].to_numpy().reshape(USERS, 5)
     assert (np.diff(scores, axis=1) <= 0).all()
 
 
@@ -96,10 +96,10 @@ def test_a_trained_user_folded_in_by_its_own_history_has_its_own_ranking(model, 
 
 def test_a_new_user_gets_what_goes_with_its_items(recommender):
     recommender = recommender("GFCF")
-    found = recommender.recommend(
+    result = recommender.recommend(
         k=4, history={"red": ["i0", "i2", "i4"], "blue": ["i1", "i3"], "lost": ["x"]},
         unknown="popularity")
-    groups = {user: block for user, block in found.groupby("user")}
+    groups = {user: block for user, block in result.groupby("user")}
     assert {int(item[1:]) % 2 for item in groups["red"]["item"]} == {0}
     assert {int(item[1:]) % 2 for item in groups["blue"]["item"]} == {1}
     assert not {"i0", "i2", "i4"} & set(groups["red"]["item"])
@@ -119,24 +119,24 @@ def test_unknown_users_are_named_or_answered_by_popularity(recommender):
         recommender.recommend([])
     with pytest.raises(UserError, match="2 of the users: nobody, 7"):
         recommender.recommend(["u1", "nobody", 7])
-    found = recommender.recommend(["u1", "nobody"], 3, unknown="popularity")
-    popular = found[found["user"] == "nobody"]
+    result = recommender.recommend(["u1", "nobody"], 3, unknown="popularity")
+    popular = result[result["user"] == "nobody"]
     counts = recommender.catalogue.popularity
     assert counts[recommender.catalogue.item_ids(popular["item"])].tolist() == sorted(
         counts, reverse=True)[:3]
-    assert popular["score"].isna().all() and found["score"][:3].notna().all()
+    assert popular["score"].isna().all() and result["score"][:3].notna().all()
 
 
 def test_similar_items(recommender):
     recommender = recommender()
-    found = recommender.similar_items("i4", 3)
+    result = recommender.similar_items("i4", 3)
     item = recommender.embeddings().item.numpy()
     unit = item / np.linalg.norm(item, axis=1, keepdims=True).clip(1e-12)
     i = recommender.catalogue.item_id("i4")
     cosine = unit @ unit[i]
     cosine[[0, i]] = -2
-    assert found["item"].tolist() == list(recommender.catalogue.items[np.argsort(-cosine)[:3]])
-    np.testing.assert_allclose(found["score"], np.sort(cosine)[::-1][:3], rtol=1e-5)
+    assert result["item"].tolist() == list(recommender.catalogue.items[np.argsort(-cosine)[:3]])
+    np.testing.assert_allclose(result["score"], np.sort(cosine)[::-1][:3], rtol=1e-5)
     with pytest.raises(UserError, match="no item 'i99'"):
         recommender.similar_items("i99")
 

@@ -11,10 +11,10 @@ scripts = scripts_of("datasets", "step_time", "recommend", "new_items")
 
 def test_recommending_is_measured_with_its_memory(scripts, tmp_path):
     args = Namespace(users=50, items=90, width=4, seen=3, topk=5, format="csv")
-    found = scripts["recommend"].measured(args, tmp_path)
+    result = scripts["recommend"].measured(args, tmp_path)
     table = pd.read_csv(tmp_path / "recommendations.csv")
-    assert found["rows"] == len(table) == 250 and table["user"].nunique() == 50
-    assert found["peak"] >= found["before"] > 10 and found["seconds"] > 0
+    assert result["rows"] == len(table) == 250 and table["user"].nunique() == 50
+    assert result["peak"] >= result["before"] > 10 and result["seconds"] > 0
 
 
 @pytest.mark.slow

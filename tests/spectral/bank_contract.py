@@ -79,8 +79,8 @@ class BankContract:
         x = noise(graph)
         users, items = torch.tensor([2, 6, 0, 22]), torch.tensor([5, 1])
         whole = bands_of(bank, graph, x)
-        some = bands_of(bank, graph, x, users, items)
-        torch.testing.assert_close(some, whole[:, torch.cat([users, USERS + items])])
+        part = bands_of(bank, graph, x, users, items)
+        torch.testing.assert_close(part, whole[:, torch.cat([users, USERS + items])])
         half = bands_of(bank, graph, x, users, None)
         torch.testing.assert_close(half, whole[:, torch.cat([users, USERS + torch.arange(ITEMS)])])
 

@@ -46,15 +46,15 @@ def case(slots, gains, beta):
 def test_the_gains_of_the_truth_are_found(slots):
     truth = torch.tensor([[1.0, 0.5, 2.0], [0.6, 1.0, 1.5]])
     bias, held_out = case(slots, truth, 0.5)
-    found = calibration(*slots, bias, held_out, 1 / TAU, True, prior=0.0)
-    ratio = found.gains / found.gains[0, 0]
+    result = calibration(*slots, bias, held_out, 1 / TAU, True, prior=0.0)
+    ratio = result.gains / result.gains[0, 0]
     torch.testing.assert_close(ratio, truth, rtol=0.2, atol=0.1)
-    assert found.bias.item() == pytest.approx(0.5, abs=0.15)
+    assert result.bias.item() == pytest.approx(0.5, abs=0.15)
     ones = torch.ones(M, C)
     before = likelihood(slots, ones, 1, 1, bias, held_out).item()
-    assert found.before == pytest.approx(before, rel=1e-4)
+    assert result.before == pytest.approx(before, rel=1e-4)
     at_truth = likelihood(slots, truth, 1, 0.5, bias, held_out).item()
-    assert found.after < at_truth < before
+    assert result.after < at_truth < before
 
 
 def test_a_prior_holds_them_at_one_and_a_small_part_says_little(slots):
@@ -74,8 +74,8 @@ def test_the_optimum_has_no_gradient(slots):
     bias, held_out = case(slots, torch.ones(M, C), 1.0)
     held_out = held_out._replace(log_weight=torch.linspace(0, 0.5, N))
     prior = 30.0
-    found = calibration(*slots, bias, held_out, 1 / TAU, True, prior)
-    log_gain = found.gains.log().requires_grad_()
+    result = calibration(*slots, bias, held_out, 1 / TAU, True, prior)
+    log_gain = result.gains.log().requires_grad_()
     # alpha is not returned: it is the best one for these gains.
     log_scale = torch.zeros(2, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_scale], max_iter=50, line_search_fn="strong_wolfe")
@@ -90,9 +90,9 @@ def test_the_optimum_has_no_gradient(slots):
 
     optimizer.step(value)
     log_gain.grad = None
-    assert value().item() == pytest.approx(found.after, abs=1e-4)
+    assert value().item() == pytest.approx(result.after, abs=1e-4)
     assert log_gain.grad.abs().max() < 5e-3
-    assert (log_scale[1] - log_scale[0]).exp().item() == pytest.approx(found.bias.item(), abs=2e-2)
+    assert (log_scale[1] - log_scale[0]).exp().item() == pytest.approx(result.bias.item(), abs=2e-2)
 
 
 def test_it_is_deterministic_and_writes_into_nothing(slots):

@@ -66,8 +66,8 @@ def test_bands_sum_to_the_signal(graph):
 def test_rows_are_those_of_the_whole(graph):
     x, bank = signal(graph), reference_bank(4, 6).double()
     users, items = torch.tensor([2, 6, 0]), torch.tensor([5, 1])
-    some = bands_of(graph, x, bank, users, items)
-    torch.testing.assert_close(some, bands_of(graph, x, bank)[:, torch.cat([users, 7 + items])])
+    part = bands_of(graph, x, bank, users, items)
+    torch.testing.assert_close(part, bands_of(graph, x, bank)[:, torch.cat([users, 7 + items])])
 
 
 def test_signals_side_by_side_are_filtered_alike(graph):

@@ -47,9 +47,9 @@ def test_rows_and_signals_are_those_of_the_whole():
     graph = random_graph()
     factors, x = triples(graph), noise(graph)
     users, items = torch.tensor([4, 0, 11]), torch.tensor([3, 2])
-    some = filtered(factors, graph, x, users, items, signals=2)
+    part = filtered(factors, graph, x, users, items, signals=2)
     rows = torch.cat([users, graph.n_users + items])
-    torch.testing.assert_close(some, filtered(factors, graph, x)[:, rows])
+    torch.testing.assert_close(part, filtered(factors, graph, x)[:, rows])
 
 
 @pytest.mark.parametrize("rows", [(None, None), ([1, 5], [0, 4, 3]), (None, [2])])

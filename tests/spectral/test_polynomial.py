@@ -51,22 +51,22 @@ def leakage(bank, graph, x):
 
 def mean_leakage(shape, share, degree=8, method="least_squares", power=0.0):
     """Averaged over three random graphs and signals; M = 3."""
-    found = []
+    result = []
     for seed in range(3):
         graph = random_graph(*shape, seed, power)
         x = smoothed(graph, noise(graph, 16, seed + 10), share)
         bank = ChebyshevBank(graph, 3, degree, method).double()
         bank.fit(split(graph, x))
-        found.append(leakage(bank, graph, x))
-    return torch.stack(found).mean(0)
+        result.append(leakage(bank, graph, x))
+    return torch.stack(result).mean(0)
 
 
 @pytest.mark.parametrize("method", ["least_squares", "jackson"])
 def test_leakage_falls_with_the_degree(method):
-    found = [
+    result = [
         mean_leakage((350, 150, 1500), 0.5, degree, method) for degree in (4, 8, 16, 32)
     ]
-    assert all((later < earlier).all() for earlier, later in zip(found, found[1:]))
+    assert all((later < earlier).all() for earlier, later in zip(result, result[1:]))
 
 
 # Random bipartite graphs of 500 nodes, edges uniform or by a power law, whose spectrum has a gap

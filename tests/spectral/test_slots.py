@@ -88,8 +88,8 @@ def test_gradients_beside_other_uses(meeting, what):
         "sums": (lambda t: our_sums(t, weights), lambda t: plain_sums(t, weights)),
     }[what]
     got = grad(meeting(ours, x, y, w), (x, y, w))
-    for found, expected in zip(got, grad(meeting(plain, x, y, w), (x, y, w))):
-        torch.testing.assert_close(found, expected)
+    for result, expected in zip(got, grad(meeting(plain, x, y, w), (x, y, w))):
+        torch.testing.assert_close(result, expected)
     assert gradcheck(lambda *t: meeting(ours, *t), (x, y, w))
 
 
@@ -97,8 +97,8 @@ def test_the_gradient_of_a_summand_is_exactly_the_weight():
     """The example that once came out wrong by one at every tapped row."""
     x, other, w = tensors(3)
     s, part = tap(x, ROWS)
-    (found,) = grad(((s + other) * w.detach()).sum() + part.sum(), other)
-    assert torch.equal(found, w)
+    (result,) = grad(((s + other) * w.detach()).sum() + part.sum(), other)
+    assert torch.equal(result, w)
 
 
 def test_asked_for_together_the_gradients_before_and_after_differ_by_the_rows():

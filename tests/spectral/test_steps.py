@@ -43,8 +43,8 @@ def test_least_squares_under_uniform_energy_is_the_fourier_series():
     k = torch.arange(1, 9, dtype=torch.float64)
     waves = -2 / math.pi * torch.sin(BORDERS[:, None] * k) / k
     expected = torch.cat([1 - BORDERS[:, None] / math.pi, waves], dim=1)
-    found = least_squares_steps(BORDERS, 8, uniform())
-    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)  # the grid has 2048 cells
+    result = least_squares_steps(BORDERS, 8, uniform())
+    torch.testing.assert_close(result, expected, atol=2e-3, rtol=0)  # the grid has 2048 cells
 
 
 def test_no_polynomial_of_the_degree_is_nearer_under_the_energy():

@@ -26,9 +26,9 @@ def train(tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "_is_worse", lambda *_: False)
 
     def run(**changes):
-        given = {} if "resume" in changes else settings
-        given = {"model": "SSR", "dataset": "tiny", "config_dict": given} if given else {}
-        return recbole_ssr.run(**given, flags=changes)
+        options = {} if "resume" in changes else settings
+        options = {"model": "SSR", "dataset": "tiny", "config_dict": options} if options else {}
+        return recbole_ssr.run(**options, flags=changes)
 
     return run
 
@@ -52,10 +52,10 @@ def test_a_run_measures_with_and_without_and_loads_what_it_measured(train):
 
 def test_a_run_interrupted_while_it_calibrates_does_so_again(train, monkeypatch):
     whole = train(calibration_prior=1.0)
-    own = SSR.calibrate
+    calibrate = SSR.calibrate
 
     def killed(*args):
-        own(*args)
+        calibrate(*args)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

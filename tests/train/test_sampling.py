@@ -50,9 +50,9 @@ def test_users_occur_in_proportion_to_degree_to_the_one_minus_power(power):
 
 def test_a_users_interactions_are_equally_likely():
     count = torch.bincount(drawn(BalancedLoader(Loader(), 1.0), 2000), minlength=46)
-    own = count[-32:].double()  # user 4's
+    of_user = count[-32:].double()  # user 4's
     assert len(count) == 46
-    assert (own - own.mean()).abs().max() < 5 * own.mean().sqrt()
+    assert (of_user - of_user.mean()).abs().max() < 5 * of_user.mean().sqrt()
 
 
 def test_an_epoch_is_as_long_as_the_data():

@@ -68,10 +68,10 @@ def tiny(tmp_path, monkeypatch):
     original = RunMixin.evaluate
 
     def scripted(self, data, load_best_model=True, **rest):
-        found = original(self, data, load_best_model, **rest)
+        result = original(self, data, load_best_model, **rest)
         if not load_best_model and len(self.history) < len(SCORES):
-            found[self.valid_metric] = SCORES[len(self.history)]
-        return found
+            result[self.valid_metric] = SCORES[len(self.history)]
+        return result
 
     monkeypatch.setattr(RunMixin, "evaluate", scripted)
     return settings | {"epochs": 9, "stopping_step": 2}
