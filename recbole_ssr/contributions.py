@@ -1,10 +1,13 @@
-"""What plugins have brought beside models and metrics; plugins.py writes it, the rooms read it."""
+"""What registers itself by a name: filter banks, bundled or not, and the recipes of plugins."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from recbole_ssr.errors import UserError
 
 
 class Contribution(NamedTuple):
@@ -16,6 +19,19 @@ class Contribution(NamedTuple):
 
 BANKS: dict[str, Contribution] = {}  # by the value of band_filter
 RECIPES: dict[str, Contribution] = {}  # by the name of the dataset
+
+
+def contribute(contributions: dict[str, Contribution], name: str) -> Callable[[Callable], Callable]:
+    """Return a decorator that registers a function. Raises UserError for a name that is taken."""
+    if name in contributions:
+        raise UserError(f"The name {name!r} is taken already. Choose another one.")
+
+    def register(function: Callable) -> Callable:
+        file = Path(sys.modules[function.__module__].__file__)
+        contributions[name] = Contribution(function, file.with_name(f"{name}.yaml"))
+        return function
+
+    return register
 
 
 def yaml_of(contributions: dict[str, Contribution], name: object) -> list[Path]:

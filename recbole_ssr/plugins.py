@@ -29,17 +29,15 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import numpy as np
 from recbole.evaluator import register as host
 from recbole.evaluator.base_metric import TopkMetric
 
 from recbole_ssr import registry
-from recbole_ssr.contributions import BANKS, RECIPES, Contribution
+from recbole_ssr.contributions import BANKS, RECIPES, contribute
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.user_metrics import METRICS
-from recbole_ssr.model.bank import FILTERS
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -85,7 +83,8 @@ def register_bank(name: str) -> Callable[[Callable], Callable]:
     NAME.yaml beside its file has further settings of the runs that choose it. Raises UserError for
     a name that is taken.
     """
-    return _door(BANKS, name, taken=FILTERS, kind="filter bank")
+    registry.keys_of_any_model.cache_clear()
+    return contribute(BANKS, name)
 
 
 def register_recipe(name: str) -> Callable[[Callable], Callable]:
@@ -94,21 +93,10 @@ def register_recipe(name: str) -> Callable[[Callable], Callable]:
     It writes the dataset and returns its folder. NAME.yaml beside its file has the options under
     `prepare`, and settings of every run on the dataset. Raises UserError for a name that is taken.
     """
-    bundled = [file.stem for file in (registry.properties_folder() / "dataset").glob("*.yaml")]
-    return _door(RECIPES, name, taken=bundled, kind="dataset")
-
-
-def _door(contributions: dict, name: str, taken, kind: str) -> Callable[[Callable], Callable]:
-    if name in taken or name in contributions:
-        raise UserError(f"There is a {kind} {name!r} already. Choose another name.")
-
-    def register(function: Callable) -> Callable:
-        file = Path(sys.modules[function.__module__].__file__)
-        contributions[name] = Contribution(function, file.with_name(f"{name}.yaml"))
-        registry.keys_of_any_model.cache_clear()
-        return function
-
-    return register
+    if (registry.properties_folder() / "dataset" / f"{name}.yaml").is_file():
+        raise UserError(f"There is a dataset {name!r} already. Choose another name.")
+    registry.keys_of_any_model.cache_clear()
+    return contribute(RECIPES, name)
 
 
 def load() -> None:

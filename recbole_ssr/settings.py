@@ -193,9 +193,10 @@ def settings_of(model: str | None = None, profile: str | None = None,
     by_name: dict[str, Setting] = {}
     for setting in settings:
         by_name.setdefault(setting.name, setting)
-    if BANKS and "band_filter" in by_name:
+    if "band_filter" in by_name:
         setting = by_name["band_filter"]
-        by_name["band_filter"] = replace(setting, choices=(*setting.choices, *BANKS))
+        choices = tuple(dict.fromkeys((*setting.choices, *BANKS)))
+        by_name["band_filter"] = replace(setting, choices=choices)
     return list(by_name.values())
 
 

@@ -159,5 +159,6 @@ def test_every_key_of_a_model_is_read_by_it():
                           "learning_rate_decay", "learning_rate_decay_epochs", "calibrate",
                           "profile"}
         file = PACKAGE / Path(*module.split(".")[1:]).with_suffix(".py")
-        used = set().union(*map(keys_read, (PACKAGE / "model").glob("*.py")))
+        rooms = (PACKAGE / room for room in ("model", "spectral"))
+        used = set().union(*(keys_read(path) for room in rooms for path in room.glob("*.py")))
         assert file.is_file() and keys <= used, keys - used

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from recbole_ssr.constants import Constants
+from recbole_ssr.contributions import BANKS, contribute
+from recbole_ssr.errors import UserError
 from recbole_ssr.nodes import Nodes
+from recbole_ssr.spectral.cached_factors import Factors, cached_factors
 from recbole_ssr.spectral.filter_bank import FilterBank
 from recbole_ssr.spectral.modes import Gains, mode_energies, mode_rows
 from recbole_ssr.spectral.partition import (
@@ -21,7 +24,10 @@ from recbole_ssr.spectral.partition import (
 # by 1e-14 / s^2.
 SMALLEST_SIGMA = 1e-4
 
-Factors = tuple[np.ndarray, np.ndarray, np.ndarray]
+# All eigenvectors of n nodes take four n x n matrices in float64 (the matrix, its vectors and the
+# solver's own two) and n^3 operations: at this many 13 GB.
+MOST_EXACT_NODES = 20_000
+_BYTES_PER_PAIR = 4 * 8
 
 
 def exact_factors(R) -> Factors:
@@ -115,3 +121,16 @@ class ExactBank(FilterBank):
 
     def response(self, eigenvalues: Tensor) -> Tensor:
         return interval_response(self.borders, eigenvalues)
+
+
+@contribute(BANKS, "exact")
+def exact_bank(config, graph) -> ExactBank:
+    """Raises UserError for a graph too large for it."""
+    n = min(graph.n_users, graph.n_items)
+    if n > MOST_EXACT_NODES:
+        raise UserError(
+            f"band_filter exact needs all eigenvectors of {n} nodes, for which it would take "
+            f"{_BYTES_PER_PAIR * n * n / 1e9:.0f} GB; the most is {MOST_EXACT_NODES} nodes on the "
+            "smaller side, so set band_filter to chebyshev or svd"
+        )
+    return ExactBank(cached_factors(config, graph, "exact", exact_factors), config["n_bands"])

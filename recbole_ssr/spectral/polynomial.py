@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from recbole_ssr.contributions import BANKS, contribute
 from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.bands import reference_bank, response
 from recbole_ssr.spectral.chebyshev import band_rows
@@ -128,3 +129,15 @@ def white_noise(graph) -> Nodes:
     sizes = [graph.n_users, graph.n_items]
     noise = random_signs(sum(sizes), SKETCH_COLUMNS, _NOISE_SEED).to(graph["R"].values())
     return noise.split(sizes)
+
+
+@contribute(BANKS, "chebyshev")
+def chebyshev_of(config, graph) -> ChebyshevBank:
+    """With the degree and the fit of the settings."""
+    return ChebyshevBank(graph, config["n_bands"], config["cheb_degree"], config["cheb_fit"])
+
+
+@contribute(BANKS, "reference")
+def reference_of(config, graph) -> ReferenceBank:
+    """With the degree of the settings."""
+    return ReferenceBank(graph, config["n_bands"], config["cheb_degree"])

@@ -7,12 +7,13 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from recbole_ssr.contributions import BANKS, contribute
 from recbole_ssr.nodes import Nodes
+from recbole_ssr.spectral.cached_factors import Factors, cached_factors
 from recbole_ssr.spectral.chebyshev import band_rows
 from recbole_ssr.spectral.energy import sketch
 from recbole_ssr.spectral.exact import (
     SMALLEST_SIGMA,
-    Factors,
     constants_of,
     exact_factors,
     oriented,
@@ -30,6 +31,7 @@ from recbole_ssr.spectral.polynomial import METHODS, ChebyshevBank, white_noise
 
 # Triples per further run of the iterative solver, which looks for copies that it missed.
 _ASKED_AGAIN = 32
+_SEED = 0  # of the solver in runs: the same factors whatever the seed of the run
 
 
 def truncated_factors(R, k: int, seed: int) -> Factors:
@@ -194,3 +196,13 @@ class SVDBank(FilterBank):
         exact = interval_response(self._borders_within(), eigenvalues)
         low = (eigenvalues.to(last) <= last).to(rest)
         return torch.cat([exact * low, rest * (1 - low)])
+
+
+@contribute(BANKS, "svd")
+def svd_bank(config, graph) -> SVDBank:
+    """With the factors from the cache."""
+    k = config["svd_modes"]
+    factors = cached_factors(config, graph, f"svd {k} {_SEED}",
+                             lambda R: truncated_factors(R, k, _SEED))
+    return SVDBank(graph, factors, config["n_bands"], config["svd_bands"], config["cheb_degree"],
+                   config["cheb_fit"])
