@@ -59,3 +59,29 @@ def one_curve(tmp_path_factory):
     patch.setattr(learning_curve, "learning_curve", curve)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server():
+    """Keep the process that runs are forked from: its imports take longer than most of them."""
+    from recbole_ssr.compare import forked, local
+
+    servers = {}
+
+    class Kept(forked.ForkServer):
+        def close(self):
+            if self._process is not None:
+                self.look()
+            if self.pids.keys() - self.codes.keys():  # what still runs ends with its server
+                super().close()
+
+    def kept(environment):
+        environment.pop("PYTEST_CURRENT_TEST", None)
+        return servers.setdefault(frozenset(environment.items()), Kept(environment))
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(local, "ForkServer", kept)
+    yield
+    patch.undo()
+    for server in servers.values():
+        forked.ForkServer.close(server)

@@ -73,6 +73,11 @@ def main(arguments):
 """
 
 
+@pytest.fixture(autouse=True)
+def a_server_of_its_own(monkeypatch):
+    monkeypatch.setattr(local, "ForkServer", forked.ForkServer)
+
+
 @pytest.fixture(params=["program", pytest.param("forked", marks=pytest.mark.skipif(
     not forked.can_fork(), reason="processes are not forked here"))])
 def stub(request, tmp_path, monkeypatch):
