@@ -19,7 +19,7 @@ from recbole_ssr.commands.help import help_of, overview
 from recbole_ssr.commands.table import COMMANDS
 from recbole_ssr.settings import Setting, read_settings, settings_of
 
-_HEAD = "| setting | default | type | values | meaning |\n|---|---|---|---|---|\n"
+_HEAD = "| setting | default | meaning | type | values |\n|---|---|---|---|---|\n"
 
 
 def setup(app: Sphinx) -> dict:
@@ -71,8 +71,8 @@ def _model(model: str) -> str:
 
 def _table(settings: list[Setting]) -> str:
     return _HEAD + "".join(
-        f"| `{s.name}` | `{_cell(s.default)}` | {_cell(s.type)} | {_cell(s.values)} "
-        f"| {_cell(s.doc)} |\n" for s in settings)
+        f"| `{s.name}` | `{_cell(s.default)}` | {_cell(s.doc)} | {_cell(s.type)} "
+        f"| {_cell(s.values)} |\n" for s in settings)
 
 
 def _cell(value: object) -> str:

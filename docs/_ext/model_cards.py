@@ -194,19 +194,20 @@ def _split(text: str) -> str:
 
 
 def profiles(model: str) -> str:
-    """Return a table of a model's profiles: what each is for and what it sets."""
-    folder, rows = registry.properties_folder() / "model", []
+    """Return a list of a model's profiles: what each is for and what it sets."""
+    folder, items = registry.properties_folder() / "model", []
     for profile in registry.profiles_of(model):
         file = folder / f"{model}.{profile}.yaml"
         if not file.is_file():
-            rows.append([f"`{profile}`", "the defaults below", ""])
+            items.append(f"- `{profile}`: the defaults, below.")
             continue
         text = file.read_text(encoding="utf-8")
         settings = yaml.safe_load(text)
         del settings["profile"]
-        said = ", ".join(f"`{key}: {_value(value)}`" for key, value in settings.items())
-        rows.append([f"`{profile}`", _first_comment(text), said])
-    return _markdown(Table(["profile", "what it is for", "sets"], rows)) + "\n"
+        said = re.sub(rf"^{model}, profile {profile}: ", "", _first_comment(text))
+        sets = ", ".join(f"`{key}: {_value(value)}`" for key, value in settings.items())
+        items.append(f"- `{profile}`: {said} It sets {sets}.")
+    return "\n".join(items) + "\n"
 
 
 def _first_comment(text: str) -> str:
@@ -215,6 +216,8 @@ def _first_comment(text: str) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value)
     return yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
 
 
