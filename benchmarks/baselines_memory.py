@@ -134,14 +134,14 @@ def report(arguments) -> None:
             _print(cells)
         alone = None
         for name in (DATA_ALONE, *arguments.models):
-            found = measured(name, settings, arguments)
-            if "error" in found:
-                _print([name, found["error"]])
+            outcome = measured(name, settings, arguments)
+            if "error" in outcome:
+                _print([name, outcome["error"]])
                 continue
-            peak = found["peak"]
+            peak = outcome["peak"]
             beyond = "" if alone is None or peak is None else f"{peak - alone:,.0f}"
             _print([name, "" if peak is None else f"{peak:,.0f}", beyond,
-                    f"{found['seconds']:.1f}"])
+                    f"{outcome['seconds']:.1f}"])
             alone = peak if name == DATA_ALONE else alone
 
 

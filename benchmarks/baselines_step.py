@@ -45,17 +45,17 @@ def measure(name: str, dataset: str, data: dict, light: Built, arguments) -> lis
     """Return the cells of one model: milliseconds and ratios."""
     ours, plain = (steps(name, dataset, data, arguments.batch_size) for _ in range(2))
     measured = [ours.step, with_coo(plain, CooProducts()), light.step]
-    own, coo, other = interleaved(measured, arguments.pairs)
+    direct, coo, other = interleaved(measured, arguments.pairs)
     start = time.perf_counter()
     ours.model.begin_epoch(1)
     begin = time.perf_counter() - start
-    ratios = [_ratio(own, column) for column in (coo, other)]
-    return [name, *(f"{1e3 * quartiles_of(column)[0]:.1f}" for column in (own, coo)), *ratios,
+    ratios = [_ratio(direct, column) for column in (coo, other)]
+    return [name, *(f"{1e3 * quartiles_of(column)[0]:.1f}" for column in (direct, coo)), *ratios,
             f"{1e3 * begin:.1f}"]
 
 
-def _ratio(own, other) -> str:
-    middle, low, high = quartiles_of([a / b for a, b in zip(own, other)])
+def _ratio(direct, other) -> str:
+    middle, low, high = quartiles_of([a / b for a, b in zip(direct, other)])
     return f"{middle:.2f} ({low:.2f}, {high:.2f})"
 
 

@@ -37,7 +37,7 @@ def main() -> int:
     args, settings = _arguments()
     base = [sys.executable, str(COMMAND), f"--models={args.models}", f"--dataset={args.dataset}",
             f"--seeds={args.seeds}", f"--jobs={args.jobs}", *settings]
-    minutes, found = {}, {}
+    minutes, reports = {}, {}
     for name, kills in (("unbroken", []), ("broken", args.kill)):
         out = args.out.resolve() / name
         if out.exists():
@@ -48,12 +48,12 @@ def main() -> int:
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             sys.exit(f"{name}: the comparison failed: {' '.join(command)}")
         minutes[name] = (time.perf_counter() - start) / 60
-        found[name] = json.loads((out / "comparison.json").read_text())
+        reports[name] = json.loads((out / "comparison.json").read_text())
         print(f"{name}: {minutes[name]:.1f} minutes", flush=True)
-    different = list(differences(*(repeatable(found[name], str(args.out.resolve() / name))
-                                   for name in found)))
+    different = list(differences(*(repeatable(reports[name], str(args.out.resolve() / name))
+                                   for name in reports)))
     print("\n".join(different[:SHOWN]))
-    runs = sum(len(line["results"]) for line in found["unbroken"]["lines"])
+    runs = sum(len(line["results"]) for line in reports["unbroken"]["lines"])
     verdict = f"differs in {len(different)} values" if different else "equals the unbroken one"
     print(f"{runs} runs: the comparison that was killed {len(args.kill)} times {verdict}")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "

@@ -46,27 +46,27 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def outcomes(subject: Subject, world: World, count: int, number: int) -> list[tuple[dict, Outcome]]:
     """Draw `count` cases of a subject and try each."""
-    found: dict[str, tuple[dict, Outcome]] = {}
+    tried: dict[str, tuple[dict, Outcome]] = {}
     for model in ("SSR", "BPR", "EASE", *subject.models):  # imported and trained but once
         world.run_of(model)
 
     def one(case):
         name = json.dumps(case, sort_keys=True)
-        if name not in found and len(found) < count:
-            found[name] = case, subject.outcome(case, world, apart=True)
+        if name not in tried and len(tried) < count:
+            tried[name] = case, subject.outcome(case, world, apart=True)
 
     draws = settings(max_examples=_DRAWS, deadline=None, database=None, phases=[Phase.generate],
                      suppress_health_check=list(HealthCheck))
     for k in range(count):
-        if len(found) < count:
+        if len(tried) < count:
             seed(number * 10**6 + k)(draws(given(subject.cases)(one)))()
-    return list(found.values())
+    return list(tried.values())
 
 
-def kinds(found: list[tuple[dict, Outcome]]) -> list[tuple[int, str, dict]]:
+def kinds(tried: list[tuple[dict, Outcome]]) -> list[tuple[int, str, dict]]:
     """Return the failures of one kind each: how many, what it is, and its shortest case."""
     alike: dict[str, list[tuple[dict, Outcome]]] = {}
-    for case, outcome in found:
+    for case, outcome in tried:
         if outcome.kind == FAILED:
             key = f"{outcome.place or outcome.reason}  {outcome.reason.partition(':')[0]}"
             alike.setdefault(key, []).append((case, outcome))
@@ -107,12 +107,12 @@ def main(argv: list[str] | None = None) -> int:
         for name, share in shares.items():
             start = time.perf_counter()
             count = round(options.cases * share / sum(shares.values()))
-            found = outcomes(SUBJECTS[name], world, count, options.seed)
-            counts = Counter(outcome.kind for _, outcome in found)
+            tried = outcomes(SUBJECTS[name], world, count, options.seed)
+            counts = Counter(outcome.kind for _, outcome in tried)
             seconds = time.perf_counter() - start
             total.update(counts | Counter(seconds=seconds))
             row(name, counts, seconds)
-            for number, reason, case in kinds(found):
+            for number, reason, case in kinds(tried):
                 print(f"  {number} x {reason}\n      --only {name!r} --case {json.dumps(case)!r}")
         row("in all", total, total["seconds"])
     return int(total[FAILED] > 0)

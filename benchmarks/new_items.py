@@ -85,17 +85,17 @@ def measured(run: str, new: Path, test: pd.DataFrame) -> dict[str, float]:
     test = test[test["item"].isin(fresh)]
     wanted = test.groupby("user")["item"].apply(set)
     seen = recommender.catalogue.seen[recommender.catalogue.user_ids(wanted.index)]
-    found = {"new_items": len(fresh), "users": len(wanted),
+    values = {"new_items": len(fresh), "users": len(wanted),
              "ranked": len(recommender.items) - seen.nnz / len(wanted)}
     for name, candidates in (("new", fresh), ("all", None)):
         ranked = recommender.recommend(list(wanted.index), K, candidates=candidates)
         by_user = ranked.groupby("user")["item"].apply(list)
         hits = [[item in wanted[user] for item in by_user[user]] for user in wanted.index]
-        found[f"recall_{name}"] = float(np.mean([sum(row) / len(wanted[user])
-                                                 for row, user in zip(hits, wanted.index)]))
-        found[f"ndcg_{name}"] = float(np.mean([_ndcg(row, len(wanted[user]))
-                                               for row, user in zip(hits, wanted.index)]))
-    return found
+        values[f"recall_{name}"] = float(np.mean([sum(row) / len(wanted[user])
+                                                  for row, user in zip(hits, wanted.index)]))
+        values[f"ndcg_{name}"] = float(np.mean([_ndcg(row, len(wanted[user]))
+                                                for row, user in zip(hits, wanted.index)]))
+    return values
 
 
 def _ndcg(hits: list[bool], wanted: int) -> float:

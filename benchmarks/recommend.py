@@ -64,12 +64,12 @@ def main(argv: list[str] | None = None) -> int:
                               text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    found = json.loads(done.stdout.splitlines()[-1])
+    cost = json.loads(done.stdout.splitlines()[-1])
     print(f"{args.users:,} users x {args.items:,} items, width {args.width}, {args.seen} seen "
           f"items each, the {args.topk} best as {args.format}")
-    print(f"{found['rows']:,} rows, {found['file']:,.0f} MiB: {found['seconds']:,.1f} s wall, "
-          f"{found['processor']:,.1f} s processor; peak {found['peak']:,.0f} MiB, of which "
-          f"{found['before']:,.0f} before the first score")
+    print(f"{cost['rows']:,} rows, {cost['file']:,.0f} MiB: {cost['seconds']:,.1f} s wall, "
+          f"{cost['processor']:,.1f} s processor; peak {cost['peak']:,.0f} MiB, of which "
+          f"{cost['before']:,.0f} before the first score")
     print(hardware("cpu"))
     return 0
 

@@ -196,8 +196,8 @@ def main() -> int:
         return 0
 
     def measure(dataset: str, data: dict) -> None:
-        own = parse_flags([f"--{pair}" for pair in arguments.set])
-        report(dataset, {"SSR": {**data, **own}, "LightGCN": data}, arguments)
+        changes = parse_flags([f"--{pair}" for pair in arguments.set])
+        report(dataset, {"SSR": {**data, **changes}, "LightGCN": data}, arguments)
 
     return on_data(arguments, measure)
 

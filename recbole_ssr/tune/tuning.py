@@ -122,7 +122,7 @@ def _search(space: Space, config: PluginConfig, storage: str | None, out: str | 
             method: Method, worker: Worker) -> Search:
     opened = open_storage(storage, out, config["model"])
     study = open_study(opened, study_name(space, config), config["valid_metric_bigger"])
-    if space.size is not None and space.size < method.trials:
+    if not space.listed and space.size is not None and space.size < method.trials:
         logger.info("%s has %d settings to try, fewer than %d trials.", space.model, space.size,
                     method.trials)
     return Search(study, space, method, worker)
