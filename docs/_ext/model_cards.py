@@ -124,7 +124,8 @@ def _rows_of(model: str, place: Measured, benchmarks: str) -> Table | None:
         rows = [row for row in table.rows if names.match(row[0])]
     else:
         rows = table.rows if place.only == model else []
-    return table._replace(rows=rows).without(place.without) if rows else None
+    said = (table.header[0],) if all(row[0] == model for row in rows) else ()
+    return table._replace(rows=rows).without((*place.without, *said)) if rows else None
 
 
 def tables_below(text: str, heading: str) -> list[Table]:
