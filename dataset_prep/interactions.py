@@ -98,7 +98,11 @@ class InteractionsBuilder:
 
 
 def whole_or_not(times: np.ndarray) -> np.ndarray:
-    """Return (n,) times as int64 where all of them are whole numbers, else as float64."""
+    """Return (n,) times as int64 where all of them are whole numbers, else as float64.
+
+    >>> whole_or_not(np.array([1.0, 2.0]))
+    array([1, 2])
+    """
     whole = times.astype(np.int64)
     return whole if (whole == times).all() else times.astype(np.float64)
 

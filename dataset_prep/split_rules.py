@@ -38,7 +38,11 @@ _GOLDEN, _MIX_1, _MIX_2 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D
 
 
 def mmrec_counts(n: int, _ratios: Ratios | None = None) -> tuple[int, int, int]:
-    """MMRec: a fifth of n is held out, at least one per part; users of fewer than 3 train only."""
+    """MMRec: a fifth of n is held out, at least one per part; users of fewer than 3 train only.
+
+    >>> mmrec_counts(15)
+    (12, 1, 2)
+    """
     if n < 3:
         return n, 0, 0
     if n < _FEW:
@@ -48,7 +52,11 @@ def mmrec_counts(n: int, _ratios: Ratios | None = None) -> tuple[int, int, int]:
 
 
 def ratio_counts(n: int, ratios: Ratios) -> tuple[int, int, int]:
-    """RecBole's RS: held-out parts are rounded down, but get one where training can spare it."""
+    """RecBole's RS: held-out parts are rounded down, but get one where training can spare it.
+
+    >>> ratio_counts(15, (0.8, 0.1, 0.1)), ratio_counts(5, (0.8, 0.1, 0.1))
+    ((13, 1, 1), (3, 1, 1))
+    """
     train, valid, test = n, *(int(share * n) for share in ratios[1:])
     train -= valid + test
     if train > 1 and 0 < ratios[2] * n < 1:
@@ -59,7 +67,11 @@ def ratio_counts(n: int, ratios: Ratios) -> tuple[int, int, int]:
 
 
 def leave_one_out_counts(n: int, _ratios: Ratios | None = None) -> tuple[int, int, int]:
-    """RecBole's LS valid_and_test: one to test, one to valid, while one stays for training."""
+    """RecBole's LS valid_and_test: one to test, one to valid, while one stays for training.
+
+    >>> leave_one_out_counts(5), leave_one_out_counts(1)
+    ((3, 1, 1), (1, 0, 0))
+    """
     return n - min(2, max(n - 1, 0)), int(n >= 3), int(n >= 2)
 
 
@@ -68,6 +80,9 @@ def count_off(groups: np.ndarray, keys: Sequence[np.ndarray],
     """Label the rows of each group in the order of `keys` (each (n,), the first decides first).
 
     Returns (n,) int8: of a group of m rows, counts(m) rows are 0, then 1, then 2.
+
+    >>> count_off(np.zeros(4, int), [np.array([9, 8, 7, 6])], leave_one_out_counts)
+    array([2, 1, 0, 0], dtype=int8)
     """
     order = np.lexsort((*reversed(keys), groups))
     sizes = np.bincount(groups)

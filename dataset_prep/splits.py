@@ -61,6 +61,9 @@ def read_split(name_or_file: str | Path) -> Split:
     """Return the split of a name, or of a yaml file.
 
     Raises UserError for unknown names, rules and keys, and for values of the wrong kind.
+
+    >>> read_split("ratio").rule
+    'ratio'
     """
     asked, names = str(name_or_file), split_names()
     if asked in names:

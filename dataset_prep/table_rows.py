@@ -62,12 +62,20 @@ def open_table(path: str | Path) -> Table:
 
 
 def suffix_of(path: str | Path) -> str:
-    """Return the suffix in lower case, that before .gz of a packed file."""
+    """Return the suffix in lower case, that before .gz of a packed file.
+
+    >>> suffix_of("orders.CSV.gz")
+    '.csv'
+    """
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
 
 
 def flat(value) -> str:
-    """Return a JSON value as text: the entries of lists and objects joined by blanks."""
+    """Return a JSON value as text: the entries of lists and objects joined by blanks.
+
+    >>> flat({"category": ["Toys", None, "Games"], "size": 3})
+    'Toys Games 3'
+    """
     if value is None:
         return ""
     if isinstance(value, dict):

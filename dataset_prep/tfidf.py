@@ -103,6 +103,9 @@ def split_words(text: str) -> list[str]:
 
     A word is a run of letters, digits and combining marks; in scripts without blanks between words,
     each character is one.
+
+    >>> split_words("Star Wars: 3 x été, 日本")
+    ['star', 'wars', '3', 'x', 'été', '日', '本']
     """
     return _word_pattern().findall(unicodedata.normalize("NFKC", text).lower())
 

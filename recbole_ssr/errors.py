@@ -25,6 +25,9 @@ def nearest(name: str, known, n: int = 1) -> str:
     """Return " Did you mean 'x'?" for the closest of `known` to `name`, or an empty string.
 
     Of up to `n` close ones, the closest first.
+
+    >>> nearest("lightgnc", ["LightGCN", "BPR"])
+    " Did you mean 'LightGCN'?"
     """
     by_lower = {str(k).lower(): str(k) for k in known}
     found = [repr(by_lower[match])

@@ -58,6 +58,9 @@ def parse_flags(argv: Sequence[str]) -> dict[str, object]:
     `--config_files` takes all words up to the next flag and gives a list of str. Dashes in a key
     become underscores, and `None` is read as YAML's null, as RecBole's users write it. Raises
     UserError for a word that is no flag, a malformed value, or a flag given two values.
+
+    >>> parse_flags(["--n_bands=4", "--topk", "[5, 20]", "--resume"])
+    {'n_bands': 4, 'topk': [5, 20], 'resume': True}
     """
     flags: dict[str, object] = {}
     words = list(argv)
@@ -78,6 +81,9 @@ def typed_flags(argv: Sequence[str], known: Sequence[str]) -> dict[str, str | bo
     """Read flags as :func:`parse_flags`, values as they were typed: a token may look like a number.
 
     Raises UserError for a flag that is not among `known`, and for one that is given twice.
+
+    >>> typed_flags(["--users=007"], known=["users"])
+    {'users': '007'}
     """
     flags: dict[str, str | bool] = {}
     words = list(argv)
@@ -114,7 +120,11 @@ def _file_list(text: str | None, words: list[str]) -> list[str]:
 
 
 def value_of(key: str, text: str) -> object:
-    """Return the YAML value of a flag's text. Raises UserError where it is none."""
+    """Return the YAML value of a flag's text. Raises UserError where it is none.
+
+    >>> value_of("topk", "[5, 20]"), value_of("learning_rate", "1e-3")
+    ([5, 20], 0.001)
+    """
     if text == "None":
         return None
     try:

@@ -150,6 +150,9 @@ def canonical(name: str) -> str:
     """Return the model's name as its class spells it: "lightgcn" gives "LightGCN".
 
     Raises UserError with the nearest names if there is no such model.
+
+    >>> canonical("lightgcn")
+    'LightGCN'
     """
     by_lower = {known.lower(): known for known in model_names()}
     chosen = by_lower.get(str(name).lower())
@@ -199,7 +202,11 @@ def _profile_file(default: Path, model: str, profile: str) -> Path:
 
 
 def profiles_of(model: str) -> list[str]:
-    """Return the profiles of a plugin model, that of its own yaml first; empty without any."""
+    """Return the profiles of a plugin model, that of its own yaml first; empty without any.
+
+    >>> profiles_of("SSR")
+    ['paper', 'reference', 'tiktok']
+    """
     default = model_yaml(model)
     default_profile = read_config_file(default).get("profile") if default.is_file() else None
     files = sorted(file.name.split(".")[1] for file in default.parent.glob(f"{model}.*.yaml"))

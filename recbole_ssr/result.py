@@ -77,7 +77,11 @@ class RunResult:
 
 
 def larger_is_better(metric: str) -> bool:
-    """Tell the direction of a metric such as "recall@20" or "logloss"."""
+    """Tell the direction of a metric such as "recall@20" or "logloss".
+
+    >>> larger_is_better("recall@20"), larger_is_better("logloss")
+    (True, False)
+    """
     return metric.partition("@")[0].lower() not in _SMALLER
 
 

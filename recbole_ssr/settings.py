@@ -304,7 +304,11 @@ def _setting(name: str, default: object, kind: str, doc: str) -> Setting:
 
 
 def interval(text: str) -> Interval:
-    """Read "[0, 1)". Raises ValueError for text that is none, or whose bounds are reversed."""
+    """Read "[0, 1)". Raises ValueError for text that is none, or whose bounds are reversed.
+
+    >>> interval("[0, 1)")
+    Interval(low=0.0, high=1.0, open_low=False, open_high=True)
+    """
     match = _INTERVAL.match(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no interval")

@@ -83,6 +83,9 @@ def numbers(cells: Sequence[str]) -> np.ndarray:
     """Return (n,) float64, nan for a cell such as NA; int64 where float64 would round integers.
 
     Raises WrongNumber for a cell that is neither.
+
+    >>> numbers(["1", "NA", "2.5"])
+    array([1. , nan, 2.5])
     """
     values = np.empty(len(cells))
     for row, cell in enumerate(cells):

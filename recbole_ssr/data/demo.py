@@ -71,6 +71,9 @@ def split_labels(users: np.ndarray, items: np.ndarray) -> np.ndarray:
 
     `users` and `items` are (n_rows,) integers. A user's labels depend on his own items only, not on
     the order of the rows. Users of fewer than three items are all train.
+
+    >>> np.bincount(split_labels(np.zeros(10, int), np.arange(10)))
+    array([8, 1, 1])
     """
     labels = np.zeros(len(users), dtype=np.int64)
     order = np.lexsort((items, users))

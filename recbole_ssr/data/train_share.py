@@ -16,6 +16,9 @@ def kept(users: np.ndarray, items: np.ndarray, share: float, seed: int) -> np.nd
     of one pair.
 
     Shapes: users, items (E,) numbers or tokens, which are compared by their order; result (n,).
+
+    >>> len(kept(np.zeros(10, int), np.arange(10), share=0.5, seed=0))
+    5
     """
     order = np.lexsort((items, users))
     count = max(math.floor(share * len(users) + 0.5), min(len(users), 1))

@@ -29,6 +29,9 @@ def coverage(counts: np.ndarray) -> float:
     Recommender Systems by Coverage and Serendipity, RecSys 2010.
 
     Shapes: counts (n_items - 1,), of recommendation_counts.
+
+    >>> coverage(np.array([3, 1, 0, 0]))
+    0.5
     """
     return float((counts > 0).mean())
 
@@ -41,6 +44,9 @@ def gini(counts: np.ndarray) -> float:
     Management Science 55, 2009.
 
     Shapes: counts (n_items - 1,), of recommendation_counts; nan where they are all 0.
+
+    >>> gini(np.array([4, 0, 0, 0])), gini(np.array([1, 1, 1, 1]))
+    (0.75, 0.0)
     """
     n, total = len(counts), counts.sum()
     if not total:

@@ -117,6 +117,9 @@ def head_items(counts: np.ndarray, head_share: float) -> np.ndarray:
 
     Raises:
         UserError: the share is not above 0 and at most 1.
+
+    >>> head_items(np.array([1, 8, 1]), head_share=0.8)
+    array([False,  True, False])
     """
     if not (isinstance(head_share, (int, float)) and 0 < head_share <= 1):
         raise UserError(f"head_share is {head_share!r}; it is a share above 0 and at most 1")

@@ -44,7 +44,11 @@ def hits_of(ranking: Ranking, pairs: np.ndarray) -> Hits:
 
 
 def best(rows: np.ndarray, k: int) -> np.ndarray:
-    """Return the first k of every row; UserError where k is beyond K. Shapes: rows (n, K)."""
+    """Return the first k of every row; UserError where k is beyond K. Shapes: rows (n, K).
+
+    >>> best(np.array([[3, 1, 2]]), k=2)
+    array([[3, 1]])
+    """
     stored = rows.shape[1]
     if not 1 <= k <= stored:
         raise UserError(f"a cut-off of {k} needs rankings of that length, and {stored} items a "
@@ -65,6 +69,9 @@ def values_at(found: Hits, name: str, k: int) -> np.ndarray:
 
     Raises:
         UserError: an unknown metric, or a cut-off beyond the stored items.
+
+    >>> values_at(Hits(np.array([[True, False]]), np.array([2])), "recall", k=2)
+    array([0.5])
     """
     if name not in METRICS:
         raise UserError(f"there is no metric {name!r} of users.{nearest(name, METRICS)} Known: "

@@ -28,6 +28,11 @@ def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarr
     turns in it. Raises UserError for a ridge with which the system cannot be solved.
 
     Shapes: result (I, I) float32 with a zero diagonal.
+
+    >>> R = sp.csr_matrix([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    >>> ease(R, np.zeros((3, 1), np.float32), ridge=1, beta=0).round(2)[:2, :2]
+    array([[0.  , 0.67],
+           [0.67, 0.  ]], dtype=float32)
     """
     G = (R.T @ R).astype(np.float32).toarray(order="C")
     for rows in _blocks(len(G)):

@@ -14,6 +14,10 @@ def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int)
     """Return R, float64, an interaction that occurs twice once.
 
     Shapes: users, items (E,) integer; result (U, I).
+
+    >>> interaction_matrix(torch.tensor([0, 0, 1]), torch.tensor([1, 1, 0]), 2, 2).toarray()
+    array([[0., 1.],
+           [1., 0.]])
     """
     pairs = users.numpy(), items.numpy()
     R = sp.csr_matrix((np.ones(len(users)), pairs), (n_users, n_items))
@@ -28,6 +32,11 @@ def interaction_knn(R: sp.csr_matrix, k: int, block: int = 2048) -> tuple[Tensor
     lower id comes first, so that the result does not depend on the block.
 
     Shapes: R (U, I); results (E,): item, neighbour, cosine (float32), sorted by item.
+
+    >>> R = sp.csr_matrix([[1.0, 1, 0], [1, 1, 1]])
+    >>> item, neighbour, cosine = interaction_knn(R, k=1)
+    >>> neighbour  # 0 and 1 share both users
+    tensor([1, 0, 0])
     """
     degree = np.asarray(R.sum(0)).ravel()
     unit = (R @ sp.diags(np.where(degree > 0, degree, 1) ** -0.5)).tocsr()

@@ -23,6 +23,10 @@ def csr_rows(matrix: Tensor, rows: Tensor) -> Tensor:
     """Return some rows of a CSR matrix, in the order asked for.
 
     Shapes: matrix (N, M) CSR; rows (B,) integer; result (B, M) CSR.
+
+    >>> csr_rows(torch.eye(3).to_sparse_csr(), torch.tensor([2, 0])).to_dense()
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
     """
     crow = matrix.crow_indices().long()
     first, count = crow[rows], crow.diff()[rows]
@@ -101,7 +105,11 @@ class WeightedSum(nn.Module):
 
 
 def standardised(scores: Tensor) -> Tensor:
-    """Return the rows with mean 0 and deviation 1. Shapes: (B, I)."""
+    """Return the rows with mean 0 and deviation 1. Shapes: (B, I).
+
+    >>> standardised(torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[-1.,  0.,  1.]])
+    """
     return (scores - scores.mean(1, keepdim=True)) / deviation_of(scores)
 
 

@@ -21,6 +21,10 @@ def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
 
     Shapes: features (I, F); present (I,) bool; result (n_present, min(k, n_present)) item ids,
     one row per present item in ascending order, most similar first.
+
+    >>> features = torch.tensor([[1.0, 0], [0, 1], [0.9, 0.1]])
+    >>> knn(features, torch.tensor([True, True, True]), k=2)[0]
+    tensor([0, 2])
     """
     ids = present.nonzero().squeeze(1)
     unit = F.normalize(features[ids], dim=1)

@@ -18,6 +18,9 @@ def info_nce(anchor: Tensor, positive: Tensor, temperature: float) -> Tensor:
     van den Oord et al., Representation learning with contrastive predictive coding (2018).
 
     Shapes: anchor, positive (B, D); result ().
+
+    >>> info_nce(torch.eye(2), torch.eye(2), temperature=0.01)
+    tensor(0.)
     """
     places = torch.arange(len(anchor), device=anchor.device)
     return info_nce_among(anchor, positive, places, temperature)

@@ -92,6 +92,9 @@ def edge_softmax(logits: Tensor, targets: Tensor, n: int) -> Tensor:
     """Softmax over the edges that share a target.
 
     Shapes: logits (E,) or (E, C); targets (E,) in [0, n); result like logits.
+
+    >>> edge_softmax(torch.zeros(3), torch.tensor([0, 0, 1]), n=2)
+    tensor([0.5000, 0.5000, 1.0000])
     """
     index = targets if logits.dim() == 1 else targets[:, None].expand_as(logits)
     size = (n, *logits.shape[1:])

@@ -17,6 +17,10 @@ def unit_rows(x: Tensor) -> Tensor:
     twice the passes over memory.
 
     Shapes: x and result (N, D).
+
+    >>> unit_rows(torch.tensor([[3.0, 4.0], [0, 0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
     """
     return _UnitRows.apply(x)
 

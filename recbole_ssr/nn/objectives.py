@@ -110,6 +110,9 @@ def make_objective(
         sampled_cosine: whether `sampled_softmax` and `in_batch_softmax` score by cosine.
 
     Raises ValueError for an unknown name and for a temperature that is not positive.
+
+    >>> make_objective("sampled_softmax", 0.2, "train", sampled_cosine=True).cosine
+    True
     """
     if name not in OBJECTIVES:
         raise ValueError(f"there is no objective {name!r}; choose from {', '.join(OBJECTIVES)}")

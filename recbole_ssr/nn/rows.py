@@ -7,10 +7,18 @@ from torch import Tensor
 
 
 def select(x: Tensor, rows: Tensor | None) -> Tensor:
-    """Return some rows of x, or x itself."""
+    """Return some rows of x, or x itself.
+
+    >>> select(torch.eye(3), torch.tensor([2]))
+    tensor([[0., 0., 1.]])
+    """
     return x if rows is None else x.index_select(0, rows)
 
 
 def counts(positions: Tensor, distinct: Tensor) -> Tensor:
-    """How often each distinct node occurs. Shapes: positions (B,); result like `distinct`."""
+    """How often each distinct node occurs. Shapes: positions (B,); result like `distinct`.
+
+    >>> counts(torch.tensor([0, 0, 1]), distinct=torch.tensor([7, 9]))
+    tensor([2., 1.])
+    """
     return torch.bincount(positions, minlength=len(distinct)).float()

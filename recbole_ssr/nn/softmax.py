@@ -73,6 +73,9 @@ def log_sums(user: Tensor, item: Tensor, weight: Tensor, temperature: float) -> 
     .. math:: a_u = \log \sum_j w_j \exp(\langle u, j \rangle / \tau)
 
     Shapes: user (U, D); item (I, D); weight (I,) at least 0; result (U,).
+
+    >>> log_sums(torch.zeros(1, 2), torch.ones(3, 2), torch.ones(3), temperature=1.0)  # log 3
+    tensor([1.0986])
     """
     return _LogSums.apply(user, item, weight, temperature)
 

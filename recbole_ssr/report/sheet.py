@@ -84,14 +84,22 @@ def spread_figure(spread: Spread | None, decimals: int | None = None) -> str:
 
 
 def p_figure(p: float | None) -> str:
-    """Write a p-value with three decimals: .036, <.001, 1.000; a dash for none."""
+    """Write a p-value with three decimals: .036, <.001, 1.000; a dash for none.
+
+    >>> p_figure(0.00001), p_figure(0.034)
+    ('<.001', '.034')
+    """
     if p is not None and p < 0.001:
         return "<.001"
     return figure(p, 3)
 
 
 def metric_name(metric: str) -> str:
-    """recall@10 -> Recall@10, ndcg@10 -> NDCG@10; names that are no metric stay as they are."""
+    """recall@10 -> Recall@10, ndcg@10 -> NDCG@10; names that are no metric stay as they are.
+
+    >>> metric_name("recall@20"), metric_name("ndcg@10")
+    ('Recall@20', 'NDCG@10')
+    """
     name, at, k = metric.partition("@")
     if not at or not name.isalpha() or not name.islower():
         return metric
@@ -99,7 +107,11 @@ def metric_name(metric: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number with its noun, which takes an s: 1 seed, 1,500 users."""
+    """Write a number with its noun, which takes an s: 1 seed, 1,500 users.
+
+    >>> counted(1, "user"), counted(1200, "user")
+    ('1 user', '1,200 users')
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -81,6 +81,10 @@ class Catalogue:
 
 
 def named(tokens: Sequence[str]) -> str:
-    """Return a few of the tokens as text, and how many more there are."""
+    """Return a few of the tokens as text, and how many more there are.
+
+    >>> named(["a", "b", "c"])
+    'a, b, c'
+    """
     more = len(tokens) - _NAMED
     return ", ".join(map(str, tokens[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")

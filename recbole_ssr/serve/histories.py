@@ -25,7 +25,11 @@ def read_tokens(file: str | Path) -> list[str]:
 
 
 def tokens_from(text: str) -> list[str]:
-    """Return the tokens in a text "a,b,c", or those in the file that the text names."""
+    """Return the tokens in a text "a,b,c", or those in the file that the text names.
+
+    >>> tokens_from("196, 22")
+    ['196', '22']
+    """
     if Path(text).is_file():
         return read_tokens(text)
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

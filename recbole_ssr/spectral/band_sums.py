@@ -12,6 +12,9 @@ def band_sums(bands: Tensor, weights: Tensor) -> Tensor:
     r"""Return :math:`\sum_m w_{bm} B_{mb}` for several sets of weights.
 
     Shapes: bands (M, B, D); weights (W, B, M); result (W, B, D).
+
+    >>> band_sums(torch.ones(2, 1, 3), torch.tensor([[[0.5, 2.0]]]))
+    tensor([[[2.5000, 2.5000, 2.5000]]])
     """
     return batched_sums(bands, weights) if bands.is_cuda else _BandSums.apply(bands, weights)
 

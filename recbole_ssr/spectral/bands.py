@@ -27,6 +27,9 @@ def reference_bank(n_bands: int, degree: int) -> Tensor:
 
     Shapes: result (M, K + 1), K the highest order in use. Raises ValueError where `degree` leaves
     a band without any order.
+
+    >>> reference_bank(n_bands=3, degree=3).sum(0)  # the signal, T_0
+    tensor([1., 0., 0., 0.])
     """
     if n_bands < 1:
         raise ValueError(f"n_bands is {n_bands}; a filter bank has at least one band")
@@ -58,6 +61,9 @@ def response(bank: Tensor, eigenvalues: Tensor) -> Tensor:
     """Evaluate the filters at Laplacian eigenvalues.
 
     Shapes: bank (M, K + 1); eigenvalues (E,) in [0, 2]; result (M, E).
+
+    >>> response(torch.tensor([[0.0, 0, 1]]), torch.tensor([0.0, 1, 2]))  # T_2(x - 1)
+    tensor([[ 1., -1.,  1.]])
     """
     theta = torch.arccos((eigenvalues - 1).clamp(-1, 1))
     orders = torch.arange(bank.shape[1], dtype=theta.dtype, device=theta.device)

@@ -21,6 +21,11 @@ def band_energy(slots: Tensor) -> Tensor:
     """Return the share of every band in its modality's energy; 0 where there is none.
 
     Shapes: result (M, C), float64; columns sum to 1.
+
+    >>> slots = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # two bands of one modality
+    >>> band_energy(slots)
+    tensor([[0.1000],
+            [0.9000]], dtype=torch.float64)
     """
     energy = slots.double().square().sum((2, 3))
     return energy / energy.sum(0).clamp(min=torch.finfo(energy.dtype).tiny)
@@ -49,7 +54,11 @@ def shares_between(distribution: EnergyDistribution, edges: Tensor) -> Tensor:
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """Cosines of matching rows, nan where one of them is zero. Shapes: a, b (..., d)."""
+    """Cosines of matching rows, nan where one of them is zero. Shapes: a, b (..., d).
+
+    >>> cosines(torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[2.0, 0], [1, 1]]))
+    tensor([1., nan])
+    """
     norms = a.norm(dim=-1) * b.norm(dim=-1)
     cosine = (a * b).sum(-1) / norms.clamp(min=_SMALLEST_NORM)
     return torch.where(norms > _SMALLEST_NORM**2, cosine, torch.nan).clamp(-1, 1)
@@ -99,6 +108,9 @@ def crossing(mixing: Tensor) -> dict[str, float]:
     """Share of the mixing weights |.| that stay in their slot, or cross to another.
 
     Shapes: mixing (M, C, M, C), output slot first. The four shares sum to 1.
+
+    >>> crossing(torch.eye(4).view(2, 2, 2, 2))["stays"]
+    1.0
     """
     M, C = mixing.shape[:2]
     weight = mixing.abs() / mixing.abs().sum()

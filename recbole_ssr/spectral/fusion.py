@@ -122,6 +122,9 @@ def band_gains(gains: Sequence[float], n_bands: int) -> Tensor:
     """Interpolate gains given from the lowest to the highest band to any number of bands.
 
     Shapes: result (M,).
+
+    >>> band_gains([1, 2], n_bands=3)
+    tensor([1.0000, 1.5000, 2.0000])
     """
     at = np.linspace(0, 1, n_bands) if n_bands > 1 else [0.5]
     return torch.tensor(np.interp(at, np.linspace(0, 1, len(gains)), gains)).float()

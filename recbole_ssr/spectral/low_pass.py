@@ -14,7 +14,12 @@ _SVD_SEED = 0  # of the solver's start vector, on which nothing but rounding dep
 
 
 def normalised(R: sp.csr_matrix) -> sp.csr_matrix:
-    """Return R with every entry divided by the root of the degrees of its user and item."""
+    """Return R with every entry divided by the root of the degrees of its user and item.
+
+    >>> normalised(sp.csr_matrix([[1.0, 1], [0, 1]])).toarray().round(3)
+    array([[0.707, 0.5  ],
+           [0.   , 0.707]])
+    """
     by_user, by_item = (_power(np.asarray(R.sum(axis)).ravel(), -0.5) for axis in (1, 0))
     return (sp.diags(by_user) @ R @ sp.diags(by_item)).tocsr()
 

@@ -15,6 +15,10 @@ def band_mask(bands: Tensor, rate: float, generator: torch.Generator, scope: str
 
     Shapes: bands (M, B, D); result (B, M), or (1, M) if global, on the device and in the dtype of
     `bands`. Raises ValueError unless 0 <= rate < 1.
+
+    >>> mask = band_mask(torch.ones(3, 500, 1), rate=0.5, generator=torch.Generator())
+    >>> mask.shape, mask.unique()
+    (torch.Size([500, 3]), tensor([0., 2.]))
     """
     if not 0 <= rate < 1:
         raise ValueError(f"mask_rate is {rate}; it is a probability in [0, 1)")
@@ -31,6 +35,9 @@ def modality_mask(slots: Tensor, rate: float, generator: torch.Generator) -> Ten
 
     Shapes: slots (M, C, B, d); result (B, 1, C) of 0 and 1; all 1 if there is one modality only.
     Raises ValueError unless 0 <= rate <= 1.
+
+    >>> modality_mask(torch.ones(1, 2, 1, 1), rate=1, generator=torch.Generator()).sum()
+    tensor(1.)
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"modality_dropout is {rate}; it is a probability in [0, 1]")

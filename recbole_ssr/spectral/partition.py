@@ -23,6 +23,9 @@ def equal_energy_partition(eigenvalues: Tensor, energies: Tensor, n_bands: int) 
     empty.
 
     Shapes: eigenvalues (E,) ascending; energies (E,) at least 0; result (E,) ascending.
+
+    >>> equal_energy_partition(torch.tensor([0.0, 0.5, 0.5, 1]), torch.ones(4), n_bands=2)
+    tensor([0, 1, 1, 1])
     """
     check_energy(energies.sum())
     starts = eigenvalues.diff(prepend=eigenvalues.new_full((1,), -math.inf)) > DEGENERATE
@@ -38,6 +41,9 @@ def partition_borders(eigenvalues: Tensor, band: Tensor, n_bands: int) -> Tensor
     Where no mode lies below (above) a border it is -inf (inf).
 
     Shapes: eigenvalues, band (E,) ascending; result (M - 1,).
+
+    >>> partition_borders(torch.tensor([0.0, 0.5, 1]), torch.tensor([0, 0, 1]), n_bands=2)
+    tensor([0.7500])
     """
     below = torch.searchsorted(band, torch.arange(1, n_bands, device=band.device))
     infinity = eigenvalues.new_full((1,), math.inf)
@@ -49,6 +55,10 @@ def interval_response(borders: Tensor, eigenvalues: Tensor) -> Tensor:
     """Return 1 where an eigenvalue lies in a band's interval, else 0.
 
     Shapes: borders (M - 1,); eigenvalues (E,); result (M, E).
+
+    >>> interval_response(torch.tensor([0.5]), torch.tensor([0.2, 0.5, 1.7]))
+    tensor([[1., 0., 0.],
+            [0., 1., 1.]])
     """
     band = torch.bucketize(eigenvalues.to(borders), borders, right=True)
     bands = torch.arange(len(borders) + 1, device=band.device)

@@ -53,6 +53,10 @@ def telescope(steps: Tensor) -> Tensor:
     """Return the bands between ascending steps; they sum to 1.
 
     Shapes: steps (M - 1, K + 1); result (M, K + 1).
+
+    >>> telescope(torch.tensor([[0.25, 0.5]]))
+    tensor([[ 0.2500,  0.5000],
+            [ 0.7500, -0.5000]])
     """
     nothing = steps.new_zeros(1, steps.shape[1])
     everything = nothing.clone()

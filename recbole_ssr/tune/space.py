@@ -242,7 +242,11 @@ def read_spaces(entries: Iterable[str | Path | Mapping]) -> tuple[dict, dict[str
 
 
 def key_of(settings: Mapping) -> str:
-    """Return settings as text that is equal for equal settings, whatever their order."""
+    """Return settings as text that is equal for equal settings, whatever their order.
+
+    >>> key_of({"b": 1, "a": 2}) == key_of({"a": 2, "b": 1})
+    True
+    """
     return json.dumps(settings, sort_keys=True, default=str)
 
 

@@ -52,7 +52,11 @@ def selected_table(selected: Mapping[str, Selected]) -> Table:
 
 
 def text(value: object) -> str:
-    """Return a setting as a table shows it."""
+    """Return a setting as a table shows it.
+
+    >>> text(0.00012345), text([1, 2])
+    ('0.0001234', '[1, 2]')
+    """
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
