@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from recbole_ssr.report.result_table import result_table
+from recbole_ssr.report.terminal import rendered
 from recbole_ssr.result import RunResult
 
 MODELS = ("SSR", "LightGCN", "BPR")
@@ -63,7 +64,7 @@ def main() -> None:
     if any(result.protocol != results[0].protocol for result in results):
         raise SystemExit("error: the newest runs do not share one protocol")
     draw(results, arguments.out)
-    Console(width=100, highlight=False).print(result_table(results))
+    Console(width=100, highlight=False).print(rendered(result_table(results)))
 
 
 if __name__ == "__main__":

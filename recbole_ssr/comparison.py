@@ -1,4 +1,4 @@
-"""What a comparison found, as plain values: every table, file, plot and report is made from it."""
+"""What a comparison measured: every table, file, plot and report is made from it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
+import pandas as pd
+
 from recbole_ssr.result import RunResult, larger_is_better
+
+COSTS = ("best_epoch", "epochs", "seconds_per_epoch", "seconds_per_evaluation", "seconds",
+         "peak_mib", "parameters")
 
 
 class Spread(NamedTuple):
@@ -56,15 +62,6 @@ class Line:
     failures: tuple[Failure, ...] = ()
     trials: int | None = None
 
-    def spread(self, metric: str, part: str = "test") -> Spread:
-        """Return a metric such as "recall@20" over the seeds; part is valid or test."""
-        return Spread.of([getattr(result, part)[metric] for result in self.results])
-
-    def cost(self, name: str) -> Spread:
-        """Return seconds_per_epoch, seconds, peak_mib, parameters or epochs over the seeds."""
-        values = [getattr(result, name) for result in self.results]
-        return Spread.of([value for value in values if value is not None])
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -77,7 +74,7 @@ class Difference:
         effect: mean divided by the standard deviation of the users' differences (Cohen's d_z).
         n_users: users compared.
         p: two-sided p-values by test: randomisation, t, wilcoxon.
-        p_holm: of the randomisation test, Holm-corrected over the table; None without statsmodels.
+        p_holm: of the randomisation test, Holm-corrected over the table; None before that.
     """
 
     metric: str
@@ -158,6 +155,33 @@ class Comparison:
     notes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = field(default=("recall@10", "recall@20", "ndcg@10", "ndcg@20"))
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One record per line, part, metric and seed: the columns of these names, model and value.
+
+        The parts are valid, test and cost, whose metrics are COSTS; an unknown cost is nan.
+        """
+        records = []
+        for line in self.lines:
+            parts = {part: list(dict.fromkeys(m for r in line.results for m in getattr(r, part)))
+                     for part in ("valid", "test")}
+            records += [(line.label, line.model, part, metric, r.seed,
+                         getattr(r, metric) if part == "cost" else getattr(r, part)[metric])
+                        for part, metrics in {**parts, "cost": COSTS}.items()
+                        for metric in metrics for r in line.results]
+        frame = pd.DataFrame(records, columns=["line", "model", "part", "metric", "seed", "value"])
+        return frame.astype({"value": float})
+
+    @cached_property
+    def _spreads(self) -> dict[tuple[str, str, str], Spread]:
+        by_metric = self.frame.groupby(["line", "part", "metric"], sort=False)["value"]
+        return {key: Spread.of(values.dropna() if key[1] == "cost" else values)
+                for key, values in by_metric}
+
+    def spread(self, label: str, metric: str, part: str = "test") -> Spread:
+        """Return a metric such as "recall@20" of a line over its seeds, of a part of the frame."""
+        return self._spreads.get((label, part, metric), Spread.of([]))
+
     def line(self, label: str) -> Line:
         """Return the line of that label."""
         return next(line for line in self.lines if line.label == label)
@@ -165,7 +189,7 @@ class Comparison:
     def ranked(self, metric: str) -> list[Line]:
         """Return the lines with results, the best first."""
         done = [line for line in self.lines if line.results]
-        return sorted(done, key=lambda line: line.spread(metric).mean,
+        return sorted(done, key=lambda line: self.spread(line.label, metric).mean,
                       reverse=larger_is_better(metric))
 
     def marks(self, metric: str) -> tuple[str | None, str | None]:
@@ -175,11 +199,11 @@ class Comparison:
         be the one that is hardest to tell from it.
         """
         order = [line.label for line in self.ranked(metric)]
-        found = {(d.better, d.worse): d for d in self.differences if d.metric == metric}
+        leads_over = {(d.better, d.worse) for d in self.differences
+                      if d.metric == metric and d.significant()}
 
         def leads(place: int) -> str | None:
             pairs = [(order[place], other) for other in order[place + 1:]]
-            passed = all(pair in found and found[pair].significant() for pair in pairs)
-            return order[place] if pairs and passed else None
+            return order[place] if pairs and leads_over.issuperset(pairs) else None
 
         return leads(0), leads(1)

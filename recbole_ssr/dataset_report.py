@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,15 @@ from recbole_ssr.data.features import feature_paths
 from recbole_ssr.files import expanded
 from recbole_ssr.quick_start import _dataset_class
 from recbole_ssr.report.dataset.checks import degree_checks, feature_checks, split_checks
-from recbole_ssr.report.dataset.record import Check, DatasetReport, Degrees, Modality, Part
+from recbole_ssr.report.dataset.record import (
+    FILE,
+    Check,
+    DatasetReport,
+    Degrees,
+    Modality,
+    Part,
+)
+from recbole_ssr.report.record import write_record
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -57,7 +66,7 @@ def dataset_report(
     with runs.quiet_host():
         report = _measured(config)
     out = expanded(out) if out else Path(report.folder)
-    report.write(out)
+    write_record(asdict(report), out / FILE)
     from recbole_ssr.report.dataset.plots import draw  # matplotlib is slow to import
 
     draw(report, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from recbole_ssr.nodes import Nodes
 from recbole_ssr.quick_start import Experiment, load_run, trainer_of
 from recbole_ssr.report.diagnosis import claims
 from recbole_ssr.report.diagnosis.record import (
+    FILE,
     Ablation,
     ActivityGroup,
     Agreement,
@@ -29,6 +31,7 @@ from recbole_ssr.report.diagnosis.record import (
     Variant,
     band_names,
 )
+from recbole_ssr.report.record import write_record
 from recbole_ssr.result import RunResult
 from recbole_ssr.spectral import diagnosis as spectral
 from recbole_ssr.spectral.bands import response
@@ -76,7 +79,7 @@ def diagnose(
         experiment = load_run(folder, device, data_path=data_path)
         _check_same_run(experiment, folder, result)
         diagnosis = _measured(experiment, folder, result, part)
-    diagnosis.write(out)
+    write_record(asdict(diagnosis), out / FILE)
     from recbole_ssr.report.diagnosis.plots import draw_all  # matplotlib is slow to import
 
     draw_all(diagnosis, out)

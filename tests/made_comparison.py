@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from statistics import fmean
 
 import numpy as np
 
@@ -65,8 +66,7 @@ def made_comparison(n_lines=6, n_seeds=3, *, significant=True, failures=True, pu
                     notes=("2 of the runs were resumed.",)):
     """A comparison of `n_lines` lines, the first being the best.
 
-    `significant`: True, False, or None as without statsmodels. With `failures`, the last line lost
-    its last seed, and one more line has no result at all.
+    With `failures`, the last line lost its last seed, and one more line has no result at all.
     """
     seeds = range(2020, 2020 + n_seeds)
     lines = []
@@ -110,16 +110,20 @@ def _differences(lines, metrics, significant):
     found = []
     for metric in metrics:
         order = sorted((line for line in lines if line.results),
-                       key=lambda line: -line.spread(metric).mean)
+                       key=lambda line: -_mean(line, metric))
         for a, better in enumerate(order):
             for worse in order[a + 1:] if a < 2 else order[a + 1:a + 2]:
-                mean = better.spread(metric).mean - worse.spread(metric).mean
+                mean = _mean(better, metric) - _mean(worse, metric)
                 p = 0.0002 if significant else 0.31
                 found.append(Difference(
                     metric, better.label, worse.label, mean, 0.5 * mean, 1.5 * mean, 0.04, 9308,
                     {"randomisation": p, "t": 1.1 * p, "wilcoxon": 1.2 * p},
-                    None if significant is None else min(1.0, 3 * p)))
+                    min(1.0, 3 * p)))
     return tuple(found)
+
+
+def _mean(line, metric):
+    return fmean(result.test[metric] for result in line.results)
 
 
 def _spread(value, n):

@@ -23,6 +23,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.report.diagnosis import claims
 from recbole_ssr.report.diagnosis.record import Ablation, Agreement, Stability, Variant, band_names
 from recbole_ssr.report.diagnosis.tables import tables
+from recbole_ssr.report.terminal import rendered
 from recbole_ssr.spectral import diagnosis as spectral
 from recbole_ssr.spectral.energy import EnergyDistribution
 
@@ -74,9 +75,9 @@ def model(result):
     return recbole_ssr.load_run(result.run, "cpu").model
 
 
-def rendered(table):
+def printed(sheet):
     console = Console(width=100, file=io.StringIO())
-    console.print(table)
+    console.print(rendered(sheet))
     return console.file.getvalue()
 
 
@@ -115,9 +116,9 @@ def test_tables_fit_100_columns_and_the_claims_say_what_decides(diagnosis):
     found = tables(diagnosis)
     assert len(found) == 8
     for table in found:
-        text = rendered(table)
+        text = printed(table)
         assert max(map(len, text.splitlines())) <= 100 and "…" not in text
-    words = " ".join(rendered(found[-1]).split())
+    words = " ".join(printed(found[-1]).split())
     assert words.count("Seen if") == 4
     assert all(claim.verdict in ("seen", "not seen", "not applicable")
                for claim in diagnosis.claims)
@@ -383,7 +384,7 @@ def test_any_number_of_bands_modalities_and_any_filter(train, changes):
     assert np.allclose(np.sum(diagnosis.energy["items"], axis=0), 1)
     check_pictures(run.run, PICTURES)
     for table in tables(diagnosis):
-        assert max(map(len, rendered(table).splitlines())) <= 100
+        assert max(map(len, printed(table).splitlines())) <= 100
     if M < 3:
         assert [c.verdict for c in diagnosis.claims][1::2] == ["not applicable"] * 2
 
@@ -396,7 +397,7 @@ def test_the_reference_profile_shows_what_applies_to_it(train):
     assert all(b is None or math.isnan(b) for b in diagnosis.spectrum.borders)
     check_pictures(run.run, OF_ANY_PROFILE)
     assert "profile paper" in diagnosis.claims[2].evidence
-    assert [rendered(table) for table in tables(diagnosis)]
+    assert [printed(table) for table in tables(diagnosis)]
 
 
 # Command line

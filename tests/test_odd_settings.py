@@ -21,6 +21,7 @@ from recbole_ssr.nn.batch import Batch
 from recbole_ssr.quick_start import load_run, prepare
 from recbole_ssr.registry import recbole_model_names
 from recbole_ssr.report.result_table import result_table
+from recbole_ssr.report.terminal import rendered
 from recbole_ssr.result import RunResult
 from recbole_ssr.train import checkpoint
 
@@ -66,7 +67,7 @@ def refusal(settings, model="BPR", dataset=NAME, **changes):
 
 def shown(result):
     console = Console(width=100, record=True, file=StringIO())
-    console.print(result_table([result]))
+    console.print(rendered(result_table([result])))
     return " ".join(console.export_text().split())
 
 

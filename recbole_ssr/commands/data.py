@@ -33,14 +33,13 @@ def data(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.dataset_prep.prepared import damaged_files
     from recbole_ssr.dataset_report import dataset_report
     from recbole_ssr.report.dataset.tables import tables
+    from recbole_ssr.report.terminal import print_sheets
 
     words = [word for word in argv[:1] if not word.startswith("-")]
     flags = parse_flags(argv[len(words):])
     out = flags.pop("out", None)
     report = dataset_report(words[0] if words else None, flags=flags, out=out)
-    for table in tables(report):
-        console.print(table)
-        console.print()
+    print_sheets(console, tables(report))
     manifest = read_manifest(report.folder)
     if manifest:
         damage = damaged_files(report.folder, manifest)

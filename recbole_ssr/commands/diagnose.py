@@ -18,11 +18,10 @@ def diagnose(argv: Sequence[str], console: Console) -> int:
 
     from recbole_ssr.diagnose import diagnose as measure
     from recbole_ssr.report.diagnosis.tables import tables
+    from recbole_ssr.report.terminal import print_sheets
 
     diagnosis = measure(folder, **options)
-    for table in tables(diagnosis):
-        console.print(table)
-        console.print()
+    print_sheets(console, tables(diagnosis))
     console.print(f"Files: {options.get('out', folder)} (diagnosis.json, diagnosis-*.png)",
                   soft_wrap=True)
     return 0

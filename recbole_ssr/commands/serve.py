@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recbole_ssr.commands.words import run_and_flags, switch, text, whole_number
@@ -59,13 +60,15 @@ def _ranking_options(flags: dict) -> dict:
 
 def _show(recommender, table, console: Console) -> None:
     from recbole_ssr.report.recommendation import recommendation_table
+    from recbole_ssr.report.terminal import rendered
 
     users = list(dict.fromkeys(table["user"]))
     table = table[table["user"].isin(users[:_USERS_SHOWN])]
     catalogue = recommender.catalogue
     config = recommender.experiment.config
     titles = catalogue.table.titles(catalogue.item_ids(table["item"]))
-    console.print(recommendation_table(table, titles, f"{config['model']} on {config['dataset']}"))
+    console.print(rendered(recommendation_table(
+        table, titles, f"{config['model']} on {config['dataset']}")))
     if len(users) > _USERS_SHOWN:
         console.print(f"The first {_USERS_SHOWN} users; a file takes all: --out=FILE.csv")
 
@@ -95,6 +98,8 @@ def explain(argv: Sequence[str], console: Console) -> int:
     """explain RUN --user=U --item=I [--plot] [--out=FOLDER]"""
     from recbole_ssr.report.explanation.record import label
     from recbole_ssr.report.explanation.tables import tables
+    from recbole_ssr.report.record import write_record
+    from recbole_ssr.report.terminal import print_sheets
 
     run, flags = run_and_flags("explain", argv)
     user = text(flags, "user", "name a user with --user=TOKEN")
@@ -103,13 +108,11 @@ def explain(argv: Sequence[str], console: Console) -> int:
     seen = ", which the user has already" if why.seen else ""
     console.print(f"{label(why.item, why.title)} for user {user}{seen}: rank {why.rank:,} "
                   f"of {why.ranked:,}, score {why.score:.4f}\n", soft_wrap=True, markup=False)
-    for table in tables(why):
-        console.print(table)
-        console.print()
+    print_sheets(console, tables(why))
     if switch(flags, "plot") or "out" in flags:
         folder = expanded(text(flags, "out") if "out" in flags else why.run)
-        name = f"why-{_as_file(user)}-{_as_file(item)}"
-        why.write(folder / f"{name}.json")
+        name = f"explanation-{_as_file(user)}-{_as_file(item)}"
+        write_record(asdict(why), folder / f"{name}.json", indent=2)
         from recbole_ssr.report.explanation.plots import draw  # matplotlib is slow to import
 
         draw(why, folder / f"{name}.png")

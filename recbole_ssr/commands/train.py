@@ -51,6 +51,7 @@ def compare(argv: Sequence[str], console: Console) -> int:
 def tune(argv: Sequence[str], console: Console) -> int:
     """tune --model=NAME [--trials=20] [--KEY=VALUE ...]"""
     from recbole_ssr.compare.command import search
+    from recbole_ssr.report.terminal import print_sheets
     from recbole_ssr.tune.table import selected_table, trials_table
 
     files, flags = _files_and_flags(argv)
@@ -66,10 +67,7 @@ def tune(argv: Sequence[str], console: Console) -> int:
             return search(options_of(files, flags), console)
 
     selected, presets = _with_dataset(files, flags, work)
-    for line in selected.values():
-        console.print(trials_table(line))
-        console.print()
-    console.print(selected_table(selected))
+    print_sheets(console, [*map(trials_table, selected.values()), selected_table(selected)])
     console.print(f"Presets: {', '.join(map(str, presets))}; train with --config_files FILE, "
                   "compare with --preset=FILE.", soft_wrap=True, markup=False)
     return 0
@@ -83,11 +81,12 @@ def _files_and_flags(argv: Sequence[str]) -> tuple[list[str], dict]:
 def _train(files: Sequence[str], flags: dict, console: Console) -> int:
     from recbole_ssr.quick_start import run
     from recbole_ssr.report.result_table import calibration_line, result_table
+    from recbole_ssr.report.terminal import rendered
     from recbole_ssr.result import earlier_results
 
     result = _with_dataset(files, flags, lambda: run(config_files=files, flags=flags))
     earlier = earlier_results(os.path.dirname(result.run), result)
-    console.print(result_table([result, *earlier]))
+    console.print(rendered(result_table([result, *earlier])))
     calibrated = calibration_line(result)
     if calibrated:
         console.print(calibrated, width=_TABLE, markup=False)
@@ -100,16 +99,15 @@ def _train(files: Sequence[str], flags: dict, console: Console) -> int:
 
 def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
     from recbole_ssr.compare.command import compare as run_all
-    from recbole_ssr.report.terminal import tables
+    from recbole_ssr.report.comparison.rows import brief_sheets
+    from recbole_ssr.report.terminal import print_sheets
 
     def work() -> Compared:
         with log_to_terminal():
             return run_all(options_of(files, flags), console)
 
     compared = _with_dataset(files, flags, work)
-    for table in tables(compared.comparison, min(console.width, 100), brief=True):
-        console.print(table)
-        console.print()
+    print_sheets(console, brief_sheets(compared.comparison))
     for reason in compared.missing:
         console.print(f"Not written: {reason}", soft_wrap=True, markup=False)
     names = ", ".join(file.name for file in compared.files)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from recbole_ssr.compare.data import Data
-from recbole_ssr.compare.differences import significance_of
+from recbole_ssr.compare.differences import differences_of
 from recbole_ssr.compare.groups import groups_of
 from recbole_ssr.compare.literature import published_for, published_notes
 from recbole_ssr.compare.options import Options
@@ -60,7 +60,7 @@ def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
     rankings = {line.label: _rankings(line) for line in lines if line.results and by_user}
     interactions = _interactions(results[0], rankings)
     tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
-    tested = significance_of(lines, tests, interactions, metrics,
+    tested = differences_of(lines, tests, interactions, metrics,
                             options.reference if by_user else None)
     cutoff = max(protocol["topk"])
     grouped = groups_of(lines, tests, interactions, cutoff, options.user_groups,

@@ -13,7 +13,6 @@ from recbole_ssr.evaluation.paired_tests import (
     DRAWS,
     compare_users,
     family_of,
-    has_holm,
     holm_corrected,
 )
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
@@ -25,22 +24,21 @@ SEED = 2020
 _DRAWS_PER_TEST = 100
 
 
-class Significance(NamedTuple):
+class Tested(NamedTuple):
     """The tests of a table, and what its readers must know about them."""
 
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
 
 
-def significance_of(
+def differences_of(
     lines: Sequence[Line],
     rankings: Mapping[str, Sequence[Ranking]],
     interactions: Interactions,
     metrics: Sequence[str],
     reference: str | None = None,
-    alternative: str = "two-sided",
     seed: int = SEED,
-) -> Significance:
+) -> Tested:
     """Test on the test part what marks of best and second best need.
 
     Lines without rankings are left out, and metrics that users do not have one by one; notes tell.
@@ -51,11 +49,10 @@ def significance_of(
         interactions: the split that all rankings share.
         metrics: of the table, such as "recall@20".
         reference: label of a line that is tested against every other as well.
-        alternative: two-sided, or greater.
         seed: of random signs and of the bootstrap.
 
     Raises:
-        UserError: rankings of other users, or an unknown alternative.
+        UserError: rankings of other users.
     """
     of_line = {line.label: rankings[line.label] for line in lines if rankings.get(line.label)}
     by_metric, notes = {}, []
@@ -69,15 +66,13 @@ def significance_of(
         notes.append(f"Nothing is tested against {reference}: it has no finished run.")
         reference = None
     if len(of_line) < 2 or not by_metric:
-        return Significance((), tuple(notes))
-    family = family_of(len(of_line), len(by_metric), alternative)
+        return Tested((), tuple(notes))
+    family = family_of(len(of_line), len(by_metric))
     draws = max(DRAWS, _DRAWS_PER_TEST * family - 1)
     tests = [test for metric, values in by_metric.items()
-             for test in compare_users(values, metric, reference, draws, seed, alternative)]
-    notes = [*_notes(of_line, family, draws, alternative), *notes]
-    if has_holm():
-        tests = holm_corrected(tests, family)
-    return Significance(tuple(tests), tuple(notes))
+             for test in compare_users(values, metric, reference, draws, seed)]
+    notes = [*_notes(of_line, family, draws), *notes]
+    return Tested(tuple(holm_corrected(tests, family)), tuple(notes))
 
 
 class _NotByUser(Exception):
@@ -99,19 +94,15 @@ def _mean_over_seeds(label: str, runs: Sequence[Ranking], interactions: Interact
     return users, total / len(runs)
 
 
-def _notes(of_line: Mapping[str, Sequence], family: int, draws: int, alternative: str) -> list[str]:
+def _notes(of_line: Mapping[str, Sequence], family: int, draws: int) -> list[str]:
     notes = [
         f"Differences are tested by user, each user's value being the mean over seeds, by a "
-        f"{alternative} randomisation test with {draws:,} random sign flips, and beside it by "
+        f"two-sided randomisation test with {draws:,} random sign flips, and beside it by "
         "Student's paired t and Wilcoxon's signed ranks; intervals are 95 % percentile bootstrap "
         "intervals over users.",
+        f"p is Holm-corrected for the {family} tests of all pairs and metrics of the table, since "
+        "the table itself chooses which pairs matter.",
     ]
-    if has_holm():
-        notes.append(f"p is Holm-corrected for the {family} tests of all pairs and metrics of the "
-                     "table, since the table itself chooses which pairs matter.")
-    else:
-        notes.append("Best and second best are not marked: the correction for many tests needs "
-                     "statsmodels; install it with pip install 'recbole_ssr[compare]'.")
     single = [label for label, runs in of_line.items() if len(runs) == 1]
     if single:
         notes.append(f"Of {', '.join(single)} there is one seed only: tests cover the choice of "

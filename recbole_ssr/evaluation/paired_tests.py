@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from itertools import combinations
 
 import numpy as np
@@ -18,7 +17,6 @@ import numpy as np
 from recbole_ssr.comparison import Difference
 from recbole_ssr.errors import UserError, nearest
 
-ALTERNATIVES = ("two-sided", "greater")
 DRAWS = 9999  # p-values in steps of 1e-4
 # Differences of metrics in [0, 1] are rounded to this, so that what is equal but for the rounding
 # of a mean over seeds counts as equal: ranks and ties depend on it.
@@ -32,7 +30,6 @@ def compare_users(
     reference: str | None = None,
     draws: int = DRAWS,
     seed: int = 2020,
-    alternative: str = "two-sided",
 ) -> list[Difference]:
     """Test the best model against every other, and the second best against all below it.
 
@@ -43,15 +40,11 @@ def compare_users(
         values: per label the users (n,) and their values (n,), means over the seeds.
         reference: a label that is tested against every other as well.
         draws: of the randomisation test and of the bootstrap.
-        alternative: two-sided, or greater: that the better is better, and not worse.
 
     Raises:
         UserError: if users differ between labels, are fewer than two or lack a value, or for an
-            unknown reference or alternative.
+            unknown reference.
     """
-    if alternative not in ALTERNATIVES:
-        raise UserError(f"alternative={alternative!r} is unknown."
-                        f"{nearest(alternative, ALTERNATIVES)} Use {' or '.join(ALTERNATIVES)}.")
     if reference is not None and reference not in values:
         raise UserError(f"reference={reference!r} is not among the lines."
                         f"{nearest(reference, values)} They are {', '.join(values)}.")
@@ -61,9 +54,9 @@ def compare_users(
         return []
     differences = np.stack([aligned[a] - aligned[b] for a, b in pairs], axis=1).round(_DECIMALS)
     columns = {
-        "randomisation": randomisation_test(differences, draws, seed, alternative),
-        "t": paired_t_test(differences, alternative),
-        "wilcoxon": wilcoxon_test(differences, alternative),
+        "randomisation": randomisation_test(differences, draws, seed),
+        "t": paired_t_test(differences),
+        "wilcoxon": wilcoxon_test(differences),
     }
     low, high = bootstrap_interval(differences, draws, seed)
     effects = effect_size(differences)
@@ -114,9 +107,9 @@ def _aligned(values: Mapping[str, tuple[np.ndarray, np.ndarray]], metric: str) -
     return aligned
 
 
-def randomisation_test(differences: np.ndarray, draws: int = DRAWS, seed: int = 2020,
-                       alternative: str = "two-sided") -> np.ndarray:
-    """Return p-values of the paired randomisation (sign-flip) test of the mean difference.
+def randomisation_test(differences: np.ndarray, draws: int = DRAWS,
+                       seed: int = 2020) -> np.ndarray:
+    """Return two-sided p-values of the paired randomisation (sign-flip) test of the mean.
 
     Were the two models alike, each user's difference would be as likely with the other sign. All
     2^n signs are taken where they are no more than draws + 1, else random ones with
@@ -133,12 +126,11 @@ def randomisation_test(differences: np.ndarray, draws: int = DRAWS, seed: int = 
     exact = len(differences) <= math.log2(draws + 1)
     # Sums in another order differ by rounding: what ties with the observed must count.
     slack = 1e-10 * np.abs(differences).sum(0)
-    observed = (np.abs(total) if alternative == "two-sided" else total) - slack
+    observed = np.abs(total) - slack
     count, n_signs = np.zeros(differences.shape[1], dtype=np.int64), 0
     for flips in _all_flips(len(differences)) if exact else _flips(len(differences), draws, seed):
         sums = total - 2 * (flips.astype(np.float64) @ differences)
-        extreme = np.abs(sums) if alternative == "two-sided" else sums
-        count += (extreme >= observed).sum(0)
+        count += (np.abs(sums) >= observed).sum(0)
         n_signs += len(flips)
     return count / n_signs if exact else (count + 1) / (n_signs + 1)
 
@@ -166,8 +158,8 @@ def _blocks(rows: int, n: int) -> Iterator[int]:
         yield min(step, rows - start)
 
 
-def paired_t_test(differences: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
-    """Return p-values of Student's paired t-test: 1 without any difference.
+def paired_t_test(differences: np.ndarray) -> np.ndarray:
+    """Return two-sided p-values of Student's paired t-test: 1 without any difference.
 
     Shapes: differences (users, pairs); result (pairs,).
 
@@ -176,16 +168,14 @@ def paired_t_test(differences: np.ndarray, alternative: str = "two-sided") -> np
     """
     from scipy import stats  # slow to import
 
-    p = np.where(differences[0] > 0, 0.0, 1.0 if alternative == "greater" else 0.0)
-    p[differences[0] == 0] = 1.0
+    p = (differences[0] == 0).astype(np.float64)
     varied = np.ptp(differences, axis=0) > 0  # without spread, t is infinite or 0 / 0
-    found = differences[:, varied]
-    p[varied] = stats.ttest_rel(found, np.zeros_like(found), alternative=alternative).pvalue
+    p[varied] = stats.ttest_rel(differences[:, varied], 0 * differences[:, varied]).pvalue
     return p
 
 
-def wilcoxon_test(differences: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
-    """Return p-values of Wilcoxon's signed-rank test: 1 without any difference.
+def wilcoxon_test(differences: np.ndarray) -> np.ndarray:
+    """Return two-sided p-values of Wilcoxon's signed-rank test: 1 without any difference.
 
     Users without a difference are discarded, as Wilcoxon (1945) does.
 
@@ -196,9 +186,8 @@ def wilcoxon_test(differences: np.ndarray, alternative: str = "two-sided") -> np
     """
     from scipy import stats  # slow to import
 
-    found = [column[column != 0] for column in differences.T]
-    return np.array([stats.wilcoxon(column, alternative=alternative).pvalue if len(column) else 1.0
-                     for column in found])
+    columns = [column[column != 0] for column in differences.T]
+    return np.array([stats.wilcoxon(column).pvalue if len(column) else 1.0 for column in columns])
 
 
 def bootstrap_interval(differences: np.ndarray, draws: int = DRAWS, seed: int = 2020,
@@ -239,11 +228,6 @@ def effect_size(differences: np.ndarray) -> np.ndarray:
     return effect
 
 
-def has_holm() -> bool:
-    """Tell whether statsmodels, which corrects for multiple tests, is installed."""
-    return find_spec("statsmodels") is not None
-
-
 def holm(p_values: Sequence[float], family: int | None = None) -> np.ndarray:
     """Return p-values after Holm's step-down correction (1979).
 
@@ -251,38 +235,30 @@ def holm(p_values: Sequence[float], family: int | None = None) -> np.ndarray:
         p_values: of the tests made, (m,).
         family: tests to answer for where only some were made, chosen by what the data showed; the
             others count as p = 1, which never helps those made. Default m.
-
-    Raises UserError without statsmodels.
     """
-    if not has_holm():
-        raise UserError("Holm's correction needs statsmodels. Install it with "
-                        "pip install 'recbole_ssr[compare]'.")
-    from statsmodels.stats.multitest import multipletests
-
-    if not len(p_values):
-        return np.zeros(0)
-    others = np.ones(max(0, (family or 0) - len(p_values)))
-    padded = np.concatenate([np.asarray(p_values, dtype=np.float64), others])
-    return multipletests(padded, method="holm")[1][:len(p_values)]
+    p, corrected = np.asarray(p_values, dtype=np.float64), np.empty(len(p_values))
+    order = p.argsort(kind="stable")
+    steps = p[order] * (max(family or 0, len(p)) - np.arange(len(p)))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
 
 
-def family_of(n_lines: int, n_metrics: int, alternative: str = "two-sided") -> int:
+def family_of(n_lines: int, n_metrics: int) -> int:
     """Return how many tests a table of `n_lines` models and `n_metrics` metrics stands for.
 
     The pairs tested are chosen by the data: the best of ten equal models beats the worst by more
-    than chance lets two models differ. So a table answers for all of its pairs, and one-sided tests
-    in the direction that the data shows for both directions.
+    than chance lets two models differ. So a table answers for all of its pairs.
 
     >>> family_of(n_lines=3, n_metrics=4)
     12
     """
-    return n_metrics * math.comb(n_lines, 2) * (1 if alternative == "two-sided" else 2)
+    return n_metrics * math.comb(n_lines, 2)
 
 
 def holm_corrected(tests: Sequence[Difference], family: int | None = None) -> list[Difference]:
     """Return the tests with `p_holm`: the randomisation test's p, corrected over all of them.
 
-    `family` is as in `holm`. Raises UserError without statsmodels.
+    `family` is as in `holm`.
     """
     corrected = holm([test.p["randomisation"] for test in tests], family)
     return [replace(test, p_holm=float(p)) for test, p in zip(tests, corrected)]

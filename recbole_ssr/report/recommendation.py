@@ -1,31 +1,24 @@
-"""Terminal table of recommendations."""
+"""The table of recommendations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import pandas as pd
-from rich.markup import escape
-from rich.table import Table
+
+from recbole_ssr.report.sheet import TEXT, Column, Sheet, ends_of, shortened
+
+_LONGEST = 60  # letters of a title
 
 
-def recommendation_table(found: pd.DataFrame, titles: Sequence[str], title: str) -> Table:
-    """One row per user and item. `titles` has the item's title for every row of `found`."""
-    table = Table(title=escape(title), title_justify="left", title_style="", show_edge=False,
-                  pad_edge=False)
-    table.add_column("user")
-    table.add_column("rank", justify="right")
-    table.add_column("item")
-    if any(titles):
-        table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=60)
-    table.add_column("score", justify="right")
-    previous = None
-    users = found["user"].tolist()
-    for row, (user, name) in enumerate(zip(users, titles)):
-        item, rank, score = (found[column].iloc[row] for column in ("item", "rank", "score"))
-        last = row + 1 == len(users) or users[row + 1] != user
-        table.add_row(escape(user) if user != previous else "", str(rank), escape(item),
-                      *([escape(name)] if any(titles) else []),
-                      "popular" if pd.isna(score) else f"{score:.4f}", end_section=last)
-        previous = user
-    return table
+def recommendation_table(ranked: pd.DataFrame, titles: Sequence[str], title: str) -> Sheet:
+    """One row per user and item. `titles` has the item's title for every row of `ranked`."""
+    repeated = ranked["user"].eq(ranked["user"].shift())
+    rows = [("" if again else user, str(rank), item,
+             *([shortened(name, _LONGEST)] if any(titles) else []),
+             "popular" if pd.isna(score) else f"{score:.4f}")
+            for again, user, rank, item, name, score in zip(
+                repeated, ranked["user"], ranked["rank"], ranked["item"], titles, ranked["score"])]
+    columns = ("user", "rank", Column("item", TEXT),
+               *([Column("title", TEXT)] if any(titles) else []), "score")
+    return Sheet(title, columns, rows, ends=ends_of(rows), small=True)

@@ -1,37 +1,27 @@
-"""Terminal tables of finished runs."""
+"""The table of finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from recbole_ssr.report.protocol_words import protocol_title
+from recbole_ssr.report.sheet import BEST, TEXT, Cell, Column, Sheet, ends_of
 from recbole_ssr.result import RunResult, larger_is_better
 
 
-def result_table(results: Sequence[RunResult]) -> Table:
-    """One row per run and part, the best value of a part's column in bold. Fits 80 columns."""
-    metrics = list(results[0].test or results[0].valid)
-    table = Table(title=f"{results[0].dataset}: {protocol_title(results[0].protocol)}",
-                  title_justify="left", title_style="", show_edge=False, pad_edge=False)
-    table.add_column("model")
-    table.add_column("part")
-    for metric in metrics:
-        table.add_column(_short(metric), justify="right")
-    for name in ("best\nepoch", "s per\nepoch", "peak\nMiB"):
-        table.add_column(name, justify="right")
+def result_table(results: Sequence[RunResult]) -> Sheet:
+    """One row per run and part, the best value of a part's column marked. Fits 80 columns."""
+    metrics, rows = list(results[0].test or results[0].valid), []
     for result in results:
+        costs = (f"{result.best_epoch}/{result.epochs}", f"{result.seconds_per_epoch:.2f}",
+                 "-" if result.peak_mib is None else f"{result.peak_mib:.0f}")
         parts = [part for part in ("valid", "test") if getattr(result, part)]
-        for part in parts:
-            cells = [_cell(result, part, metric, results) for metric in metrics]
-            tail = ["", "", ""] if part != parts[0] else [
-                f"{result.best_epoch}/{result.epochs}", f"{result.seconds_per_epoch:.2f}",
-                "-" if result.peak_mib is None else f"{result.peak_mib:.0f}",
-            ]
-            name = result.model if part == parts[0] else ""
-            table.add_row(name, part, *cells, *tail, end_section=part == parts[-1])
-    return table
+        rows += [("" if k else result.model, part,
+                  *(_cell(result, part, metric, results) for metric in metrics),
+                  *(("", "", "") if k else costs)) for k, part in enumerate(parts)]
+    return Sheet(f"{results[0].dataset}: {protocol_title(results[0].protocol)}",
+                 ("model", Column("part", TEXT), *map(_short, metrics), "best\nepoch",
+                  "s per\nepoch", "peak\nMiB"), rows, ends=ends_of(rows), small=True)
 
 
 def calibration_line(result: RunResult) -> str | None:
@@ -45,10 +35,10 @@ def calibration_line(result: RunResult) -> str | None:
             f"{', '.join(parts)}); --calibrate=False leaves it out.")
 
 
-def _cell(result: RunResult, part: str, metric: str, results: Sequence[RunResult]) -> str:
+def _cell(result: RunResult, part: str, metric: str, results: Sequence[RunResult]) -> Cell:
     value, best = getattr(result, part)[metric], max if larger_is_better(metric) else min
     leads = len(results) > 1 and value == best(getattr(r, part)[metric] for r in results)
-    return f"[bold]{value:.4f}[/bold]" if leads else f"{value:.4f}"
+    return Cell(f"{value:.4f}", BEST if leads else "")
 
 
 def _short(metric: str) -> str:

@@ -1,35 +1,44 @@
-"""Tables of a comparison as rows of text, and how their numbers are written.
+"""A table before it is printed, and how its numbers are written.
 
-Terminal, Markdown and LaTeX print the same sheets, so that they cannot disagree.
+Terminal, Markdown, LaTeX and HTML print the same sheets, so that they cannot disagree.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
 
 from recbole_ssr.comparison import Spread
 
 NONE = "-"
 BEST, SECOND = "best", "second"
+GOOD, WARNING, BAD, PALE = "good", "warning", "bad", "pale"
 TEXT, NUMBER, PROSE = "text", "number", "prose"  # prose may be long and goes on in further lines
 _DECIMALS = 4  # of metrics, which lie between 0 and 1
 
 
 class Cell(NamedTuple):
-    """What a cell says, and whether it is marked: BEST, SECOND or not."""
+    """What a cell says, its mark if it has one, and what it says less loudly below."""
 
     text: str
     mark: str = ""
+    below: str = ""
 
 
 class Column(NamedTuple):
-    """A column: TEXT, NUMBER or PROSE; columns of a `group` stay together where a table splits."""
+    """A column: TEXT, NUMBER or PROSE; columns of a `group` stay together where a table splits.
+
+    `width` is that on a terminal, 0 what the cells need.
+    """
 
     name: str
     kind: str = NUMBER
     group: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,22 +46,64 @@ class Sheet:
     """A table before it is printed.
 
     Attributes:
-        name: unique in a comparison, of letters, digits and hyphens.
         title: one line, what the table shows.
-        columns: as many as cells in every row.
-        rows: cells.
+        columns: as many as cells in every row; plain text is a column of TEXT if it is the first
+            one, else of NUMBER.
+        rows: cells, or their texts.
         notes: sentences below the table.
+        name: unique in a comparison, of letters, digits and hyphens.
         keys: leading columns that say what a row is; they are repeated where a table splits.
+        ends: places of rows with a rule below.
         apart: holds nothing that was measured here.
+        small: on a terminal, the title is no wider than the table, and the name of a column goes on
+            in a further line only where it has a line break.
     """
 
-    name: str
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    columns: Sequence[Column | str]
+    rows: Sequence[Sequence[Cell | str]]
     notes: tuple[str, ...] = ()
+    name: str = ""
     keys: int = 1
+    ends: tuple[int, ...] = ()
     apart: bool = False
+    small: bool = False
+
+    def __post_init__(self) -> None:
+        columns = [column if isinstance(column, Column) else Column(column, NUMBER if k else TEXT)
+                   for k, column in enumerate(self.columns)]
+        rows = [tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row)
+                for row in self.rows]
+        object.__setattr__(self, "columns", tuple(columns))
+        object.__setattr__(self, "rows", tuple(rows))
+
+
+def ends_of(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Return the rows before those that name something new in their first cell."""
+    return tuple(k for k, row in enumerate(rows[1:]) if row[0])
+
+
+def each_note_once(sheets: Iterable[Sheet]) -> list[Sheet]:
+    """Leave out the notes that the next sheet says again."""
+    sheets = list(sheets)
+    following = [sheet.notes for sheet in sheets[1:]] + [()]
+    return [replace(sheet, notes=tuple(note for note in sheet.notes if note not in after))
+            for sheet, after in zip(sheets, following)]
+
+
+def number(value: float | None, form: str) -> str:
+    """Write a number in a form such as ".3f"; a dash for nan, infinity or None."""
+    return NONE if value is None or not math.isfinite(value) else f"{value:{form}}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text of so many columns at most."""
+    return text if cell_len(text) <= longest else set_cell_size(text, longest - 1) + "…"
+
+
+def first_up(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def figure(value: float | None, decimals: int | None = None, sign: bool = False) -> str:

@@ -1,54 +1,40 @@
-"""What a search found, for the terminal and for files. Validation only: there is nothing else."""
+"""Tables of what a search selected. Validation only: there is nothing else."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from rich.table import Table
-
-from recbole_ssr.tune.trials import Trial
+from recbole_ssr.report.sheet import PROSE, Column, Sheet
 from recbole_ssr.tune.tuning import Selected
 
 
-def history(trials: Iterable[Trial]) -> list[dict]:
-    """Return a row per trial: number, state, value on validation, seconds, reason, settings."""
-    return [{"trial": trial.number, "state": trial.state, "value": trial.value,
-             "seconds": trial.seconds, "reason": trial.reason, **trial.settings}
-            for trial in trials]
-
-
-def trials_table(selected: Selected, rows: int = 10) -> Table:
+def trials_table(selected: Selected, rows: int = 10) -> Sheet:
     """Return the best trials of a line, the selected one first; pruned and failed below."""
     sign = 1 if selected.larger_is_better else -1
     ranks = {"complete": 0, "pruned": 1, "running": 2, "failed": 3}
     order = sorted(selected.trials, key=lambda trial: (
         ranks[trial.state], -sign * (trial.value if trial.value is not None else 0), trial.number))
-    table = Table(title=f"{selected.label} on {selected.dataset}: trials by validation")
-    for name in ("trial", selected.metric, *selected.settings, "state"):
-        table.add_column(name, justify="left" if name == "state" else "right")
-    for trial in order[:rows]:
-        value = "" if trial.value is None else f"{trial.value:.4f}"
-        state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
-        table.add_row(str(trial.number), value,
-                      *(text(trial.settings.get(key)) for key in selected.settings), state)
-    if len(order) > rows:
-        table.caption = f"{len(order) - rows} more trials"
-    return table
+    shown = [(str(trial.number), "" if trial.value is None else f"{trial.value:.4f}",
+              *(text(trial.settings.get(key)) for key in selected.settings),
+              trial.state if trial.reason is None else f"{trial.state}: {trial.reason}")
+             for trial in order[:rows]]
+    return Sheet(f"{selected.label} on {selected.dataset}: trials by validation",
+                 (Column("trial"), selected.metric, *selected.settings, Column("state", PROSE)),
+                 shown, (f"{len(order) - rows} more trials",) if len(order) > rows else ())
 
 
-def selected_table(selected: Mapping[str, Selected]) -> Table:
+def selected_table(selected: Mapping[str, Selected]) -> Sheet:
     """Return a row per line: what was selected, what it reached, and after how many trials."""
     metrics = list(dict.fromkeys(line.metric for line in selected.values()))
-    table = Table(title=f"Selected on validation ({', '.join(metrics)})")
-    for name in ("model", "settings", "selected", "default", "trials", "pruned", "failed"):
-        table.add_column(name, justify="left" if name in ("model", "settings") else "right")
-    for label, line in selected.items():
-        settings = ", ".join(f"{key} {text(value)}" for key, value in line.settings.items())
-        default = "" if line.default is None else f"{line.default:.4f}"
-        table.add_row(label, settings or "as they are", f"{line.value:.4f}", default,
-                      str(line.complete + line.pruned), str(line.pruned), str(line.failed))
-    return table
+    rows = [(label, ", ".join(f"{key} {text(value)}" for key, value in line.settings.items())
+             or "as they are", f"{line.value:.4f}",
+             "" if line.default is None else f"{line.default:.4f}",
+             str(line.complete + line.pruned), str(line.pruned), str(line.failed))
+            for label, line in selected.items()]
+    return Sheet(f"Selected on validation ({', '.join(metrics)})",
+                 ("model", Column("settings", PROSE), "selected", "default", "trials", "pruned",
+                  "failed"), rows)
 
 
 def text(value: object) -> str:

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recbole_ssr.compare import differences as glue
-from recbole_ssr.compare.differences import significance_of
+from recbole_ssr.compare.differences import differences_of
 from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.errors import UserError
-from recbole_ssr.evaluation import paired_tests as significance
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.result import RunResult
 
@@ -62,7 +60,7 @@ def lines_of(rankings):
 
 
 def test_differences_are_those_of_means_over_seeds(split, rankings):
-    found = significance_of(lines_of(rankings), rankings, split, METRICS).differences
+    found = differences_of(lines_of(rankings), rankings, split, METRICS).differences
     assert {d.metric for d in found} == set(METRICS) and len(found) == 3 * (3 + 2)
     for difference in (d for d in found if d.metric.startswith("recall")):
         k = int(difference.metric.partition("@")[2])
@@ -75,8 +73,7 @@ def test_differences_are_those_of_means_over_seeds(split, rankings):
 
 
 def test_holm_covers_all_pairs_and_metrics_of_the_table(split, rankings):
-    pytest.importorskip("statsmodels")
-    found, notes = significance_of(lines_of(rankings), rankings, split, METRICS)
+    found, notes = differences_of(lines_of(rankings), rankings, split, METRICS)
     tests = 3 * 6  # metrics times pairs of four lines
     smallest = min(d.p["randomisation"] for d in found)
     assert min(d.p_holm for d in found) == pytest.approx(smallest * tests)
@@ -86,8 +83,7 @@ def test_holm_covers_all_pairs_and_metrics_of_the_table(split, rankings):
 
 
 def test_marks_go_where_differences_are_significant(split, rankings):
-    pytest.importorskip("statsmodels")
-    differences = significance_of(lines_of(rankings), rankings, split, METRICS).differences
+    differences = differences_of(lines_of(rankings), rankings, split, METRICS).differences
     lines = tuple(
         Line(label, label, {}, tuple(result(i, **{"recall@10": recall(run, split, 10).mean()})
                                      for i, run in enumerate(runs)))
@@ -95,25 +91,24 @@ def test_marks_go_where_differences_are_significant(split, rankings):
     table = Comparison("d", {}, lines, differences)
     assert table.marks("recall@10") == ("strong", None)
     without_twin = {label: runs for label, runs in rankings.items() if label != "twin"}
-    differences = significance_of(lines, without_twin, split, METRICS).differences
+    differences = differences_of(lines, without_twin, split, METRICS).differences
     table = Comparison("d", {}, tuple(x for x in lines if x.label != "twin"), differences)
     assert table.marks("recall@10") == ("strong", "middle")
 
 
 def test_draws_are_enough_for_the_correction(split):
-    pytest.importorskip("statsmodels")
     # 30 lines are 435 pairs: with 9,999 draws no corrected p-value could be below .0435.
     rankings = {f"M{i:02}": [ranking(split, 0.05, i)] for i in range(29)}
     rankings["best"] = [ranking(split, 1.0, 99)]
-    found, notes = significance_of(lines_of(rankings), rankings, split, ["recall@10"])
+    found, notes = differences_of(lines_of(rankings), rankings, split, ["recall@10"])
     best = [d for d in found if d.better == "best"]
     assert len(best) == 29 and all(d.p_holm == pytest.approx(435 / 43_500) for d in best)
     assert "43,499 random sign flips" in notes[0]
 
 
 def test_the_order_of_lines_changes_nothing(split, rankings):
-    there = significance_of(lines_of(rankings), rankings, split, METRICS)
-    back = significance_of(lines_of(rankings)[::-1], dict(reversed(rankings.items())), split,
+    there = differences_of(lines_of(rankings), rankings, split, METRICS)
+    back = differences_of(lines_of(rankings)[::-1], dict(reversed(rankings.items())), split,
                            METRICS)
     for a, b in zip(there.differences, back.differences):
         assert (a.metric, a.better, a.worse, a.p, a.p_holm) == \
@@ -122,22 +117,13 @@ def test_the_order_of_lines_changes_nothing(split, rankings):
 
 
 def test_a_reference_is_tested_against_every_line(split, rankings):
-    found = significance_of(lines_of(rankings), rankings, split, ["recall@10"], "weak").differences
+    found = differences_of(lines_of(rankings), rankings, split, ["recall@10"], "weak").differences
     assert {d.better for d in found if d.worse == "weak"} == {"strong", "middle", "twin"}
-
-
-def test_one_sided_tests_answer_for_both_directions(split, rankings):
-    pytest.importorskip("statsmodels")
-    both, one = (significance_of(lines_of(rankings), rankings, split, ["recall@10"],
-                                 alternative=name) for name in ("two-sided", "greater"))
-    assert "6 tests" in both.notes[1] and "12 tests" in one.notes[1]
-    assert all(b.p["t"] == pytest.approx(a.p["t"] / 2)
-               for a, b in zip(both.differences, one.differences))
 
 
 def test_a_line_without_runs_and_a_metric_of_no_user_are_left_out(split, rankings):
     lines = [*lines_of(rankings), line("failed", 0)]
-    found, notes = significance_of(lines, {**rankings, "failed": []}, split,
+    found, notes = differences_of(lines, {**rankings, "failed": []}, split,
                                    ["recall@10", "giniindex@10"], reference="failed")
     assert {d.metric for d in found} == {"recall@10"}
     assert not any("failed" in (d.better, d.worse) for d in found)
@@ -148,28 +134,20 @@ def test_a_line_without_runs_and_a_metric_of_no_user_are_left_out(split, ranking
 
 def test_one_line_is_not_tested(split, rankings):
     only = {"strong": rankings["strong"]}
-    assert significance_of(lines_of(only), only, split, METRICS) == ((), ())
+    assert differences_of(lines_of(only), only, split, METRICS) == ((), ())
 
 
 def test_a_single_seed_is_said(split, rankings):
     rankings["weak"] = rankings["weak"][:1]
-    notes = significance_of(lines_of(rankings), rankings, split, ["recall@10"]).notes
+    notes = differences_of(lines_of(rankings), rankings, split, ["recall@10"]).notes
     assert any(note.startswith("Of weak there is one seed only") for note in notes)
-
-
-def test_without_statsmodels_there_are_no_marks_and_a_note(split, rankings, monkeypatch):
-    for module in (glue, significance):
-        monkeypatch.setattr(module, "has_holm", lambda: False)
-    found, notes = significance_of(lines_of(rankings), rankings, split, ["recall@10"])
-    assert all(d.p_holm is None and not d.significant() for d in found) and found
-    assert "pip install 'recbole_ssr[compare]'" in notes[1]
 
 
 def test_rankings_of_other_users_are_refused(split, rankings):
     run = rankings["weak"][1]
     rankings["weak"][1] = Ranking(run.users[1:], run.items[1:])
     with pytest.raises(UserError, match="seeds of weak .* different users"):
-        significance_of(lines_of(rankings), rankings, split, ["recall@10"])
+        differences_of(lines_of(rankings), rankings, split, ["recall@10"])
     rankings["weak"] = [rankings["weak"][1]]
     with pytest.raises(UserError, match="weak has values of recall@10 for 89 users"):
-        significance_of(lines_of(rankings), rankings, split, ["recall@10"])
+        differences_of(lines_of(rankings), rankings, split, ["recall@10"])

@@ -93,7 +93,8 @@ def test_bars_are_the_means_and_whiskers_the_deviations():
     comparison = made_comparison(3, 3, published=False)
     axis, = drawn_axes(draw_metrics(comparison))
     lines = comparison.ranked("recall@20")
-    assert bars_of(axis) == [[line.spread(m).mean for m in comparison.metrics] for line in lines]
+    assert bars_of(axis) == [[comparison.spread(line.label, m).mean for m in comparison.metrics]
+                             for line in lines]
     for container, line in zip([c for c in axis.containers if hasattr(c, "patches")], lines):
         _, _, (whiskers,) = container.errorbar.lines
         lengths = [(segment[1, 1] - segment[0, 1]) / 2 for segment in whiskers.get_segments()]
@@ -144,7 +145,8 @@ def test_many_lines_are_rows_with_the_best_on_top():
         assert f"[{name[-2]}] {given.source}" in below
     assert axes[0].get_ylim()[0] > axes[0].get_ylim()[1]  # the first row is the uppermost
     widths = [p.get_width() for p in axes[1].patches if not p.get_hatch()]
-    assert widths == [line.spread("recall@20").mean for line in comparison.ranked("recall@20")]
+    assert widths == [comparison.spread(line.label, "recall@20").mean
+                      for line in comparison.ranked("recall@20")]
 
 
 def test_metrics_of_another_scale_get_axes_of_their_own():
@@ -228,7 +230,8 @@ def test_seconds_are_those_of_a_whole_training_on_a_scale_by_powers():
     axis, = drawn_axes(draw_seconds(comparison))
     assert axis.get_xscale() == "log"
     points = {(c.lines[0].get_xdata()[0], c.lines[0].get_ydata()[0]) for c in axis.containers}
-    assert points == {(line.cost("seconds").mean, line.spread("recall@20").mean)
+    assert points == {(comparison.spread(line.label, "seconds", "cost").mean,
+                       comparison.spread(line.label, "recall@20").mean)
                       for line in comparison.lines if line.results}
 
 

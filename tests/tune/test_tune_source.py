@@ -12,8 +12,9 @@ from rich.console import Console
 
 from recbole_ssr.compare.store import result_of, state_of, task_of
 from recbole_ssr.errors import UserError
+from recbole_ssr.report.terminal import print_sheets
 from recbole_ssr.result import FILE, VALID_FILE
-from recbole_ssr.tune.table import history, selected_table, trials_table
+from recbole_ssr.tune.table import selected_table, trials_table
 from recbole_ssr.tune.trials import Method
 from recbole_ssr.tune.tuning import tune
 
@@ -186,15 +187,12 @@ def test_without_optuna_one_line_says_so(tmp_path, shop, monkeypatch):
 def test_what_a_search_found_as_rows_and_tables(tmp_path, shop):
     found = tuned(tmp_path, engine_of(), shop, trials=8)
     line = found["MGCN"]
-    rows = history(line.trials)
-    assert [row["trial"] for row in rows] == list(range(8))
-    assert all(row["value"] == value(row) for row in rows)
-    assert json.loads(json.dumps(rows)) == rows
+    assert [trial.number for trial in line.trials] == list(range(8))
+    assert all(trial.value == value(trial.settings) for trial in line.trials)
     assert sum(line.importance.values()) == pytest.approx(1)
     assert line.importance["contrast_weight"] > line.importance["n_layers"]
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(trials_table(line, rows=3))
-    console.print(selected_table(found))
+    print_sheets(console, [trials_table(line, rows=3), selected_table(found)])
     text = console.export_text()
     assert "5 more trials" in text and f"{line.value:.4f}" in text
     assert "contrast_weight 0.03, n_layers 2" in text

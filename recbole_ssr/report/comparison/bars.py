@@ -49,7 +49,8 @@ def draw_metrics(comparison: Comparison) -> Figure:
     """Bars of every metric on test with the deviation over seeds; published figures hatched."""
     published = [p for p in comparison.published if set(p.values) & set(comparison.metrics)]
     rows = len(ranked(comparison)) + len(published)
-    means = [line.spread(m).mean for line in ranked(comparison) for m in comparison.metrics]
+    means = [comparison.spread(line.label, m).mean
+             for line in ranked(comparison) for m in comparison.metrics]
     alike = max(means) <= _APART * max(min(means), 1e-9)
     if rows <= FEW and alike and len(comparison.metrics) <= _GROUPS:
         return _grouped_metrics(comparison, published)
@@ -60,7 +61,8 @@ def _grouped_metrics(comparison: Comparison, published: Sequence[Published]) -> 
     figure = figure_of(4.2, f"Test metrics{_whiskers(comparison)}", comparison)
     axis = figure.subplots()
     metrics = comparison.metrics
-    values = {line.label: [line.spread(m) for m in metrics] for line in ranked(comparison)}
+    values = {line.label: [comparison.spread(line.label, m) for m in metrics]
+              for line in ranked(comparison)}
     _grouped(axis, [title_of(m) for m in metrics], values, styles(comparison),
              [[p.values.get(m, math.nan) for m in metrics] for p in published])
     axis.set_ylabel("on test", fontsize=10)
@@ -105,7 +107,8 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
                        f"Test metrics{_whiskers(comparison)}", comparison)
     axes = _sharing_rows(figure, len(metrics))
     for axis, metric in zip(axes, metrics):
-        _rows(axis, {line.label: line.spread(metric) for line in lines}, styles(comparison))
+        _rows(axis, {line.label: comparison.spread(line.label, metric) for line in lines},
+              styles(comparison))
         _published_rows(axis, len(lines), [p.values.get(metric) for p in published])
         axis.set_title(title_of(metric), fontsize=10)
         axis.set_xlim(0, 1.42 * _furthest(axis))
@@ -256,8 +259,8 @@ def _whiskers(comparison: Comparison) -> str:
 
 def _deviations(spreads: Sequence[Spread]) -> list[float] | None:
     """Return deviations for error bars, None where no line has one."""
-    found = [s.std for s in spreads]
-    return found if any(map(math.isfinite, found)) else None
+    deviations = [s.std for s in spreads]
+    return deviations if any(map(math.isfinite, deviations)) else None
 
 
 def _furthest(axis: Axes) -> float:

@@ -199,15 +199,17 @@ def _name_axes(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> None:
 
 def draw_seconds(comparison: Comparison) -> Figure:
     """The main metric on test against the seconds of a whole training, on a scale by powers."""
-    lines = [line for line in ranked(comparison) if line.cost("seconds").mean > 0]
+    seconds = {line.label: comparison.spread(line.label, "seconds", "cost").mean
+               for line in ranked(comparison)}
+    labels = [label for label, value in seconds.items() if value > 0]
     metric, looks = main_metric(comparison), styles(comparison)
-    figure = figure_of(4.2 if len(lines) <= FEW else 5.6,
+    figure = figure_of(4.2 if len(labels) <= FEW else 5.6,
                        f"{title_of(metric)} on test against seconds of training", comparison)
     axis = figure.subplots()
     points, reaches = [], []
-    for line in lines:
-        value, style = line.spread(metric), looks[line.label]
-        points.append((line.cost("seconds").mean, value.mean))
+    for label in labels:
+        value, style = comparison.spread(label, metric), looks[label]
+        points.append((seconds[label], value.mean))
         reaches.append(value.std if math.isfinite(value.std) else 0.0)
         axis.errorbar(*points[-1], reaches[-1] or None,
                       color=style.color, marker=style.marker, markersize=7, capsize=2.5,
@@ -217,7 +219,7 @@ def draw_seconds(comparison: Comparison) -> Figure:
     _widen(axis, [x for x, _ in points])
     axis.margins(y=0.12)
     tidy(axis, "both")
-    place_labels(axis, points, [plain(line.label) for line in lines], reaches)
+    place_labels(axis, points, list(map(plain, labels)), reaches)
     return figure
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from recbole_ssr.files import in_one_step
 from recbole_ssr.report.comparison.plots import Picture
 from recbole_ssr.report.comparison.rows import sheets
 from recbole_ssr.report.protocol_words import protocol_title
-from recbole_ssr.report.sheet import Sheet, counted
+from recbole_ssr.report.sheet import Sheet, counted, each_note_once
 
 _TEMPLATE = "page.html.j2"
 # Sections in their order: anchor, title, beginnings of the names of their tables and pictures.
@@ -79,32 +78,25 @@ def render(comparison: Comparison, drawn: Sequence[Picture]) -> str:
     # What a label says must never become markup: everything but our own SVG is escaped.
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found = sections(sheets(comparison), drawn)
     return environment.get_template(_TEMPLATE).render(
         dataset=comparison.dataset, protocol=protocol_title(comparison.protocol),
-        counts=_counts(comparison), sections=found, Markup=Markup, zip=zip)
+        counts=_counts(comparison), sections=sections(sheets(comparison), drawn), Markup=Markup,
+        zip=zip)
 
 
 def sections(tables: Sequence[Sheet], drawn: Sequence[Picture]) -> list[Section]:
     """Return the sections that have something to show; every table and picture is in one."""
-    found = []
+    shown = []
     left, undrawn = list(tables), list(drawn)
     for anchor, title, names in _SECTIONS:
-        own = [sheet for sheet in left if sheet.name.startswith(names)]
+        chosen = [sheet for sheet in left if sheet.name.startswith(names)]
         seen = [p for p in undrawn if p.name.startswith(names) or p.name == anchor]
-        left = [sheet for sheet in left if sheet not in own]
+        left = [sheet for sheet in left if sheet not in chosen]
         undrawn = [p for p in undrawn if p not in seen]
-        if own or seen:
-            found.append(Section(anchor, title, _each_note_once(own),
+        if chosen or seen:
+            shown.append(Section(anchor, title, each_note_once(chosen),
                                  [Shown(p.caption, svg(p.figure, p.name)) for p in seen]))
-    return found
-
-
-def _each_note_once(tables: Sequence[Sheet]) -> list[Sheet]:
-    """Leave out the notes that the next table says again."""
-    following = [sheet.notes for sheet in tables[1:]] + [()]
-    return [replace(sheet, notes=tuple(note for note in sheet.notes if note not in after))
-            for sheet, after in zip(tables, following)]
+    return shown
 
 
 def svg(figure: Figure, name: str) -> str:

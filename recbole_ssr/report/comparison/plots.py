@@ -41,7 +41,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
              Picture("learning", "Validation by epoch: mean over seeds as long as all of them "
                      "train, band of one standard deviation, selected epochs marked.",
                      draw_learning(comparison))]
-    if any(line.cost("seconds").mean > 0 for line in comparison.lines):
+    if any(comparison.spread(line.label, "seconds", "cost").mean > 0 for line in comparison.lines):
         found.append(Picture("seconds", f"{metric} on test against the seconds of a whole "
                              "training.", draw_seconds(comparison)))
     kinds = {group.kind for group in comparison.groups}

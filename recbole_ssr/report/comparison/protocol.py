@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.report.protocol_words import parity_modes, ranking_words, threshold_words
-from recbole_ssr.report.sheet import NONE, NUMBER, PROSE, TEXT, Cell, Column, Sheet
+from recbole_ssr.report.sheet import NONE, NUMBER, PROSE, Column, Sheet
 
 _HASH = 12  # letters of a fingerprint; as many as in names of files
 _ITEMS = {
@@ -34,58 +34,57 @@ def protocol_sheet(comparison: Comparison) -> Sheet:
     told = [(_ITEMS.get(name, name.replace("_", " ")), _short(name, protocol[name]))
             for name in names if protocol[name] is not None]
     modes = parity_modes(protocol)
-    told += [("PARITY MODES", _said(modes))] if modes else []
+    told += [("PARITY MODES", _in_words(modes))] if modes else []
     results = [result for line in comparison.lines for result in line.results]
     shared, _ = _settings(comparison)
     told += [(_setting(name), value) for name, value in shared.items() if value != NONE]
     told.append(("tuning", _tuning(comparison.lines)))
     if results:
-        told += [("seeds", _said(sorted({result.seed for result in results}))),
-                 ("device", _said(sorted({result.device for result in results}))),
-                 ("versions", "; ".join(dict.fromkeys(_said(r.versions) for r in results)))]
-    rows = tuple((Cell(name), Cell(value)) for name, value in told)
-    return Sheet("protocol", "Protocol of all runs", (Column("", TEXT), Column("", PROSE)), rows)
+        told += [("seeds", _in_words(sorted({result.seed for result in results}))),
+                 ("device", _in_words(sorted({result.device for result in results}))),
+                 ("versions", "; ".join(dict.fromkeys(_in_words(r.versions) for r in results)))]
+    return Sheet("Protocol of all runs", ("", Column("", PROSE)), told, name="protocol")
 
 
 def setting_sheet(comparison: Comparison) -> Sheet:
     """Return what lines have of their own: training, tuning, settings; without what all share."""
-    _, own = _settings(comparison)
-    columns = [Column("model", TEXT),
-               *(Column(_setting(name), _kind(values.values())) for name, values in own.items()),
-               Column("tuned over"), Column("settings", PROSE)]
-    rows = tuple((Cell(line.label), *(Cell(values[line.label]) for values in own.values()),
-                  Cell(NONE if line.trials is None else f"{line.trials:,}"),
-                  Cell(_said(line.settings) or "defaults")) for line in comparison.lines)
-    return Sheet("settings", "What lines have of their own", tuple(columns), rows,
+    _, by_label = _settings(comparison)
+    columns = ["model", *(Column(_setting(name), _kind(values.values()))
+                          for name, values in by_label.items()), "tuned over",
+               Column("settings", PROSE)]
+    rows = [(line.label, *(values[line.label] for values in by_label.values()),
+             NONE if line.trials is None else f"{line.trials:,}",
+             _in_words(line.settings) or "defaults") for line in comparison.lines]
+    return Sheet("What lines have of their own", columns, rows,
                  ("Tuned over: settings tried and compared on validation; settings: what differs "
-                  "from the model's defaults.",))
+                  "from the model's defaults.",), "settings")
 
 
 def hash_sheet(comparison: Comparison) -> Sheet:
     """Return the hash of every run's configuration, in the order of the seeds."""
-    rows = tuple((Cell(line.label), Cell(_said(r.config_hash for r in line.results)))
-                 for line in comparison.lines if line.results)
-    return Sheet("configurations", "Hash of the configuration, seed by seed",
-                 (Column("model", TEXT), Column("hashes", PROSE)), rows)
+    rows = [(line.label, _in_words(r.config_hash for r in line.results))
+            for line in comparison.lines if line.results]
+    return Sheet("Hash of the configuration, seed by seed",
+                 ("model", Column("hashes", PROSE)), rows, name="configurations")
 
 
 def _settings(comparison: Comparison) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Return the settings of training that all lines share, and the others by label."""
-    by_line = {line.label: [getattr(result, "training", {}) for result in line.results]
+    by_line = {line.label: [result.training for result in line.results]
                for line in comparison.lines}
-    found = {name for runs in by_line.values() for run in runs for name in run}
-    names = [name for name in _SETTINGS if name in found]
-    names += sorted(found - set(names))
-    shared, own = {}, {}
+    trained = {name for runs in by_line.values() for run in runs for name in run}
+    names = [name for name in _SETTINGS if name in trained]
+    names += sorted(trained - set(names))
+    shared, different = {}, {}
     for name in names:
         values = {label: _one(_short(name, run.get(name)) for run in runs)
                   for label, runs in by_line.items()}
-        different = {value for label, value in values.items() if by_line[label]}
-        if len(different) == 1:
-            shared[name] = different.pop()
+        distinct = {value for label, value in values.items() if by_line[label]}
+        if len(distinct) == 1:
+            shared[name] = distinct.pop()
         else:
-            own[name] = values
-    return shared, own
+            different[name] = values
+    return shared, different
 
 
 def _tuning(lines: Iterable[Line]) -> str:
@@ -126,19 +125,19 @@ def _short(name: str, value: object) -> str:
         return threshold_words(value) or NONE
     if name in ("users", "items"):
         return f"{value:,}"
-    return _said(value)
+    return _in_words(value)
 
 
-def _said(value: object) -> str:
+def _in_words(value: object) -> str:
     """Return a value in words: a list with commas, a dict as name value."""
     if value is None:
         return NONE
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_said(entry)}" for key, entry in value.items())
+        return ", ".join(f"{key} {_in_words(entry)}" for key, entry in value.items())
     if isinstance(value, str):
         return value
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Iterable):
-        return ", ".join(map(_said, value))
+        return ", ".join(map(_in_words, value))
     return str(value)

@@ -18,7 +18,9 @@ from recbole_ssr.report.sheet import (
     Column,
     Sheet,
     counted,
+    each_note_once,
     figure,
+    first_up,
     metric_name,
     p_figure,
     spread_figure,
@@ -26,16 +28,22 @@ from recbole_ssr.report.sheet import (
 
 _KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
           "popularity": "items by popularity", "beyond": "beyond accuracy"}
+_BRIEF = ("main", "failures", "protocol", "settings", "published")
 NOT_TESTED = "Nothing is marked: these differences are not tested."
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
     """Return every table for which there is something to say, published figures last."""
-    found = [main_sheet(comparison), failure_sheet(comparison), protocol_sheet(comparison),
-             setting_sheet(comparison), hash_sheet(comparison),
-             *difference_sheets(comparison), *group_sheets(comparison), *curve_sheets(comparison),
-             published_sheet(comparison)]
-    return [sheet for sheet in found if sheet.rows]
+    all_sheets = [main_sheet(comparison), failure_sheet(comparison), protocol_sheet(comparison),
+                  setting_sheet(comparison), hash_sheet(comparison),
+                  *difference_sheets(comparison), *group_sheets(comparison),
+                  *curve_sheets(comparison), published_sheet(comparison)]
+    return [sheet for sheet in all_sheets if sheet.rows]
+
+
+def brief_sheets(comparison: Comparison) -> list[Sheet]:
+    """Return the tables for the terminal: without hashes, pairs, groups and curves."""
+    return each_note_once(sheet for sheet in sheets(comparison) if sheet.name in _BRIEF)
 
 
 def main_sheet(comparison: Comparison) -> Sheet:
@@ -43,9 +51,11 @@ def main_sheet(comparison: Comparison) -> Sheet:
     marked = {metric: comparison.marks(metric) for metric in comparison.metrics}
     rows = []
     for line in comparison.lines:
-        metrics = [_marked(line, metric, marked[metric]) for metric in comparison.metrics]
-        rows.append((Cell(line.label), Cell(_seeds(line, comparison)), *metrics, *_costs(line)))
-    columns = (Column("model", TEXT), Column("seeds"),
+        metrics = [_marked(comparison, line.label, metric, marked[metric])
+                   for metric in comparison.metrics]
+        rows.append((line.label, _seeds(line, comparison), *metrics,
+                     *_costs(comparison, line.label)))
+    columns = ("model", "seeds",
                *(Column(metric_name(metric), group="accuracy") for metric in comparison.metrics),
                *(Column(name, group="cost") for name in
                  ("best epoch", "s per epoch", "peak MiB", "parameters")))
@@ -54,16 +64,15 @@ def main_sheet(comparison: Comparison) -> Sheet:
              f"{'mean±standard deviation over seeds' if several else 'one seed'}")
     costs = "Best epochs count from 0; they, seconds, memory and parameters are means over seeds."
     notes = (*legend(comparison), costs, *comparison.notes)
-    return Sheet("main", title, columns, tuple(rows), notes)
+    return Sheet(title, columns, rows, notes, "main")
 
 
 def failure_sheet(comparison: Comparison) -> Sheet:
     """One row per run that did not finish."""
-    rows = [(Cell(line.label), Cell(str(failure.seed)), Cell(failure.reason), Cell(failure.folder))
+    rows = [(line.label, str(failure.seed), failure.reason, failure.folder)
             for line in comparison.lines for failure in line.failures]
-    columns = (Column("model", TEXT), Column("seed"), Column("reason", PROSE),
-               Column("folder with the log", PROSE))
-    return Sheet("failures", "Runs that did not finish and count nowhere", columns, tuple(rows))
+    columns = ("model", "seed", Column("reason", PROSE), Column("folder with the log", PROSE))
+    return Sheet("Runs that did not finish and count nowhere", columns, rows, name="failures")
 
 
 def legend(comparison: Comparison) -> tuple[str, ...]:
@@ -84,7 +93,7 @@ def legend(comparison: Comparison) -> tuple[str, ...]:
 
 def difference_sheets(comparison: Comparison) -> Iterator[Sheet]:
     """One sheet per metric, one row per pair of lines that was tested."""
-    columns = (Column("better", TEXT), Column("worse", TEXT),
+    columns = ("better", Column("worse", TEXT),
                *(Column(name, group="size") for name in
                  ("users", "mean", "95 % interval", "effect d_z")),
                *(Column(f"p {name}", group="p") for name in
@@ -93,12 +102,10 @@ def difference_sheets(comparison: Comparison) -> Iterator[Sheet]:
              "interval: bootstrap over users; effect: mean by standard deviation of the users' "
              "differences; p: two-sided randomisation, t and Wilcoxon tests, and that of the "
              "randomisation test after Holm's correction over the table.",)
-    if comparison.differences and all(d.p_holm is None for d in comparison.differences):
-        notes += (f"{_first_up(_NO_HOLM)}.",)
     for metric in comparison.metrics:
-        rows = tuple(_difference(d) for d in comparison.differences if d.metric == metric)
+        rows = [_difference(d) for d in comparison.differences if d.metric == metric]
         title = f"{metric_name(metric)} on test, pairs of lines"
-        yield Sheet(f"differences-{_slug(metric)}", title, columns, rows, notes, keys=2)
+        yield Sheet(title, columns, rows, notes, f"differences-{_slug(metric)}", keys=2)
 
 
 def group_sheets(comparison: Comparison) -> Iterator[Sheet]:
@@ -109,7 +116,7 @@ def group_sheets(comparison: Comparison) -> Iterator[Sheet]:
         title = _KINDS.get(kind, kind)
         if kind == "beyond":
             pairs = [(group, metric) for group in groups for metric in group.values]
-            yield _group_sheet(kind, _first_up(title), labels, pairs)
+            yield _group_sheet(kind, first_up(title), labels, pairs)
             continue
         for metric in dict.fromkeys(metric for group in groups for metric in group.values):
             pairs = [(group, metric) for group in groups if metric in group.values]
@@ -120,11 +127,10 @@ def group_sheets(comparison: Comparison) -> Iterator[Sheet]:
 def curve_sheets(comparison: Comparison) -> Iterator[Sheet]:
     """One sheet per curve, one column per level."""
     for k, curve in enumerate(comparison.curves):
-        rows = tuple((Cell(label), *(Cell(spread_figure(spread)) for spread in spreads))
-                     for label, spreads in curve.values.items())
-        columns = (Column("model", TEXT), *(Column(f"{level:g}") for level in curve.levels))
+        rows = [(label, *map(spread_figure, spreads)) for label, spreads in curve.values.items()]
+        columns = ("model", *(f"{level:g}" for level in curve.levels))
         title = f"{metric_name(curve.metric)} on test by {curve.name} ({curve.where})"
-        yield Sheet(f"curve-{k + 1}-{_slug(curve.name)}", title, columns, rows, (NOT_TESTED,))
+        yield Sheet(title, columns, rows, (NOT_TESTED,), f"curve-{k + 1}-{_slug(curve.name)}")
 
 
 def published_sheet(comparison: Comparison) -> Sheet:
@@ -132,20 +138,18 @@ def published_sheet(comparison: Comparison) -> Sheet:
     reported = list(dict.fromkeys(m for entry in comparison.published for m in entry.values))
     metrics = [m for m in comparison.metrics if m in reported]
     metrics += [m for m in reported if m not in metrics]
-    rows = tuple((Cell(entry.model), *(Cell(figure(entry.values.get(m))) for m in metrics),
-                  Cell(entry.source), Cell(entry.note or NONE)) for entry in comparison.published)
-    columns = (Column("model", TEXT), *(Column(metric_name(m)) for m in metrics),
-               Column("source", PROSE), Column("note", PROSE))
-    return Sheet("published", f"Published, not measured here: {comparison.dataset}", columns, rows,
+    rows = [(entry.model, *(figure(entry.values.get(m)) for m in metrics), entry.source,
+             entry.note or NONE) for entry in comparison.published]
+    columns = ("model", *map(metric_name, metrics), Column("source", PROSE), Column("note", PROSE))
+    return Sheet(f"Published, not measured here: {comparison.dataset}", columns, rows,
                  ("As others report them, each under its own protocol: no part of any mark or test "
-                  "above.",), apart=True)
+                  "above.",), "published", apart=True)
 
 
-def _marked(line: Line, metric: str, marks: tuple[str | None, str | None]) -> Cell:
-    text = spread_figure(line.spread(metric))
-    if line.label == marks[0]:
-        return Cell(text, BEST)
-    return Cell(text, SECOND if line.label == marks[1] else "")
+def _marked(comparison: Comparison, label: str, metric: str,
+            marks: tuple[str | None, str | None]) -> Cell:
+    mark = dict(zip(reversed(marks), (SECOND, BEST))).get(label, "")
+    return Cell(spread_figure(comparison.spread(label, metric)), mark)
 
 
 def _seeds(line: Line, comparison: Comparison) -> str:
@@ -156,46 +160,38 @@ def _seeds(line: Line, comparison: Comparison) -> str:
     return str(done) if done == len(asked) else f"{done} of {len(asked)}"
 
 
-def _costs(line: Line) -> tuple[Cell, ...]:
-    seconds = line.cost("seconds_per_epoch")
-    return (Cell(spread_figure(line.cost("best_epoch"), 0)), Cell(figure(seconds.mean, 2)),
-            Cell(figure(line.cost("peak_mib").mean, 0)),
-            Cell(figure(line.cost("parameters").mean, 0)))
-
-
-_NO_HOLM = ("without statsmodels there is no Holm correction (pip install "
-            "\"recbole_ssr[compare]\")")
+def _costs(comparison: Comparison, label: str) -> tuple[str, ...]:
+    means = {name: comparison.spread(label, name, "cost").mean
+             for name in ("seconds_per_epoch", "peak_mib", "parameters")}
+    return (spread_figure(comparison.spread(label, "best_epoch", "cost"), 0),
+            figure(means["seconds_per_epoch"], 2), figure(means["peak_mib"], 0),
+            figure(means["parameters"], 0))
 
 
 def _why_unmarked(comparison: Comparison, metrics: list[str]) -> str:
     if sum(bool(line.results) for line in comparison.lines) < 2:
         return "fewer than two lines have results"
-    tested = [d for d in comparison.differences if d.metric in metrics]
-    if not tested:
+    if not any(d.metric in metrics for d in comparison.differences):
         return "no line was tested against another"
-    if all(d.p_holm is None for d in tested):
-        return _NO_HOLM
     return ("neither the best nor the second best differs from every line below it at "
             "p < .05 (paired randomisation test over users, Holm-corrected over the table)")
 
 
-def _difference(d: Difference) -> tuple[Cell, ...]:
+def _difference(d: Difference) -> tuple[str, ...]:
     interval = f"[{figure(d.low, 4, True)}, {figure(d.high, 4, True)}]"
-    texts = (d.better, d.worse, f"{d.n_users:,}", figure(d.mean, 4, True), interval,
-             figure(d.effect, 3, True), *(p_figure(d.p.get(name)) for name in
-                                 ("randomisation", "t", "wilcoxon")), p_figure(d.p_holm))
-    return tuple(map(Cell, texts))
+    return (d.better, d.worse, f"{d.n_users:,}", figure(d.mean, 4, True), interval,
+            figure(d.effect, 3, True),
+            *(p_figure(d.p.get(name)) for name in ("randomisation", "t", "wilcoxon")),
+            p_figure(d.p_holm))
 
 
 def _group_sheet(name: str, title: str, labels: Iterable[str],
                  pairs: list[tuple[Group, str]]) -> Sheet:
-    columns = [Column("model", TEXT)]
-    for group, metric in pairs:
-        of_group = f"{group.name}: {counted(group.size, 'user')}"
-        columns.append(Column(metric_name(metric) if group.kind == "beyond" else of_group))
-    rows = tuple((Cell(label), *(Cell(spread_figure(group.values[metric].get(label)))
-                                 for group, metric in pairs)) for label in labels)
-    return Sheet(f"groups-{name}", title, tuple(columns), rows, (NOT_TESTED,))
+    columns = [metric_name(metric) if group.kind == "beyond"
+               else f"{group.name}: {counted(group.size, 'user')}" for group, metric in pairs]
+    rows = [(label, *(spread_figure(group.values[metric].get(label)) for group, metric in pairs))
+            for label in labels]
+    return Sheet(title, ("model", *columns), rows, (NOT_TESTED,), f"groups-{name}")
 
 
 def _place(group: Group) -> int:
@@ -206,7 +202,3 @@ def _place(group: Group) -> int:
 def _slug(text: str) -> str:
     """Return a name that files and LaTeX take as it is."""
     return "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower()).strip("-")
-
-
-def _first_up(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from recbole_ssr.errors import UserError
-from recbole_ssr.files import in_one_step
+from dataclasses import dataclass
 
 FILE = "dataset.json"
 
@@ -115,39 +109,3 @@ class DatasetReport:
     modalities: list[Modality]
     idle_featured_items: int
     checks: list[Check]
-
-    def write(self, folder: str | Path) -> Path:
-        """Write `dataset.json`, replacing an older one in one step; nan becomes null.
-
-        Raises UserError where the folder cannot be written.
-        """
-        path = Path(folder) / FILE
-        text = json.dumps(_plain(asdict(self)), indent=1, ensure_ascii=False)
-        with in_one_step(path, "Name another folder with --out=FOLDER") as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
-        return path
-
-    @classmethod
-    def read(cls, folder: str | Path) -> DatasetReport:
-        """Read the report in a folder. Raises UserError where there is none or it is broken."""
-        path = Path(folder) / FILE
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            for key, kind in (("user_degrees", Degrees), ("item_degrees", Degrees)):
-                data[key] = kind(**data[key])
-            for key, kind in (("parts", Part), ("modalities", Modality), ("checks", Check)):
-                data[key] = [kind(**entry) for entry in data[key]]
-            return cls(**data)
-        except FileNotFoundError:
-            raise UserError(f"{path} does not exist. Make it with recbole-ssr data NAME") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no report of this version ({error!r}). Make it anew with "
-                            "recbole-ssr data NAME") from None
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

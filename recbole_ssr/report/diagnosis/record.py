@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from recbole_ssr.files import in_one_step
+from dataclasses import dataclass
 
 FILE = "diagnosis.json"
 
@@ -139,13 +134,6 @@ class Diagnosis:
         """Names of band and modality, band-major as rows of `Mixing.matrix`."""
         return [f"{band} {c}" for band in self.bands for c in self.modalities]
 
-    def write(self, folder: Path) -> Path:
-        """Write `diagnosis.json`, replacing an older one in one step; nan becomes null."""
-        path = folder / FILE
-        with in_one_step(path, "Name another folder with --out=FOLDER") as draft:
-            draft.write_text(json.dumps(_plain(asdict(self)), indent=1) + "\n")
-        return path
-
 
 def band_names(n_bands: int) -> list[str]:
     """low, mid, high; with more bands mid 1, mid 2 and so on."""
@@ -153,11 +141,3 @@ def band_names(n_bands: int) -> list[str]:
         return ["all"]
     inner = n_bands - 2
     return ["low", *(["mid"] if inner == 1 else [f"mid {j + 1}" for j in range(inner)]), "high"]
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,174 +1,153 @@
-"""Terminal tables of what a trained SSR model does with its bands. They fit 100 columns."""
+"""Tables of what a trained SSR model does with its bands."""
 
 from __future__ import annotations
 
-import math
-
-from rich.markup import escape
-from rich.table import Table
+from collections.abc import Callable
+from functools import partial
 
 from recbole_ssr.report.diagnosis.record import Diagnosis
+from recbole_ssr.report.sheet import (
+    BAD,
+    GOOD,
+    PALE,
+    PROSE,
+    TEXT,
+    Cell,
+    Column,
+    Sheet,
+    ends_of,
+    number,
+)
 
 _GAINS_AT = (0.0, 0.5, 1.0, 1.5, 2.0)  # eigenvalues to show a filter's gain at
 _STRONGEST = 4  # connections between slots to name per side
-_COLOURS = {"seen": "green", "not seen": "red", "not applicable": "dim"}
+_MARKS = {"seen": GOOD, "not seen": BAD, "not applicable": PALE}
+_MODALITY = Column("modality", TEXT)
+_sheet = partial(Sheet, small=True)
 
 
-def tables(diagnosis: Diagnosis) -> list[Table]:
+def tables(diagnosis: Diagnosis) -> list[Sheet]:
     """Return every table for which there are figures, the claims last."""
-    found = [energy_table(diagnosis), spectrum_table(diagnosis)]
+    shown = [energy_table(diagnosis), spectrum_table(diagnosis)]
     if diagnosis.mixing:
-        found += [mixing_table(diagnosis), gate_table(diagnosis)]
+        shown += [mixing_table(diagnosis), gate_table(diagnosis)]
     if len(diagnosis.modalities) > 1:
-        found.append(agreement_table(diagnosis))
-    found.append(stability_table(diagnosis))
+        shown.append(agreement_table(diagnosis))
+    shown.append(stability_table(diagnosis))
     if diagnosis.ablation:
-        found.append(ablation_table(diagnosis))
-    return [*found, claims_table(diagnosis)]
+        shown.append(ablation_table(diagnosis))
+    return [*shown, claims_table(diagnosis)]
 
 
-def energy_table(diagnosis: Diagnosis) -> Table:
+def energy_table(diagnosis: Diagnosis) -> Sheet:
     """One row per side and modality, one column per band."""
-    table = _table("Energy: how the signal of each modality is shared out among the bands",
-                   "", "modality", *diagnosis.bands)
-    for side, shares in diagnosis.energy.items():
-        for c, name in enumerate(diagnosis.modalities):
-            table.add_row("" if c else side, escape(name),
-                          *(f"{row[c]:.1%}" for row in shares),
-                          end_section=c == len(diagnosis.modalities) - 1)
-    return table
+    return _by_side("Energy: how the signal of each modality is shared out among the bands",
+                    diagnosis, lambda side, c: (f"{row[c]:.1%}" for row in diagnosis.energy[side]))
 
 
-def spectrum_table(diagnosis: Diagnosis) -> Table:
+def stability_table(diagnosis: Diagnosis) -> Sheet:
+    """One row per side and modality, one column per band."""
+    stability = diagnosis.stability
+    return _by_side(
+        f"Stability: mean cosine of a band before and after dropping {stability.dropped:.0%} of "
+        "the training interactions", diagnosis,
+        lambda side, c: (number(row[c], ".3f") for row in getattr(stability, side)))
+
+
+def _by_side(title: str, diagnosis: Diagnosis, values: Callable) -> Sheet:
+    rows = [("" if c else side, name, *values(side, c))
+            for side in ("users", "items") for c, name in enumerate(diagnosis.modalities)]
+    return _sheet(title, ("", _MODALITY, *diagnosis.bands), rows, ends=ends_of(rows))
+
+
+def spectrum_table(diagnosis: Diagnosis) -> Sheet:
     """One row per band: its interval of the spectrum, and its filter's gain here and there."""
     spectrum = diagnosis.spectrum
-    table = _table(
-        f"Filters ({diagnosis.band_filter}): gain at frequencies from 0 (smooth: linked users and "
-        "items alike) to 2 (rough: they differ)",
-        "band", "from", "to", *(f"gain\nat {x:g}" for x in _GAINS_AT))
     ends = [0.0, *spectrum.borders, 2.0]
     last = len(spectrum.eigenvalues) - 1
-    for m, (band, gains) in enumerate(zip(diagnosis.bands, spectrum.responses)):
-        table.add_row(band, _number(ends[m], ".3f"), _number(ends[m + 1], ".3f"),
-                      *(_number(gains[round(x / 2 * last)], ".2f") for x in _GAINS_AT))
-    return table
+    rows = [(band, number(ends[m], ".3f"), number(ends[m + 1], ".3f"),
+             *(number(gains[round(x / 2 * last)], ".2f") for x in _GAINS_AT))
+            for m, (band, gains) in enumerate(zip(diagnosis.bands, spectrum.responses))]
+    return _sheet(
+        f"Filters ({diagnosis.band_filter}): gain at frequencies from 0 (smooth: linked users and "
+        "items alike) to 2 (rough: they differ)",
+        ("band", "from", "to", *(f"gain\nat {x:g}" for x in _GAINS_AT)), rows)
 
 
-def mixing_table(diagnosis: Diagnosis) -> Table:
+def mixing_table(diagnosis: Diagnosis) -> Sheet:
     """Shares of the operator's weights, and its strongest connections between slots."""
-    table = _table(
-        "Mixing: where the weights of the operator go, and its strongest connections",
-        "", "stay", "to other\nbands", "to other\nmodalities", "to\nboth", "strongest")
-    table.columns[-1].justify = "left"
-    for side, mixing in diagnosis.mixing.items():
-        shares = [f"{share:.1%}" for share in mixing.shares.values()]
-        table.add_row(side, *shares, "\n".join(_strongest(diagnosis.slots, mixing.matrix)),
-                      end_section=True)
-    return table
+    rows = [(side, *(f"{share:.1%}" for share in mixing.shares.values()),
+             "\n".join(_strongest(diagnosis.slots, mixing.matrix)))
+            for side, mixing in diagnosis.mixing.items()]
+    return _sheet("Mixing: where the weights of the operator go, and its strongest connections",
+                  ("", "stay", "to other\nbands", "to other\nmodalities", "to\nboth",
+                   Column("strongest", TEXT)), rows, ends=ends_of(rows))
 
 
 def _strongest(slots: list[str], matrix: list[list[float]]) -> list[str]:
     cross = [(weight, slots[source], slots[to]) for to, row in enumerate(matrix)
              for source, weight in enumerate(row) if source != to]
     cross.sort(key=lambda entry: -abs(entry[0]))
-    return [f"{weight:+.3f} {escape(source)} > {escape(to)}"
-            for weight, source, to in cross[:_STRONGEST]]
+    return [f"{weight:+.3f} {source} > {to}" for weight, source, to in cross[:_STRONGEST]]
 
 
-def gate_table(diagnosis: Diagnosis) -> Table:
+def gate_table(diagnosis: Diagnosis) -> Sheet:
     """One row per group of users and modality, one column per band."""
-    table = _table(
+    rows, n = [], len(diagnosis.modalities)
+    for group in diagnosis.gate:
+        first = [group.name, f"({group.users:,} users)", *[""] * (n - 2)]
+        if n == 1:
+            first = ["\n".join(first)]
+        rows += [(head, name, *(f"{g[c]:.2f} ({w[c]:.0%})"
+                                for g, w in zip(group.gate, group.weight)))
+                 for c, (head, name) in enumerate(zip(first, diagnosis.modalities))]
+    return _sheet(
         "Gate: factor on each band of a user (1: as it is, 0: closed), and in brackets the band's "
         "share of what reaches the user's embedding",
-        "training\ninteractions", "modality", *diagnosis.bands)
-    for group in diagnosis.gate:
-        for c, name in enumerate(diagnosis.modalities):
-            cells = (f"{g[c]:.2f} ({w[c]:.0%})" for g, w in zip(group.gate, group.weight))
-            first = group.name if not c else f"({group.users:,} users)" if c == 1 else ""
-            if len(diagnosis.modalities) == 1:
-                first = f"{group.name}\n({group.users:,} users)"
-            table.add_row(first, escape(name), *cells,
-                          end_section=c == len(diagnosis.modalities) - 1)
-    return table
+        ("training\ninteractions", _MODALITY, *diagnosis.bands), rows,
+        ends=range(n - 1, len(rows), n))
 
 
-def agreement_table(diagnosis: Diagnosis) -> Table:
+def agreement_table(diagnosis: Diagnosis) -> Sheet:
     """One row per pair of modalities, one column per band."""
-    table = _table(
-        "Agreement: mean cosine of two modalities of the same item / of two different items",
-        "modalities", *diagnosis.bands)
     same, other = diagnosis.agreement.same_item, diagnosis.agreement.other_item
     names = diagnosis.modalities
-    for a, first in enumerate(names):
-        for b in range(a + 1, len(names)):
-            table.add_row(escape(f"{first} and {names[b]}"),
-                          *(f"{_number(s[a][b], '.3f')} / {_number(o[a][b], '.3f')}"
-                            for s, o in zip(same, other)))
-    return table
+    rows = [(f"{first} and {names[b]}", *(f"{number(s[a][b], '.3f')} / {number(o[a][b], '.3f')}"
+                                          for s, o in zip(same, other)))
+            for a, first in enumerate(names) for b in range(a + 1, len(names))]
+    return _sheet(
+        "Agreement: mean cosine of two modalities of the same item / of two different items",
+        ("modalities", *diagnosis.bands), rows)
 
 
-def stability_table(diagnosis: Diagnosis) -> Table:
-    """One row per side and modality, one column per band."""
-    stability = diagnosis.stability
-    table = _table(
-        f"Stability: mean cosine of a band before and after dropping {stability.dropped:.0%} of "
-        "the training interactions",
-        "", "modality", *diagnosis.bands)
-    for side in ("users", "items"):
-        for c, name in enumerate(diagnosis.modalities):
-            table.add_row("" if c else side, escape(name),
-                          *(_number(row[c], ".3f") for row in getattr(stability, side)),
-                          end_section=c == len(diagnosis.modalities) - 1)
-    return table
-
-
-def ablation_table(diagnosis: Diagnosis) -> Table:
+def ablation_table(diagnosis: Diagnosis) -> Sheet:
     """One row per variant; recall and NDCG of all users, recall by group of users."""
     ablation, k = diagnosis.ablation, diagnosis.ablation.k
     groups = ablation.variants[0].groups
     by_activity = [name for name in groups if name != "all"]
     if len(by_activity) < 2:
         by_activity = []  # one group is everyone
-    table = _table(
-        f"What each part is worth ({diagnosis.part} part, {groups['all']['users']:,} users): "
-        "change against everything with its standard error; last, users by training interactions",
-        "", f"Recall\n@{k}", "change", f"NDCG\n@{k}", "change",
-        *(f"Recall\n{name}\n({groups[name]['users']:,})" for name in by_activity))
+    rows = []
     for n, variant in enumerate(ablation.variants):
-        cells = []
+        of_all = []
         for metric in ("recall", "ndcg"):
             change = f"{variant.change[metric]:+.4f} ±{variant.error[metric]:.4f}"
-            cells += [f"{variant.groups['all'][metric]:.4f}", change if n else ""]
-        cells += [f"{variant.groups[name]['recall']:.4f}" for name in by_activity]
-        following = ablation.variants[n + 1 : n + 2]
-        kind = variant.name.partition(" ")[0]
-        ends = any(v.name.partition(" ")[0] != kind for v in following)
-        table.add_row(escape(variant.name), *cells, end_section=ends)
-    return table
+            of_all += [f"{variant.groups['all'][metric]:.4f}", change if n else ""]
+        rows.append((variant.name, *of_all,
+                     *(f"{variant.groups[name]['recall']:.4f}" for name in by_activity)))
+    kinds = [variant.name.partition(" ")[0] for variant in ablation.variants]
+    return _sheet(
+        f"What each part is worth ({diagnosis.part} part, {groups['all']['users']:,} users): "
+        "change against everything with its standard error; last, users by training interactions",
+        ("", f"Recall\n@{k}", "change", f"NDCG\n@{k}", "change",
+         *(f"Recall\n{name}\n({groups[name]['users']:,})" for name in by_activity)), rows,
+        ends=tuple(k for k, pair in enumerate(zip(kinds, kinds[1:])) if pair[0] != pair[1]))
 
 
-def claims_table(diagnosis: Diagnosis) -> Table:
+def claims_table(diagnosis: Diagnosis) -> Sheet:
     """One row per claim of the paper: what was measured, what decides, the verdict."""
-    table = _table("Claims of the paper, on this run", "claim", "measured, and what decides",
-                   "verdict")
-    table.columns[1].justify, table.columns[1].ratio = "left", 1
-    table.columns[0].width, table.columns[2].width = 22, 14
-    table.expand = True
-    for claim in diagnosis.claims:
-        table.add_row(
-            claim.claim, f"{escape(claim.evidence)}\n[dim]Seen if {escape(claim.criterion)}.[/dim]",
-            f"[{_COLOURS[claim.verdict]}]{claim.verdict}[/]", end_section=True)
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False,
-                  pad_edge=False)
-    for k, name in enumerate(columns):
-        text = not k or name == "modality"
-        table.add_column(escape(name), justify="left" if text else "right")
-    return table
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:{form}}"
+    rows = [(claim.claim, Cell(claim.evidence, below=f"Seen if {claim.criterion}."),
+             Cell(claim.verdict, _MARKS[claim.verdict])) for claim in diagnosis.claims]
+    return _sheet("Claims of the paper, on this run",
+                  (Column("claim", TEXT, width=22), Column("measured, and what decides", PROSE),
+                   Column("verdict", width=14)), rows, ends=ends_of(rows))

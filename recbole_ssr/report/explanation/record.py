@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from recbole_ssr.files import in_one_step
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -58,12 +54,6 @@ class Explanation:
     own: float
     bias: float = 0.0
     slots: SlotShares | None = None
-
-    def write(self, path: Path) -> None:
-        """Write everything as one json file."""
-        with in_one_step(path) as draft:
-            draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n",
-                             encoding="utf-8")
 
 
 def label(item: str, title: str) -> str:
