@@ -16,10 +16,10 @@ from recbole_ssr.compare.store import failure_of, is_complete, progress_of, writ
 from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
-from recbole_ssr.report.comparison.files import read_json
 from recbole_ssr.result import RunResult
 
 OUT = Path("comparisons/tiny")
+REPORTED = {}  # the newest comparison of every folder
 
 
 class InProcess:
@@ -38,6 +38,17 @@ class InProcess:
             stopped = not all(source.progressed(task, heard[:k + 1]) for k in range(len(heard)))
             failure = failure_of(task)
             source.finished(task, Outcome(failure.reason if failure else None, stopped))
+
+
+def reported(folder):
+    return REPORTED[Path(folder)]
+
+
+@pytest.fixture(autouse=True)
+def keep_what_is_reported(monkeypatch):
+    whole = command.report
+    monkeypatch.setattr(command, "report", lambda comparison, out: (
+        REPORTED.update({Path(out): comparison}), whole(comparison, out))[1])
 
 
 @pytest.fixture
@@ -68,7 +79,7 @@ def test_without_rankings_of_all_items_means_are_compared_and_the_rest_is_said(
         tiny, capsys, words):
     command_line = [*tiny, "--models=FastLightGCN,BPR", "--seeds=1", "--reference=BPR", *words]
     assert main(command_line) == 0, capsys.readouterr()
-    found = read_json(OUT / "comparison.json")
+    found = reported(OUT)
     assert not found.differences and not found.groups
     note, = [note for note in found.notes if "not tested" in note]
     metric, mode = found.metrics[0], "full" if "GAUC" in words[0] else "uni5"
@@ -101,7 +112,7 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
     assert engine.ran[4:] == [("FeatureItemKNN", 2020, "test"), ("FeatureItemKNN", 2021, "test"),
                               ("FastLightGCN", 2022, "test"), ("BPR", 2022, "test"),
                               ("FeatureItemKNN", 2022, "test")]
-    comparison = read_json(OUT / "comparison.json")
+    comparison = reported(OUT)
     assert [line.label for line in comparison.lines] == ["FastLightGCN", "BPR", "FeatureItemKNN"]
     assert [len(line.results) for line in comparison.lines] == [3, 3, 3]
     assert {group.kind for group in comparison.groups} >= {"users", "popularity", "beyond"}
@@ -110,7 +121,7 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
 @pytest.mark.usefixtures("engine")
 def test_a_line_is_what_single_runs_of_its_settings_measure(tiny):
     main([*tiny, "--models={narrow: {model: FastLightGCN, embedding_size: 4}}", "--seeds=2"])
-    line = read_json(OUT / "comparison.json").line("narrow")
+    line = reported(OUT).line("narrow")
     for result in line.results:
         alone = recbole_ssr.run("FastLightGCN", config_files=["tiny.yaml"],
                                 config_dict={"embedding_size": 4, "seed": result.seed})
@@ -121,7 +132,7 @@ def test_a_line_is_what_single_runs_of_its_settings_measure(tiny):
 def test_a_run_that_fails_leaves_a_complete_table_for_the_others(tiny, engine, capsys):
     words = [*tiny, "--models={BPR: {}, broken: {model: FastLightGCN, learning_rate: 1.0e+30}}"]
     assert main(words) == 1
-    comparison = read_json(OUT / "comparison.json")
+    comparison = reported(OUT)
     assert len(comparison.line("BPR").results) == 1
     failure, = comparison.line("broken").failures
     assert "learning_rate" in failure.reason
@@ -159,21 +170,21 @@ def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
     assert engine.ran[:4] == [(label, 2020, "test") for label in lines + lines]
     assert engine.ran[4:] == [(f"{label}, noise on image {level}", 2020, "measure")
                               for level in ("0.5", "2") for label in lines]
-    curves = {curve.name: curve for curve in read_json(OUT / "comparison.json").curves}
+    curves = {curve.name: curve for curve in reported(OUT).curves}
     noise, sparsity = curves["noise on image"], curves["interactions used in training"]
     assert (noise.levels, noise.where) == ((0.0, 0.5, 2.0), "inference")
     assert (sparsity.levels, sparsity.where) == ((0.5, 1.0), "training")
-    comparison = read_json(OUT / "comparison.json")
+    comparison = reported(OUT)
     for curve, plain in ((noise, 0), (sparsity, -1)):
         for label in ("FeatureLightGCN", "BPR"):
-            assert curve.values[label][plain] == comparison.line(label).spread(curve.metric)
+            assert curve.values[label][plain] == comparison.spread(label, curve.metric)
     assert len({spread.mean for spread in noise.values["BPR"]}) == 1  # it sees no features
     assert len({spread.mean for spread in noise.values["FeatureLightGCN"]}) > 1
     assert len(list(OUT.glob("runs/*/measured/*.json"))) == 4
 
     assert main([*words, "--drop-modality=image"]) == 0
     assert [label for label, *_ in engine.ran[8:]] == lines
-    dropped = {curve.name: curve for curve in read_json(OUT / "comparison.json").curves}
+    dropped = {curve.name: curve for curve in reported(OUT).curves}
     assert dropped["without image"].where == "training and inference"
 
 
@@ -190,12 +201,12 @@ def test_a_measurement_that_fails_is_told_and_tried_again(tiny, engine, monkeypa
     said = capsys.readouterr().err
     assert "FeatureLightGCN, noise on image 0.5, seed 2021: not measured: " in said
     assert "does not like it" in said
-    (curve,) = read_json(OUT / "comparison.json").curves
+    (curve,) = reported(OUT).curves
     assert [spread.n for spread in curve.values["FeatureLightGCN"]] == [2, 0]
     before = len(engine.ran)
     assert main(words) == 0 and len(engine.ran) == before + 2
     assert main(words) == 0 and len(engine.ran) == before + 2
-    (curve,) = read_json(OUT / "comparison.json").curves
+    (curve,) = reported(OUT).curves
     assert [spread.n for spread in curve.values["FeatureLightGCN"]] == [2, 2]
 
 
@@ -204,7 +215,7 @@ def test_a_folder_that_was_moved_is_reported_on_where_it_lies(tiny):
     assert main([*tiny, "--models=BPR"]) == 0
     OUT.rename("moved")
     assert main([*tiny, "--models=BPR", "--out=moved", "--no_run"]) == 0
-    (result,) = read_json("moved/comparison.json").line("BPR").results
+    (result,) = reported("moved").line("BPR").results
     assert result.run.startswith("moved/") and result.protocol["metric_decimal_place"] == 6
 
 
@@ -219,7 +230,7 @@ def test_tuning_before_a_comparison(tiny, engine):
     assert main([*words, "--tune=2", "--sampler=grid"]) == 0
     trials = [entry for entry in engine.ran if entry[2] == "valid"]
     assert len(trials) == 4 and all(seed == 2020 for _, seed, _ in trials)
-    comparison = read_json(OUT / "comparison.json")
+    comparison = reported(OUT)
     assert [line.trials for line in comparison.lines] == [2, 2]
     for line in comparison.lines:
         assert line.settings["learning_rate"] in settings["learning_rate"]
@@ -233,7 +244,7 @@ def test_tuning_before_a_comparison(tiny, engine):
     # The preset alone gives the same lines, and runs nothing.
     count = len(engine.ran)
     assert main([*words[:-1], f"--preset={OUT}/presets"]) == 0 and len(engine.ran) == count
-    again = read_json(OUT / "comparison.json")
+    again = reported(OUT)
     assert [line.settings for line in again.lines] == [line.settings for line in comparison.lines]
 
 
@@ -254,7 +265,7 @@ def test_the_command_tune_searches_and_leaves_a_preset(tiny, engine, capsys):
 @pytest.mark.usefixtures("engine")
 def test_published_figures_that_do_not_apply_are_said_and_not_shown(tiny):
     assert main([*tiny, "--models=BPR", "--published"]) == 0
-    comparison = read_json(OUT / "comparison.json")
+    comparison = reported(OUT)
     assert comparison.published == () and any("published" in note for note in comparison.notes)
 
 
@@ -282,8 +293,8 @@ def test_processes_of_their_own_measure_the_same(tiny, monkeypatch):
         patch.setattr(command, "_engine", lambda _: InProcess())
         main([*tiny, "--models=FastLightGCN,BPR", "--out=one"])
     assert main([*tiny, "--models=FastLightGCN,BPR", "--out=two", "--jobs=2"]) == 0
-    results = [{line.label: line.results[0].test for line in read_json(Path(out)).lines}
-               for out in ("one/comparison.json", "two/comparison.json")]
+    results = [{line.label: line.results[0].test for line in reported(out).lines}
+               for out in ("one", "two")]
     assert results[0] == results[1]
     folders = [sorted(path.name for path in Path(out, "runs").iterdir()) for out in ("one", "two")]
     assert folders[0] == folders[1]
