@@ -126,12 +126,12 @@ def _split(dataset: Dataset) -> dict[str, _Rows]:
     # RecBole keeps floats as float32, in which a minute of today is lost: carry row numbers along.
     dataset.inter_feat[_ROW] = np.arange(len(dataset.inter_feat))
     dataset.set_field_property(_ROW, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
-    found = {}
+    parts = {}
     for name, part in zip(PARTS, dataset.build()):
         users, items, rows = (part.inter_feat[field].numpy() for field in
                               (dataset.uid_field, dataset.iid_field, _ROW))
-        found[name] = _Rows(users - 1, items - 1, None if times is None else times[rows])
-    return found
+        parts[name] = _Rows(users - 1, items - 1, None if times is None else times[rows])
+    return parts
 
 
 def _split_name(config: PluginConfig) -> str:
@@ -173,20 +173,21 @@ def _part(name: str, rows: _Rows, codes: np.ndarray, train: _Rows) -> Part:
 
 def _changes(dataset: Dataset) -> list[Check]:
     """Tell what settings take away from the data, or do to the features on purpose."""
-    found, config = [], dataset.config
+    checks, config = [], dataset.config
     share, corruption = config["train_share"], Corruption.of(config)
     if share != 1:
-        found.append(Check("training share", "note", f"train_share {share:g} draws this training "
+        checks.append(Check("training share", "note", f"train_share {share:g} draws this training "
                            f"part from {len(dataset.full_train):,} interactions."))
     if not hasattr(dataset, "item_features"):
-        return found
+        return checks
     for name in corruption.modalities:
         noise = corruption.noise.get(name, 0)
         lost = 1 if name in corruption.dropped else corruption.missing.get(name, 0)
-        found.append(Check(f"corrupted {name}", "note", f"On purpose, {100 * lost:g}% of the items "
-                           f"lose their {name} features and {noise:g} of a row's norm is added as "
-                           f"noise, at {_WHERE[config['corruption_at']]}."))
-    return found
+        checks.append(Check(
+            f"corrupted {name}", "note", f"On purpose, {100 * lost:g}% of the items lose their "
+            f"{name} features and {noise:g} of a row's norm is added as noise, at "
+            f"{_WHERE[config['corruption_at']]}."))
+    return checks
 
 
 def _modalities(dataset: Dataset, of_items: np.ndarray) -> tuple[list[Modality], int]:
@@ -195,7 +196,7 @@ def _modalities(dataset: Dataset, of_items: np.ndarray) -> tuple[list[Modality],
     if features is None:
         return [], 0
     folder = Path(dataset.dataset_path, dataset.config["feature_path"])
-    found, featured = [], np.zeros(len(of_items), dtype=bool)
+    modalities, featured = [], np.zeros(len(of_items), dtype=bool)
     for name in features.modalities:
         has = features.has_feature(name).numpy()[1:]
         featured |= has
@@ -203,10 +204,10 @@ def _modalities(dataset: Dataset, of_items: np.ndarray) -> tuple[list[Modality],
         facts = statistics.vectors(stored)
         norms = {key: float(of(facts.norms)) for key, of in (
             ("minimum", np.min), ("median", np.median), ("mean", np.mean), ("maximum", np.max))}
-        found.append(Modality(
+        modalities.append(Modality(
             name=name, dim=stored.shape[1], dtype=str(stored.dtype), rows=len(stored),
             unused_rows=len(stored) - features.stored_rows(name), items=int(has.sum()),
             coverage=float(has.mean()),
             coverage_by_interactions=float(of_items[has].sum() / of_items.sum()), norms=norms,
             zero_rows=facts.zero, repeated_rows=facts.repeated))
-    return found, int((featured & (of_items == 0)).sum())
+    return modalities, int((featured & (of_items == 0)).sum())

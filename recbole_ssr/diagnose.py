@@ -180,12 +180,12 @@ def _spectrum(model: SSR | ReferenceSSR, slots: Slots) -> Spectrum:
 
 
 def _mixing(model: SSR) -> dict[str, Mixing]:
-    found = {}
+    by_side = {}
     for side, fusion in (("users", model.user_fusion), ("items", model.item_fusion)):
         kernel = fusion.mixing()
         matrix = kernel.flatten(2).flatten(0, 1)
-        found[side] = Mixing(_plain(matrix), spectral.crossing(kernel))
-    return found
+        by_side[side] = Mixing(_plain(matrix), spectral.crossing(kernel))
+    return by_side
 
 
 def _gate(model: SSR, slots: Tensor, activity: Tensor) -> tuple[list[ActivityGroup], Tensor]:
@@ -278,8 +278,8 @@ def _ablation(
             raise UserError(f"the run's metrics are {', '.join(config['metrics'])}; diagnose needs "
                             "one of a ranking, such as Recall or NDCG")
         topk = recorder.data["rec.topk"].numpy()
-        found = Hits(topk[:, :-1].astype(bool), topk[:, -1])
-        values = {m: torch.from_numpy(values_at(found, m, k)) for m in ("recall", "ndcg")}
+        hits = Hits(topk[:, :-1].astype(bool), topk[:, -1])
+        values = {m: torch.from_numpy(values_at(hits, m, k)) for m in ("recall", "ndcg")}
         full = full or values
         groups = _by_group(values, activity[recorder.data["rec.users"]])
         change = {m: v - full[m] for m, v in values.items()}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import in_one_step
 
 FILE = "metrics.json"
-_PROTOCOL = {"threshold": None, "tail_ratio": None}  # entries that older results lack
 # Metrics of RecBole of which less is more.
 _SMALLER = ("averagepopularity", "giniindex", "logloss", "mae", "rmse")
 VALID_FILE = "valid.json"  # of a run that has been trained and validated, and not been tested
@@ -61,18 +60,12 @@ class RunResult:
         """Read the result in a run folder. Raises UserError where there is none or it is broken."""
         path = Path(folder) / file
         try:
-            data = json.loads(path.read_text())
-            # Results of older versions lack the fields and entries that have a default.
-            protocol = data["protocol"]
-            data["protocol"] = {**_PROTOCOL, "validation_ranking": protocol.get("ranking"),
-                                **protocol}
-            return cls(**{f.name: data[f.name] for f in fields(cls)
-                          if f.name in data or f.default_factory is MISSING})
+            return cls(**json.loads(path.read_text()))
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: has the run finished?") from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"{path} is not a result of this version: {error!r}") from None
 
 

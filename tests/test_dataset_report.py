@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_written(by_hand, tmp_path):
     with pytest.raises(UserError, match="cannot write.*--out=FOLDER"):
         dataset_report("tiny", settings, out=tmp_path / "file")
     with pytest.raises(UserError, match="cannot write.*--out=FOLDER"):
-        draw(by_hand, tmp_path / "nowhere")
+        draw(by_hand, tmp_path / "file")
 
 
 def test_a_missing_dataset(tmp_path):

@@ -20,6 +20,7 @@ from recbole_ssr.evaluation.subsets import (
     subset_values,
     user_groups,
 )
+from recbole_ssr.report.sheet import first_up
 
 # By modality: the matrix (n_items, d) float32, and which items have it, (n_items,) bool.
 Features = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -66,7 +67,7 @@ def groups_of(
         return Grouped((), ())
     metrics = (f"recall@{cutoff}", f"ndcg@{cutoff}")
     groups = [_group(subset, of_line, interactions, metrics)
-              for kind in subsets for subset in kind.found]
+              for kind in subsets for subset in kind.subsets]
     measures = _measures(interactions, cutoff, head_share, features or {})
     return Grouped((*groups, _beyond(measures, of_line, interactions)),
                    (*_notes(subsets), *_notes_on_lists(of_line, cutoff, features or {})))
@@ -75,9 +76,9 @@ def groups_of(
 def _notes(subsets: Sequence[Subsets]) -> list[str]:
     notes = []
     for kind in subsets:
-        notes += [f"{_capital(name)}: left out, {reason}." for name, reason in
+        notes += [f"{first_up(name)}: left out, {reason}." for name, reason in
                   kind.left_out.items()]
-        notes += [f"{_capital(note)}." for note in kind.notes]
+        notes += [f"{first_up(note)}." for note in kind.notes]
     return notes
 
 
@@ -91,10 +92,6 @@ def _notes_on_lists(
                 yield (f"Diversity ({modality}) of {label}: {short} of "
                        f"{sum(len(run.users) for run in runs)} lists left out, with fewer than "
                        "two items that have it.")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _check(label: str, runs: Sequence[Ranking], interactions: Interactions) -> None:

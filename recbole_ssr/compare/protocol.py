@@ -24,7 +24,7 @@ def compare_protocols(
     devices, modalities, and budgets of training: most epochs and patience.
 
     Args:
-        results: of all lines and seeds; those of older versions may lack `training`.
+        results: of all lines and seeds.
         features_vary: lines differ in features on purpose, by settings of their own such as
             feature_scaling: this is noted then, not refused.
 
@@ -68,7 +68,7 @@ def _features(results: Sequence[RunResult]) -> list[str]:
 
 
 def _modalities(result: RunResult) -> str:
-    """Return the modalities in words; empty for a model of ids alone or an older file."""
+    """Return the modalities in words; empty for a model of ids alone."""
     return ", ".join(result.training.get("modalities") or ())
 
 

@@ -233,7 +233,7 @@ def holm(p_values: Sequence[float], family: int | None = None) -> np.ndarray:
 
     Args:
         p_values: of the tests made, (m,).
-        family: tests to answer for where only some were made, chosen by what the data showed; the
+        family: tests to answer for where not all were made, chosen by what the data showed; the
             others count as p = 1, which never helps those made. Default m.
     """
     p, corrected = np.asarray(p_values, dtype=np.float64), np.empty(len(p_values))

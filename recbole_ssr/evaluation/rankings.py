@@ -56,9 +56,9 @@ def write_rankings(path: Path, rankings: dict[str, Ranking], ids: str) -> None:
 def read_rankings(path: Path) -> tuple[dict[str, Ranking], str]:
     """Return the rankings by part, and the hash of the ids. Raises UserError where damaged."""
     with _open(path) as arrays:
-        found = {part: Ranking(arrays[f"{part}_users"], arrays[f"{part}_items"])
-                 for part in PARTS if f"{part}_users" in arrays}
-        return found, str(arrays["ids"])
+        rankings = {part: Ranking(arrays[f"{part}_users"], arrays[f"{part}_items"])
+                    for part in PARTS if f"{part}_users" in arrays}
+        return rankings, str(arrays["ids"])
 
 
 def write_interactions(path: Path, interactions: Interactions) -> None:

@@ -35,7 +35,7 @@ class Subset(NamedTuple):
 class Subsets(NamedTuple):
     """The groups of a part that hold something; why others are left out; what readers must know."""
 
-    found: tuple[Subset, ...]
+    subsets: tuple[Subset, ...]
     left_out: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
@@ -152,6 +152,6 @@ def _filled(
     subsets: list[Subset], held: np.ndarray, reason: str, notes: tuple[str, ...] = ()
 ) -> Subsets:
     """Keep the groups with a held-out pair of users and items, the others with a reason."""
-    found = tuple(subset for subset in subsets if _within(held, subset).size)
-    kept = {subset.name for subset in found}
-    return Subsets(found, {s.name: reason for s in subsets if s.name not in kept}, notes)
+    kept = tuple(subset for subset in subsets if _within(held, subset).size)
+    names = {subset.name for subset in kept}
+    return Subsets(kept, {s.name: reason for s in subsets if s.name not in names}, notes)

@@ -56,11 +56,11 @@ def best(rows: np.ndarray, k: int) -> np.ndarray:
     return rows[:, :k]
 
 
-def values_at(found: Hits, name: str, k: int) -> np.ndarray:
+def values_at(hits: Hits, name: str, k: int) -> np.ndarray:
     """Return a metric at cut-off k of every user, as RecBole 1.2.1 defines it.
 
     Args:
-        found: hits (n, K), positives (n,).
+        hits: hits (n, K), positives (n,).
         name: recall, ndcg, precision, hit, mrr or map. Ideal DCG and the denominator of average
             precision count min(k, positives) items.
         k: at most K.
@@ -76,8 +76,8 @@ def values_at(found: Hits, name: str, k: int) -> np.ndarray:
     if name not in METRICS:
         raise UserError(f"there is no metric {name!r} of users.{nearest(name, METRICS)} Known: "
                         f"{', '.join(METRICS)}")
-    values = METRICS[name](best(found.hits, k), np.maximum(found.positives, 1))
-    return np.where(found.positives > 0, values, np.nan)
+    values = METRICS[name](best(hits.hits, k), np.maximum(hits.positives, 1))
+    return np.where(hits.positives > 0, values, np.nan)
 
 
 def user_values(
@@ -91,13 +91,13 @@ def user_values(
     Raises:
         UserError: an unknown metric, or a cut-off beyond the stored items.
     """
-    found = hits_of(ranking, pairs)
+    hits = hits_of(ranking, pairs)
     values = {}
     for metric in metrics:
         name, _, k = metric.partition("@")
         if not k.isdigit():
             raise UserError(f"{metric!r} is not a metric with a cut-off, such as recall@20")
-        values[metric] = values_at(found, name, int(k))
+        values[metric] = values_at(hits, name, int(k))
     return values
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from recbole_ssr.report.pictures import ABOVE, save
 from recbole_ssr.result import RunResult
 
 MAX_CURVES = 8  # more cannot be told apart
-# Legends above the axes never cover a curve.
-_ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}
 _LEGEND, _HANDLE, _LETTER = 290, 40, 5  # widths in points: of all columns, around and in a name
 # Shares of the figure: matplotlib's own layout would draw everything once more to find them.
 _MARGINS = {"left": 0.095, "right": 0.985, "bottom": 0.13, "wspace": 0.22}
@@ -30,14 +28,13 @@ def _legend(axis: Axes) -> int:
     names = axis.get_legend_handles_labels()[1]
     width = _HANDLE + _LETTER * max(map(len, names))
     columns = max(1, min(3, _LEGEND // width))
-    axis.legend(**_ABOVE, ncols=columns)
+    axis.legend(**ABOVE, ncols=columns)
     return -(-len(names) // columns)
 
 
 def learning_curve(result: RunResult, path: Path) -> None:
     """Draw loss parts and validation metric over epochs; mark the selected epoch. Writes a PNG."""
     figure = Figure(figsize=(9, 4))
-    FigureCanvasAgg(figure)
     loss_axis, valid_axis = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in result.history]
     marker = "." if len(epochs) < 3 else None  # a line through one point cannot be seen
@@ -69,4 +66,4 @@ def learning_curve(result: RunResult, path: Path) -> None:
             axis.set_xlim(epochs[0] - 1, epochs[0] + 1)
     figure.subplots_adjust(top=1 - _TITLE - rows * _LEGEND_ROW, **_MARGINS)
     figure.suptitle(f"{result.model} on {result.dataset}, seed {result.seed}", y=0.975)
-    figure.savefig(path, dpi=110)
+    save(figure, path, 110)

@@ -95,11 +95,11 @@ def _plans(sheet: Sheet, width: int) -> list[_Plan]:
         if _total(widths) <= width:
             return [_Plan(everything, _widened(sheet, everything, widths, width))]
     keys = everything[: sheet.keys]
-    found = []
+    plans = []
     for places in _split(sheet, widths, width):
         both = keys + places
-        found.append(_Plan(both, _widened(sheet, both, [widths[p] for p in both], width)))
-    return found
+        plans.append(_Plan(both, _widened(sheet, both, [widths[p] for p in both], width)))
+    return plans
 
 
 def _split(sheet: Sheet, widths: Sequence[int], width: int) -> list[list[int]]:
@@ -110,16 +110,16 @@ def _split(sheet: Sheet, widths: Sequence[int], width: int) -> list[list[int]]:
         return sum(widths[place] + _BETWEEN for place in places) <= free
 
     rest = range(sheet.keys, len(sheet.columns))
-    found: list[list[int]] = [[]]
+    parts: list[list[int]] = [[]]
     for _, members in groupby(rest, lambda place: sheet.columns[place].group):
         together = list(members)
-        if fits(together) and not fits(found[-1] + together):
-            found.append([])
+        if fits(together) and not fits(parts[-1] + together):
+            parts.append([])
         for place in together:
-            if found[-1] and not fits([*found[-1], place]):
-                found.append([])
-            found[-1].append(place)
-    return found
+            if parts[-1] and not fits([*parts[-1], place]):
+                parts.append([])
+            parts[-1].append(place)
+    return parts
 
 
 def _natural(sheet: Sheet, place: int, room: dict[str, int]) -> int:

@@ -1,6 +1,5 @@
 """Which results may stand in one table."""
 
-from dataclasses import replace
 
 import pytest
 from made_comparison import made_comparison, made_result
@@ -9,7 +8,6 @@ from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.protocol_words import protocol_title
 from recbole_ssr.report.result_table import result_table
-from recbole_ssr.result import RunResult
 
 
 def with_protocol(result, **changes):
@@ -107,24 +105,9 @@ def test_versions_devices_and_budgets_are_noted():
     assert "patience in evaluations: 20 (SSR seed 2020), 5 (BPR" in notes[2]
 
 
-def test_results_of_older_versions_lack_training():
-    assert compare_protocols([made_result(), made_result("BPR", training={})]) == ()
-
-
 def test_no_result_and_one_result():
     assert compare_protocols([]) == ()
     assert compare_protocols([made_result()]) == ()
-
-
-def test_results_of_older_versions_say_what_their_protocol_left_out(tmp_path):
-    old, new = made_result(), made_result("BPR")
-    folders = [tmp_path / "old", tmp_path / "new"]
-    newer = {"threshold": None, "tail_ratio": None, "validation_ranking": "full"}
-    for folder, result, entries in zip(folders, (old, new), ({}, newer)):
-        folder.mkdir()
-        replace(result, run=str(folder), protocol=result.protocol | entries).write()
-    read = [RunResult.read(folder) for folder in folders]
-    assert compare_protocols(read) == () and read[0].protocol["validation_ranking"] == "full"
 
 
 @pytest.mark.parametrize("entries, said", [

@@ -88,7 +88,7 @@ def test_all_groups_against_loops(seed):
         "tail items": lambda _, i: popularity[i] > 0 and i not in head,
     }
     groups = [user_groups(split, [3, 4, 8]), cold_items(split), head_and_tail(split, 0.6)]
-    subsets = {subset.name: subset for some in groups for subset in some.found}
+    subsets = {subset.name: subset for some in groups for subset in some.subsets}
     left_out = {name for some in groups for name in some.left_out}
     assert subsets.keys() | left_out == rules.keys() and not subsets.keys() & left_out
     for name, rule in rules.items():
@@ -105,7 +105,7 @@ def test_all_groups_against_loops(seed):
 def test_user_groups_partition_the_users_so_their_weighted_mean_is_the_overall_mean(seed, borders):
     split, ranking = made(seed)
     found = [subset_values(ranking, split.test, subset, METRICS)
-             for subset in user_groups(split, sorted(borders)).found]
+             for subset in user_groups(split, sorted(borders)).subsets]
     assert np.array_equal(np.sort(np.concatenate([f.users for f in found])), ranking.users)
     overall = user_values(ranking, split.test, METRICS)
     for metric in METRICS:
@@ -117,7 +117,7 @@ def test_user_groups_partition_the_users_so_their_weighted_mean_is_the_overall_m
 @settings(max_examples=25, deadline=None)
 def test_hits_on_head_tail_and_cold_items_add_up_to_all_hits(seed):
     split, ranking = made(seed)
-    subsets = [*cold_items(split).found, *head_and_tail(split, 0.8).found]
+    subsets = [*cold_items(split).subsets, *head_and_tail(split, 0.8).subsets]
     held, ranked = set(map(tuple, split.test.T.tolist())), 0
     for user, items in zip(ranking.users.tolist(), ranking.items.tolist()):
         ranked += sum((user, item) in held for item in items)
@@ -133,7 +133,7 @@ def test_cold_items_by_hand():
     split = split_of(4, 6, [(1, 1), (2, 2), (3, 3), (3, 5)],
                      [(1, 2), (1, 4), (2, 1), (3, 4), (3, 2)])
     ranking = Ranking(np.array([1, 2, 3]), np.array([[2, 4, 3], [1, 4, 5], [2, 1, 5]]))
-    subset, = cold_items(split).found
+    subset, = cold_items(split).subsets
     found = subset_values(ranking, split.test, subset, ["recall@3", "ndcg@3", "recall@1"])
     assert found.users.tolist() == [1, 3]
     assert found.values["recall@3"].tolist() == [1, 0]
@@ -160,7 +160,7 @@ def test_a_share_that_is_met_exactly_takes_no_item_more():
 def test_users_without_training_are_in_the_first_group_and_it_is_said():
     split = split_of(4, 4, [(1, 1), (1, 2), (1, 3), (3, 1)], [(1, 3), (2, 3), (3, 3)])
     groups = user_groups(split, [1, 2])
-    first, last = groups.found
+    first, last = groups.subsets
     assert first.name == "users with at most 1 interaction"
     assert np.flatnonzero(first.users).tolist() == [0, 2, 3]  # 0 is padding, of no pair
     assert last.name == "users with more than 2 interactions"
@@ -172,15 +172,15 @@ def test_users_without_training_are_in_the_first_group_and_it_is_said():
 def test_groups_without_held_out_pairs_are_left_out_with_a_reason():
     split = split_of(3, 5, [(1, 1), (1, 2), (2, 1), (2, 3)], [(1, 3), (2, 2)])
     cold, popular = cold_items(split), head_and_tail(split, 0.5)
-    assert cold.found == () and "has training interactions" in cold.left_out["cold items"]
-    assert [subset.name for subset in popular.found] == ["tail items"]
+    assert cold.subsets == () and "has training interactions" in cold.left_out["cold items"]
+    assert [subset.name for subset in popular.subsets] == ["tail items"]
     assert popular.left_out == {"head items": "no item of the test part is in it"}
 
 
 def test_the_part_is_the_callers_choice():
     split = split_of(3, 5, [(1, 1), (1, 2), (2, 1)], [(1, 4), (2, 2)])
     split = split._replace(valid=np.array([[2], [3]], dtype=np.int32))
-    assert cold_items(split, "test").found and cold_items(split, "valid").found
+    assert cold_items(split, "test").subsets and cold_items(split, "valid").subsets
     later = split._replace(valid=np.array([[2], [2]], dtype=np.int32))
     assert "the valid part" in cold_items(later, "valid").left_out["cold items"]
 
@@ -209,7 +209,7 @@ def test_groups_of_many_users_and_items_stay_small():
     tracemalloc.start()
     try:
         for some in (user_groups(split, [5]), cold_items(split), head_and_tail(split, 0.8)):
-            for subset in some.found:
+            for subset in some.subsets:
                 found = subset_values(ranking, split.test, subset, ["ndcg@5"])
                 assert np.all(found.values["ndcg@5"] == 1)
         peak = tracemalloc.get_traced_memory()[1]

@@ -243,14 +243,6 @@ def test_entries_of_a_protocol_that_are_new_are_shown():
                                     for row in sheet(comparison, "protocol").rows]
 
 
-def test_results_without_training_have_a_protocol():
-    comparison = made_comparison(2, 2, failures=False)
-    lines = tuple(replace(line, results=tuple(replace(r, training={}) for r in line.results))
-                  for line in comparison.lines)
-    found = {row[0].text for row in sheet(replace(comparison, lines=lines), "protocol").rows}
-    assert "split" in found and "objective" not in found
-
-
 def test_pairs_are_told_with_interval_effect_and_p():
     comparison = made_comparison(4, 3)
     difference = replace(comparison.differences[0], mean=0.00461, low=-0.00004, high=0.0092,

@@ -61,9 +61,9 @@ def learned(line: Line) -> Learned:
     last = shared[-1] if shared else -1
     tails = []
     for one in series:
-        own = sorted(epoch for epoch in one if epoch >= last)
-        if len(own) > 1 and len(series) > 1:
-            tails.append((own, [one[epoch] for epoch in own]))
+        tail = sorted(epoch for epoch in one if epoch >= last)
+        if len(tail) > 1 and len(series) > 1:
+            tails.append((tail, [one[epoch] for epoch in tail]))
     return Learned(shared, [statistics.fmean(v) for v in values],
                    [statistics.stdev(v) if len(v) > 1 else math.nan for v in values], tails,
                    [(r.best_epoch, one[r.best_epoch]) for r, one in zip(line.results, series)
@@ -80,13 +80,13 @@ def draw_learning(comparison: Comparison) -> Figure:
     """
     lines = ranked(comparison)
     metric = title_of(str(lines[0].results[0].protocol["valid_metric"]).lower())
-    found = {line.label: learned(line) for line in lines}
+    by_label = {line.label: learned(line) for line in lines}
 
     def draw(axis: Axes, label: str, style: Style) -> None:
-        _draw_learned(axis, found[label], style)
+        _draw_learned(axis, by_label[label], style)
 
     def pale(axis: Axes, label: str) -> None:
-        axis.plot(found[label].epochs, found[label].mean, **_OTHERS)
+        axis.plot(by_label[label].epochs, by_label[label].mean, **_OTHERS)
 
     figure = figure_of(_height(lines), f"{metric} on validation by epoch; marks: selected epochs",
                        comparison)
@@ -111,18 +111,18 @@ def _scale_epochs(axes: Sequence[Axes], epochs: Sequence[int]) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _draw_learned(axis: Axes, found: Learned, style: Style) -> None:
-    axis.plot(found.epochs, found.mean, color=style.color, linestyle=style.dash, linewidth=1.6)
-    if np.isfinite(found.std).any():
-        mean, std = np.array(found.mean), np.array(found.std)
-        axis.fill_between(found.epochs, mean - std, mean + std, color=style.color, alpha=_BAND,
+def _draw_learned(axis: Axes, curve: Learned, style: Style) -> None:
+    axis.plot(curve.epochs, curve.mean, color=style.color, linestyle=style.dash, linewidth=1.6)
+    if np.isfinite(curve.std).any():
+        mean, std = np.array(curve.mean), np.array(curve.std)
+        axis.fill_between(curve.epochs, mean - std, mean + std, color=style.color, alpha=_BAND,
                           linewidth=0)
-    for epochs, values in found.tails:
+    for epochs, values in curve.tails:
         axis.plot(epochs, values, color=style.color, linewidth=0.7, alpha=0.6)
-    for value in found.without:
+    for value in curve.without:
         axis.axhline(value, color=style.color, linestyle=":", linewidth=1.2)
-    if found.chosen:
-        axis.plot(*zip(*found.chosen), linestyle="none", marker=style.marker, markersize=6,
+    if curve.chosen:
+        axis.plot(*zip(*curve.chosen), linestyle="none", marker=style.marker, markersize=6,
                   color=style.color, markeredgecolor="white", markeredgewidth=0.7)
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from recbole_ssr.comparison import Comparison
-from recbole_ssr.errors import UserError
 from recbole_ssr.report.comparison.bars import KINDS, draw_beyond, draw_groups, draw_metrics
 from recbole_ssr.report.comparison.lines import (
     disturbance,
@@ -19,6 +18,7 @@ from recbole_ssr.report.comparison.lines import (
     draw_seconds,
 )
 from recbole_ssr.report.comparison.styles import main_metric, title_of
+from recbole_ssr.report.pictures import save
 
 _DPI = 144
 
@@ -36,30 +36,30 @@ def pictures(comparison: Comparison) -> list[Picture]:
     if not any(line.results for line in comparison.lines):
         return []
     metric = title_of(main_metric(comparison))
-    found = [Picture("metrics", "Metrics on test: mean over seeds, whiskers of one standard "
+    drawn = [Picture("metrics", "Metrics on test: mean over seeds, whiskers of one standard "
                      "deviation.", draw_metrics(comparison)),
              Picture("learning", "Validation by epoch: mean over seeds as long as all of them "
                      "train, band of one standard deviation, selected epochs marked.",
                      draw_learning(comparison))]
     if any(comparison.spread(line.label, "seconds", "cost").mean > 0 for line in comparison.lines):
-        found.append(Picture("seconds", f"{metric} on test against the seconds of a whole "
+        drawn.append(Picture("seconds", f"{metric} on test against the seconds of a whole "
                              "training.", draw_seconds(comparison)))
     kinds = {group.kind for group in comparison.groups}
     if kinds & set(KINDS):
-        found.append(Picture("groups", f"{metric} on test for groups of users and items.",
+        drawn.append(Picture("groups", f"{metric} on test for groups of users and items.",
                              draw_groups(comparison)))
     if "beyond" in kinds:
-        found.append(Picture("beyond", "What the recommendations are like beyond accuracy.",
+        drawn.append(Picture("beyond", "What the recommendations are like beyond accuracy.",
                              draw_beyond(comparison)))
     for k, curve in enumerate(comparison.curves, 1):
         slug = re.sub(r"\W+", "-", f"{curve.name} {curve.where}").strip("-").lower()
-        found.append(Picture(f"curve-{k}-{slug}", f"{title_of(curve.metric)} on test by "
+        drawn.append(Picture(f"curve-{k}-{slug}", f"{title_of(curve.metric)} on test by "
                              f"{disturbance(curve)}.", draw_curve(comparison, curve)))
-    return found
+    return drawn
 
 
 def write_plots(drawn: Sequence[Picture], folder: str | Path) -> list[Path]:
-    """Write every picture as PNG into a folder that exists; return the paths.
+    """Write every picture as PNG into a folder; return the paths.
 
     What is found out for it about the places of things stays, for other formats.
 
@@ -67,12 +67,7 @@ def write_plots(drawn: Sequence[Picture], folder: str | Path) -> list[Path]:
     """
     paths = []
     for picture in drawn:
-        path = Path(folder) / f"{picture.name}.png"
-        try:
-            picture.figure.savefig(path, dpi=_DPI)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}. Free space there, or name "
-                            "another folder with --out=FOLDER") from None
+        paths.append(save(picture.figure, Path(folder) / f"{picture.name}.png", _DPI,
+                          "Free space there, or name another folder with --out=FOLDER"))
         picture.figure.set_layout_engine("none")
-        paths.append(path)
     return paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbole_ssr.report.dataset.record import Check, Degrees, Modality, Part
+from recbole_ssr.report.sheet import first_up
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
@@ -13,12 +14,12 @@ def split_checks(parts: list[Part], overlaps: dict[str, int], repeatable: bool) 
     `repeatable`: a user may be asked again for items of the training part, as the setting says.
     """
     held = parts[1:]
-    found = [_empty(parts), _leaks(overlaps, repeatable), _repeats(parts)]
-    found += [_cold(held, "users", "No model knows more about them than that they exist"),
-              _cold(held, "items", "Only their features can bring them up")]
+    checks = [_empty(parts), _leaks(overlaps, repeatable), _repeats(parts)]
+    checks += [_cold(held, "users", "No model knows more about them than that they exist"),
+               _cold(held, "items", "Only their features can bring them up")]
     if any(part.older is not None for part in held):
-        found.append(_times(held))
-    return found
+        checks.append(_times(held))
+    return checks
 
 
 def feature_checks(modalities: list[Modality], scaling: str | None, fill: str | None,
@@ -27,15 +28,15 @@ def feature_checks(modalities: list[Modality], scaling: str | None, fill: str | 
     if not modalities:
         return [Check("item features", NOTE, "There are none: only models that use nothing but "
                       "ids, such as BPR and LightGCN, can be trained.")]
-    found = [_missing(modalities, items, fill), _zero(modalities), _repeated(modalities),
-             _unused(modalities)]
+    checks = [_missing(modalities, items, fill), _zero(modalities), _repeated(modalities),
+              _unused(modalities)]
     if len(modalities) > 1:
-        found.append(_scales(modalities, scaling))
+        checks.append(_scales(modalities, scaling))
     if idle_featured:
-        found.append(Check("items without interactions", NOTE, f"{idle_featured:,} items have "
-                           "features but no interaction in any part. They are ranked like all "
-                           "others."))
-    return found
+        checks.append(Check("items without interactions", NOTE, f"{idle_featured:,} items have "
+                            "features but no interaction in any part. They are ranked like all "
+                            "others."))
+    return checks
 
 
 def degree_checks(users: Degrees, items: Degrees) -> list[Check]:
@@ -62,8 +63,8 @@ def _leaks(overlaps: dict[str, int], repeatable: bool) -> Check:
     text = "; ".join(f"{names} share {count:,} pairs of user and item"
                      for names, count in leaks.items())
     if repeatable:
-        return Check("leaks", NOTE, f"{_first_up(text)}, as repeatable allows.")
-    return Check("leaks", PROBLEM, f"{_first_up(text)}. A model is asked for what it was trained "
+        return Check("leaks", NOTE, f"{first_up(text)}, as repeatable allows.")
+    return Check("leaks", PROBLEM, f"{first_up(text)}. A model is asked for what it was trained "
                  "on or selected by, and its scores come out too high. Keep each pair in one part.")
 
 
@@ -143,7 +144,3 @@ def _scales(modalities: list[Modality], scaling: str | None) -> Check:
 def _count(numbers: dict[str, int]) -> str:
     """Return "3 of image, 1 of text" for what is not 0."""
     return ", ".join(f"{count:,} {name}" for name, count in numbers.items() if count)
-
-
-def _first_up(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -6,15 +6,13 @@ from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.report.dataset.record import DatasetReport, Degrees
+from recbole_ssr.report.pictures import ABOVE, save
 
 FILE = "dataset.png"
-_ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}
 _DPI = 110
 _SEEN, _UNSEEN = "C0", "C1"
 _WIDTHS = (2.6, 1.4)  # of the degrees of users and of items
@@ -28,7 +26,6 @@ def draw(report: DatasetReport, folder: str | Path) -> Path:
     rows = 1 + bool(report.modalities)
     figure = Figure(figsize=(10, 3.9 + (1.5 + 0.4 * len(report.modalities)) * (rows - 1)),
                     layout="constrained")
-    FigureCanvasAgg(figure)
     figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
     heights = [3.2, 1.2 + 0.4 * len(report.modalities)][:rows]
     axes = figure.subplots(rows, 2, squeeze=False, height_ratios=heights)
@@ -41,13 +38,7 @@ def draw(report: DatasetReport, folder: str | Path) -> Path:
                     f"{report.interactions:,} interactions ({report.density:.3%} of all pairs)\n"
                     f"split {shorten(report.split, 80, placeholder='…')}; {_checks(report)}",
                     fontsize="medium")
-    path = Path(folder) / FILE
-    try:
-        figure.savefig(path, dpi=_DPI)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}. Name another folder with "
-                        "--out=FOLDER") from None
-    return path
+    return save(figure, Path(folder) / FILE, _DPI)
 
 
 def _draw_degrees(axis, report: DatasetReport) -> None:
@@ -70,7 +61,7 @@ def _draw_degrees(axis, report: DatasetReport) -> None:
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
-    axis.legend(**_ABOVE, ncols=2)
+    axis.legend(**ABOVE, ncols=2)
 
 
 def _at_least(degrees: Degrees) -> tuple[np.ndarray, np.ndarray]:
@@ -110,14 +101,14 @@ def _draw_parts(axis, report: DatasetReport) -> None:
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.locator_params(axis="x", nbins=5)
     axis.invert_yaxis()
-    axis.legend(**_ABOVE, ncols=2)
+    axis.legend(**ABOVE, ncols=2)
 
 
 def _checks(report: DatasetReport) -> str:
     problems = [check.name for check in report.checks if check.status == "problem"]
     notes = sum(check.status == "note" for check in report.checks)
-    found = f"problem: {', '.join(problems)}" if problems else "no problem"
-    return f"checks: {found}, {notes} notes"
+    problem = f"problem: {', '.join(problems)}" if problems else "no problem"
+    return f"checks: {problem}, {notes} notes"
 
 
 def _draw_coverage(axis, report: DatasetReport) -> None:
@@ -133,7 +124,7 @@ def _draw_coverage(axis, report: DatasetReport) -> None:
     axis.set(xlim=(0, 1.16), xticks=np.arange(0, 1.1, 0.25), xlabel="covered by features")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
     axis.invert_yaxis()
-    axis.legend(**_ABOVE, ncols=2)
+    axis.legend(**ABOVE, ncols=2)
 
 
 def _draw_norms(axis, report: DatasetReport) -> None:
@@ -155,7 +146,7 @@ def _draw_norms(axis, report: DatasetReport) -> None:
     else:
         axis.set_xlim(0, 1.05 * max(norms["maximum"].max(), 1e-9))
     axis.invert_yaxis()
-    axis.legend(**_ABOVE, ncols=3)
+    axis.legend(**ABOVE, ncols=3)
 
 
 def _short(name: str) -> str:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from recbole_ssr.errors import UserError
 from recbole_ssr.report.diagnosis.record import Diagnosis
+from recbole_ssr.report.pictures import ABOVE, save
 
 ENERGY, SPECTRUM = "diagnosis-energy.png", "diagnosis-spectrum.png"
 MIXING, GATE = "diagnosis-mixing.png", "diagnosis-gate.png"
 AGREEMENT, ABLATION = "diagnosis-agreement.png", "diagnosis-ablation.png"
-_ABOVE = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False, "fontsize": "small"}
 _DPI = 110
 _OTHER_ITEMS = "the same, of two different items"
 _PARTS = {"valid": "validation part", "test": "test part"}
@@ -28,17 +26,7 @@ def draw_all(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     pictures = {ENERGY: draw_energy, SPECTRUM: draw_spectrum, AGREEMENT: draw_agreement}
     if diagnosis.mixing:
         pictures |= {MIXING: draw_mixing, GATE: draw_gate, ABLATION: draw_ablation}
-    paths = []
-    for name, draw in pictures.items():
-        figure = draw(diagnosis)
-        FigureCanvasAgg(figure)
-        try:
-            figure.savefig(folder / name, dpi=_DPI)
-        except OSError as error:
-            raise UserError(f"cannot write {folder / name}: {error.strerror}. Name another folder "
-                            "with --out=FOLDER") from None
-        paths.append(folder / name)
-    return paths
+    return [save(draw(diagnosis), folder / name, _DPI) for name, draw in pictures.items()]
 
 
 def draw_energy(diagnosis: Diagnosis) -> Figure:
@@ -57,7 +45,7 @@ def draw_energy(diagnosis: Diagnosis) -> Figure:
             left += row
         axis.set(xlim=(0, 1), xlabel=f"share of energy, {side}")
         axis.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
-        axis.legend(**_ABOVE, ncols=len(diagnosis.bands))
+        axis.legend(**ABOVE, ncols=len(diagnosis.bands))
     axis.invert_yaxis()  # of both: they share it
     return figure
 
@@ -86,8 +74,8 @@ def draw_spectrum(diagnosis: Diagnosis) -> Figure:
         for k, border in enumerate(drawn):
             axis.axvline(border, color="0.5", linestyle=":", linewidth=1,
                          label="border of bands" if axis is above and not k else None)
-    above.legend(**_ABOVE, ncols=len(diagnosis.bands) + 1)
-    below.legend(**_ABOVE, ncols=max(len(spectrum.density), 1))
+    above.legend(**ABOVE, ncols=len(diagnosis.bands) + 1)
+    below.legend(**ABOVE, ncols=max(len(spectrum.density), 1))
     return figure
 
 
@@ -166,7 +154,7 @@ def draw_agreement(diagnosis: Diagnosis) -> Figure:
     handles, labels = axis.get_legend_handles_labels()
     bars_first = sorted(zip(labels, handles), key=lambda pair: pair[0] == _OTHER_ITEMS)
     labels, handles = zip(*bars_first)
-    axis.legend(handles, labels, **_ABOVE, ncols=min(len(handles), 4))
+    axis.legend(handles, labels, **ABOVE, ncols=min(len(handles), 4))
     return figure
 
 
