@@ -9,7 +9,7 @@ from pathlib import Path
 from recbole_ssr.compare.data import Data
 from recbole_ssr.compare.differences import differences_of
 from recbole_ssr.compare.groups import groups_of
-from recbole_ssr.compare.literature import published_for, published_notes
+from recbole_ssr.compare.literature import published_for
 from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import (
     PLAIN,
@@ -153,4 +153,4 @@ def _published(
         return (), ()
     name = str(options.settings["dataset"])
     parts = tuple(x.shape[1] for x in (interactions.train, interactions.valid, interactions.test))
-    return published_for(name, protocol, parts), published_notes(name, protocol, parts)
+    return published_for(name, protocol, parts)

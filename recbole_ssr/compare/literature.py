@@ -44,29 +44,22 @@ class _Table(NamedTuple):
         return Published(figure["model"], printed, source["title"], "; ".join(notes))
 
 
-def published_for(dataset: str, protocol: Mapping[str, object],
-                  parts: Parts | None = None) -> tuple[Published, ...]:
-    """Return what others report on the split of a comparison; nothing where it is another one.
+def published_for(dataset: str, protocol: Mapping[str, object], parts: Parts | None = None
+                  ) -> tuple[tuple[Published, ...], tuple[str, ...]]:
+    """Return what others report on the split of a comparison, and what readers must know of it.
 
     A known fingerprint decides. Where none is known, the split must be one that came with the data
-    and agree in users, items and the size of every part. `published_notes` says what was found and
-    why not.
+    and agree in users, items and the size of every part. On another split there are no figures, and
+    the notes say why.
 
     Args:
         dataset: name of the data set, which helps to say why nothing is shown.
         protocol: of the runs, as in `RunResult`.
         parts: interactions for training, validation and test.
     """
-    table, _ = _look_up(dataset, protocol, parts)
-    return table.entries() if table else ()
-
-
-def published_notes(dataset: str, protocol: Mapping[str, object],
-                    parts: Parts | None = None) -> tuple[str, ...]:
-    """Return what readers of `published_for` must know, or why it is empty."""
     table, notes = _look_up(dataset, protocol, parts)
     if table is None:
-        return notes
+        return (), notes
     notes = [*notes, *table.notes]
     masked = table.split["masked"]
     if masked is not None and masked != protocol["masked"]:
@@ -74,7 +67,7 @@ def published_notes(dataset: str, protocol: Mapping[str, object],
                      f"{protocol['masked']}.")
     notes += [f"{metric} as published is left out: {why}."
               for metric, why in table.incomparable.items()]
-    return tuple(f"Published figures: {note}" for note in notes)
+    return table.entries(), tuple(f"Published figures: {note}" for note in notes)
 
 
 def _look_up(dataset: str, protocol: Mapping[str, object],

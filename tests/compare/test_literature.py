@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_ssr import registry
-from recbole_ssr.compare.literature import published_for, published_notes
+from recbole_ssr.compare.literature import published_for
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.flags import read_config_file
 
@@ -81,7 +81,7 @@ def test_counts_are_those_of_the_datasets_own_yamls():
 
 
 def test_precision_agrees_with_recall_where_one_item_is_held_out():
-    entries = published_for("tiktok", protocol(fingerprint=TIKTOK))
+    entries = published_for("tiktok", protocol(fingerprint=TIKTOK))[0]
     off = {entry.model for entry in entries if "precision@20" in entry.values and abs(
         entry.values["precision@20"] - entry.values["recall@20"] / 20) > 1.0001e-4}
     noted = {entry.model for entry in entries if "one of them is wrong" in entry.note}
@@ -107,17 +107,17 @@ def test_precision_agrees_with_recall_where_one_item_is_held_out():
      "DiffMM, figures of its authors", {"recall@20": 0.0975}),
 ])
 def test_figures_by_hand(dataset, settings, parts, model, source, values):
-    found = [entry for entry in published_for(dataset, protocol(**settings), parts)
+    found = [entry for entry in published_for(dataset, protocol(**settings), parts)[0]
              if (entry.model, entry.source) == (model, source)]
     assert [entry.values for entry in found] == [values]
 
 
 def test_a_fingerprint_decides_whatever_the_name():
-    entries = published_for("my-videos", protocol("split by part", 1, 1, TIKTOK))
-    assert entries == published_for("tiktok", protocol(fingerprint=TIKTOK)) != ()
+    entries = published_for("my-videos", protocol("split by part", 1, 1, TIKTOK))[0]
+    assert entries == published_for("tiktok", protocol(fingerprint=TIKTOK))[0] != ()
     [models] = [e for e in entries if e.model == "DiffMM"]
     assert "selected on test" in models.note and "three modalities" in models.note
-    notes = "\n".join(published_notes("my-videos", protocol("split by part", 1, 1, TIKTOK)))
+    notes = "\n".join(published_for("my-videos", protocol("split by part", 1, 1, TIKTOK))[1])
     assert "selected on test" in notes and "could not be checked" not in notes
 
 
@@ -135,30 +135,30 @@ def test_fingerprints_are_those_of_the_released_files(name, folder, file, shared
 
 
 def test_an_unchecked_split_is_said():
-    assert len(published_for("amazon-baby", protocol(), BABY)) > 40
-    notes = published_notes("amazon-baby", protocol(), BABY)
+    assert len(published_for("amazon-baby", protocol(), BABY)[0]) > 40
+    notes = published_for("amazon-baby", protocol(), BABY)[1]
     assert "could not be checked" in notes[0]
     assert any("mask training items in the test ranking" in note for note in notes)
-    same = published_notes("amazon-baby", protocol(masked="training items"), BABY)
+    same = published_for("amazon-baby", protocol(masked="training items"), BABY)[1]
     assert not any("mask training" in note for note in same)
 
 
 def test_the_two_splits_of_baby_are_never_mixed():
     lattice = protocol(fingerprint=LATTICE_BABY)
-    models = {entry.model for entry in published_for("amazon-baby", lattice, BABY)}
+    models = {entry.model for entry in published_for("amazon-baby", lattice, BABY)[0]}
     assert models == {"LATTICE", "MMSSL", "DiffMM"}
     # Sizes of LATTICE's parts in files numbered otherwise: neither table is shown.
     turned = (BABY[0], BABY[2], BABY[1])
-    assert published_for("amazon-baby", protocol(), turned) == ()
-    notes = published_notes("amazon-baby", protocol(), turned)
+    assert published_for("amazon-baby", protocol(), turned)[0] == ()
+    notes = published_for("amazon-baby", protocol(), turned)[1]
     assert "118,551 / 21,682 / 20,559" in notes[0] and len(notes) == 2
 
 
 def test_an_inflated_metric_is_told_but_not_a_figure():
     settings = protocol(fingerprint=LATTICE_BABY)
-    for entry in published_for("baby-lattice", settings):
+    for entry in published_for("baby-lattice", settings)[0]:
         assert set(entry.values) == {"recall@20"} and "printed ndcg@20 0.0" in entry.note
-    assert "inflates" in published_notes("baby-lattice", settings)[-1]
+    assert "inflates" in published_for("baby-lattice", settings)[1][-1]
 
 
 @pytest.mark.parametrize("dataset, settings, parts, reason", [
@@ -174,8 +174,8 @@ def test_an_inflated_metric_is_told_but_not_a_figure():
 ])
 def test_nothing_is_shown_beside_another_split(dataset, settings, parts, reason):
     settings = protocol(**settings)
-    assert published_for(dataset, settings, parts) == ()
-    assert reason in published_notes(dataset, settings, parts)[0]
+    assert published_for(dataset, settings, parts)[0] == ()
+    assert reason in published_for(dataset, settings, parts)[1][0]
 
 
 def test_published_files_are_no_settings():

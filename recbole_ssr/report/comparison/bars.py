@@ -18,10 +18,10 @@ from recbole_ssr.report.comparison.styles import (
     FEW,
     INK,
     Style,
-    columns_of,
     figure_of,
     legend_below,
     main_metric,
+    panels,
     plain,
     ranked,
     rows_of,
@@ -105,7 +105,7 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
     stacks = rows_of(len(metrics))
     figure = figure_of(1.3 + stacks * (0.4 + _ROW * (rows + bool(published))),
                        f"Test metrics{_whiskers(comparison)}", comparison)
-    axes = _sharing_rows(figure, len(metrics))
+    axes = panels(figure, len(metrics), sharex=False)
     for axis, metric in zip(axes, metrics):
         _rows(axis, {line.label: comparison.spread(line.label, metric) for line in lines},
               styles(comparison))
@@ -123,15 +123,6 @@ def _metrics_by_rows(comparison: Comparison, published: Sequence[Published]) -> 
                            for k, source in enumerate(sources, start=1)).replace("$", r"\$")
         figure.supxlabel(f"hatched rows: {PUBLISHED}\n{fill(listed, _SOURCES_WIDTH)}", fontsize=9)
     return figure
-
-
-def _sharing_rows(figure: Figure, n: int) -> list[Axes]:
-    """Return `n` axes, at most four side by side, the names of rows at the left only."""
-    columns = columns_of(n)
-    axes = list(figure.subplots(rows_of(n), columns, sharey=True, squeeze=False).flat)
-    for axis in axes[n:]:
-        axis.set_axis_off()
-    return axes[:n]
 
 
 def _rows(axis: Axes, spreads: Mapping[str, Spread], looks: Mapping[str, Style],
@@ -213,7 +204,7 @@ def _packed(groups: Sequence[Group]) -> list[dict[str, list[Group]]]:
 def _groups_by_rows(comparison, groups, labels, title) -> Figure:
     stacks = rows_of(len(groups))
     figure = figure_of(1.1 + stacks * (0.75 + _ROW * len(labels)), title, comparison)
-    for axis, group in zip(_sharing_rows(figure, len(groups)), groups):
+    for axis, group in zip(panels(figure, len(groups), sharex=False), groups):
         _rows(axis, {label: _value(group, label, comparison) for label in labels},
               styles(comparison))
         axis.set_title(_group_name(group, 22), fontsize=9)
@@ -229,7 +220,7 @@ def draw_beyond(comparison: Comparison) -> Figure:
     stacks = rows_of(len(measures))
     figure = figure_of(1.1 + stacks * (0.7 + (_ROW + 0.02) * len(labels)),
                        f"Beyond accuracy, on test{_whiskers(comparison)}", comparison)
-    for axis, (metric, spreads) in zip(_sharing_rows(figure, len(measures)), measures):
+    for axis, (metric, spreads) in zip(panels(figure, len(measures), sharex=False), measures):
         _rows(axis, {label: spreads.get(label, Spread.of([])) for label in labels},
               styles(comparison), bars=False)
         axis.set_title(fill(title_of(metric), 22), fontsize=9)

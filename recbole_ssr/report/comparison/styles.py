@@ -104,14 +104,14 @@ def columns_of(n: int) -> int:
     return -(-n // rows_of(n))
 
 
-def panels(figure: Figure, n: int) -> list[Axes]:
-    """Return `n` axes of one scale, row by row, ticks at the left and at the bottom only."""
+def panels(figure: Figure, n: int, sharex: bool = True) -> list[Axes]:
+    """Return `n` axes row by row, of one scale: its ticks at the left, and at the bottom, only."""
     columns = columns_of(n)
-    axes = list(figure.subplots(rows_of(n), columns, sharex=True, sharey=True,
+    axes = list(figure.subplots(rows_of(n), columns, sharex=sharex, sharey=True,
                                 squeeze=False).flat)
     for axis in axes[n:]:
         axis.set_axis_off()
-    for k, axis in enumerate(axes[:n]):
+    for k, axis in enumerate(axes[:n] if sharex else ()):
         axis.tick_params(labelsize=9, labelbottom=k + columns >= n)
     return axes[:n]
 
