@@ -9,7 +9,7 @@ from benchmark_scripts import BENCHMARKS, scripts_of
 from tune.made_trials import write_shop
 
 from recbole_ssr import registry
-from recbole_ssr.compare.options import options_of
+from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.compare.plan import lines_of, plan_of
 from recbole_ssr.tune.space import spaces_of
 

@@ -19,7 +19,7 @@ from recbole_ssr.commands.help import help_of
 from recbole_ssr.commands.models import as_yaml, takes
 from recbole_ssr.commands.runs import age_of
 from recbole_ssr.commands.table import COMMANDS
-from recbole_ssr.compare import command, options
+from recbole_ssr.compare import command, comparison_options
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
 from recbole_ssr.dataset_prep.options import Options, recipe_names
@@ -71,8 +71,8 @@ def test_help_lists_every_command_and_every_option(capsys):
     for name, known in COMMANDS.items():
         assert f"  {name:<10} {known.summary}" in overview
         assert all(f"\n  --{key}" in help_of(name) for key in known.options)
-    assert set(COMMANDS["compare"].flags) == set(options.NAMES)
-    assert set(COMMANDS["tune"].flags) - {"model", "trials", "seed"} < set(options.NAMES)
+    assert set(COMMANDS["compare"].flags) == set(comparison_options.NAMES)
+    assert set(COMMANDS["tune"].flags) - {"model", "trials", "seed"} < set(comparison_options.NAMES)
     for option in fields(Options):
         flag = {"source": "from"}.get(option.name, option.name)
         assert f"\n  --{flag}" in help_of("prepare") or flag == "path"

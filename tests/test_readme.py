@@ -10,7 +10,7 @@ import pytest
 
 import recbole_ssr
 from recbole_ssr.cli import main
-from recbole_ssr.compare import options
+from recbole_ssr.compare import comparison_options
 from recbole_ssr.compare.command import presets_of
 from recbole_ssr.compare.data import check_modalities, load_data
 from recbole_ssr.compare.plan import lines_of, plan_of
@@ -96,7 +96,7 @@ def test_every_command_line_is_accepted(tmp_path, monkeypatch):
 
 def is_comparison(words):
     flags = parse_flags(words) if words[0].startswith("--") else {}
-    return options.is_comparison(flags.pop("config_files", []), flags)
+    return comparison_options.is_comparison(flags.pop("config_files", []), flags)
 
 
 def check_comparison(words):
@@ -105,7 +105,7 @@ def check_comparison(words):
     flags = parse_flags(words[tune:])
     if tune:
         flags |= {"models": flags.pop("model"), "tune": flags.pop("trials")}
-    asked = options.options_of(flags.pop("config_files", []), flags)
+    asked = comparison_options.options_of(flags.pop("config_files", []), flags)
     lines = lines_of(asked, presets_of(asked))
     plan = plan_of(asked, lines)
     assert plan.tasks and (len(lines) > 1 or asked.tune)

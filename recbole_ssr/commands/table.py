@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from recbole_ssr.compare.options import Options
+from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.option import meanings
 
 _SETTINGS = ("Any setting of a run is an option as well, --KEY=VALUE, its value YAML. They are "
@@ -73,7 +73,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(
         "train several models under one protocol; tables, tests, one HTML report", _TRAIN,
         ("--models=NAME,NAME,... [--seeds=N] [--jobs=N] [--KEY=VALUE ...]",),
-        meanings(Options),
+        meanings(ComparisonOptions),
         ("The same command goes on where it was stopped, and does only what is missing.",
          _SETTINGS),
         "recbole_ssr.commands.train:compare"),
@@ -85,10 +85,10 @@ COMMANDS: dict[str, Command] = {
             "model=SSR": "the model to tune",
             "models=SSR,FREEDOM": "or several, one after the other with the same budget",
             "trials=20": "settings that are tried per model",
-            **meanings(Options, "sampler", "pruner", "space", "storage", "jobs", "threads",
-                       "engine", "address", "cpus", "gpus"),
+            **meanings(ComparisonOptions, "sampler", "pruner", "space", "storage", "jobs",
+                       "threads", "engine", "address", "cpus", "gpus"),
             "seed=2020": "seed of the search and of its runs",
-            **meanings(Options, "preset", "out"),
+            **meanings(ComparisonOptions, "preset", "out"),
         },
         ("What it selects is left as a preset: train with --config_files FILE, or compare with "
          "--preset=FILE. The same command goes on where it was stopped.", _SETTINGS),

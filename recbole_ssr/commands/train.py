@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from recbole_ssr.compare.options import is_comparison, options_of
+from recbole_ssr.compare.comparison_options import is_comparison, options_of
 from recbole_ssr.errors import MissingDataset, UserError
 from recbole_ssr.flags import parse_flags, read_config_file
 from recbole_ssr.runs import log_to_terminal

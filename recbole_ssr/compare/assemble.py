@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.data import Data
 from recbole_ssr.compare.differences import differences_of
 from recbole_ssr.compare.groups import groups_of
 from recbole_ssr.compare.literature import published_for
-from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import (
     PLAIN,
     SPARSITY,
@@ -39,7 +39,7 @@ _NOT_BY_USER = ("Differences are not tested, and there are no groups and no meas
                 "{mode}.")
 
 
-def assemble(options: Options, plan: Plan, data: Data) -> Comparison:
+def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
     """Return what the finished runs of a plan show, also where others are missing or failed.
 
     Raises UserError where no run has finished, and where runs differ in split or protocol.
@@ -85,7 +85,7 @@ def _results(tasks: Iterable[Task]) -> tuple[RunResult, ...]:
                  if state_of(task) == "done")
 
 
-def _gaps(lines: Iterable[Line], options: Options) -> list[str]:
+def _gaps(lines: Iterable[Line], options: ComparisonOptions) -> list[str]:
     """Return notes on runs that have neither finished nor failed."""
     labels: dict[int, list[str]] = {}
     for line in lines:
@@ -120,7 +120,7 @@ def _interactions(result: RunResult, rankings: dict) -> Interactions:
     return interactions
 
 
-def _curves(options: Options, plan: Plan, protocol: dict) -> tuple[Curve, ...]:
+def _curves(options: ComparisonOptions, plan: Plan, protocol: dict) -> tuple[Curve, ...]:
     """Return a curve per disturbance; the comparison itself is its undisturbed end."""
     by_name: dict[str, list[Condition]] = {}
     for condition in conditions_of(options):
@@ -147,7 +147,7 @@ def _point(plan: Plan, label: str, condition: Condition, metric: str) -> Spread:
 
 
 def _published(
-    options: Options, protocol: dict, interactions: Interactions
+    options: ComparisonOptions, protocol: dict, interactions: Interactions
 ) -> tuple[tuple[Published, ...], tuple[str, ...]]:
     if not options.published:
         return (), ()

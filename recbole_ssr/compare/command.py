@@ -10,11 +10,11 @@ from typing import NamedTuple
 from rich.console import Console
 
 from recbole_ssr.compare.assemble import assemble
+from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.data import check_modalities, check_split, load_data
 from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
 from recbole_ssr.compare.local import LocalEngine
-from recbole_ssr.compare.options import Options
 from recbole_ssr.compare.plan import Plan, lines_of, plan_of
 from recbole_ssr.compare.store import (
     SPLITS,
@@ -45,7 +45,7 @@ class Compared(NamedTuple):
     missing: list[str]
 
 
-def compare(options: Options, console: Console) -> Compared:
+def compare(options: ComparisonOptions, console: Console) -> Compared:
     """Do what is missing of a comparison, report on all of it, and leave the report in `out`.
 
     Raises UserError for a mistake in any setting before anything runs, and where no run finished;
@@ -85,13 +85,13 @@ def report(comparison: Comparison, out: Path) -> Compared:
     return Compared(comparison, files, missing)
 
 
-def search(options: Options, console: Console) -> tuple[dict[str, Selected], list[Path]]:
+def search(options: ComparisonOptions, console: Console) -> tuple[dict[str, Selected], list[Path]]:
     """Tune every line of a comparison; return what was selected and the presets written."""
     presets = presets_of(options)
     return tune_lines(options, presets, _engine(options), console)
 
 
-def presets_of(options: Options) -> dict[str, Line]:
+def presets_of(options: ComparisonOptions) -> dict[str, Line]:
     """Return the lines that have a preset among those given, with its settings."""
     if not options.preset:
         return {}
@@ -105,7 +105,7 @@ def presets_of(options: Options) -> dict[str, Line]:
     return lines
 
 
-def tune_lines(options: Options, presets: Mapping[str, Line], engine: Engine,
+def tune_lines(options: ComparisonOptions, presets: Mapping[str, Line], engine: Engine,
                console: Console) -> tuple[dict[str, Selected], list[Path]]:
     """Search the settings of every line with the same budget, and leave a preset of each."""
     lines = {line.label: line for line in lines_of(options, presets)}
@@ -132,7 +132,7 @@ def tuned_lines(presets: Mapping[str, Line],
     }
 
 
-def _engine(options: Options) -> Engine:
+def _engine(options: ComparisonOptions) -> Engine:
     if options.engine == "ray":
         from recbole_ssr.compare.ray_engine import RayEngine
 
@@ -147,7 +147,7 @@ def _engine(options: Options) -> Engine:
     return LocalEngine(options.threads)
 
 
-def _jobs(options: Options) -> int:
+def _jobs(options: ComparisonOptions) -> int:
     """Return how many runs at a time; 0 is as many as a cluster holds."""
     return options.jobs or (0 if options.engine == "ray" else 1)
 

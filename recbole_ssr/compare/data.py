@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from recbole.utils import init_seed
 
-from recbole_ssr.compare.options import Options
+from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.store import Task, result_of, state_of
 from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
@@ -52,7 +52,7 @@ def load_data(settings: Mapping) -> Data:
     return Data(dataset.split_fingerprint, getattr(dataset, "item_features", None))
 
 
-def check_modalities(options: Options, data: Data) -> None:
+def check_modalities(options: ComparisonOptions, data: Data) -> None:
     """Raise UserError where a modality that should be disturbed is not among the features."""
     known = () if data.features is None else data.features.modalities
     for name, disturbed in (("noise", options.noise), ("missing", options.missing),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from recbole_ssr.compare.options import Options
+from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.comparison import Line
 from recbole_ssr.errors import UserError
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
         return list(unique.values())
 
 
-def lines_of(options: Options, presets: Mapping[str, Line]) -> tuple[Line, ...]:
+def lines_of(options: ComparisonOptions, presets: Mapping[str, Line]) -> tuple[Line, ...]:
     """Return the lines, without results, each with its tuned settings below its own."""
     lines = []
     for label, (model, settings) in options.models.items():
@@ -66,7 +66,7 @@ def lines_of(options: Options, presets: Mapping[str, Line]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def conditions_of(options: Options) -> tuple[Condition, ...]:
+def conditions_of(options: ComparisonOptions) -> tuple[Condition, ...]:
     """Return the conditions that curves are made of, beside the comparison itself."""
     at = {} if options.corrupt_at == "both" else {"corruption_at": options.corrupt_at}
     alone = options.corrupt_at == "inference"
@@ -83,7 +83,7 @@ def conditions_of(options: Options) -> tuple[Condition, ...]:
     return tuple(conditions)
 
 
-def plan_of(options: Options, lines: tuple[Line, ...], distinct: bool = True) -> Plan:
+def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool = True) -> Plan:
     """Return every run. Raises UserError for a mistake in any setting, before anything starts.
 
     `distinct` refuses lines that are the same runs, which a search may end in but nobody asks for.

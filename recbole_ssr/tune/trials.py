@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from recbole_ssr.compare.options import PRUNERS, SAMPLERS
+from recbole_ssr.compare.comparison_options import PRUNERS, SAMPLERS
 from recbole_ssr.errors import UserError
 from recbole_ssr.option import one_of
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_ssr.compare.options import is_comparison, options_of
+from recbole_ssr.compare.comparison_options import is_comparison, options_of
 from recbole_ssr.errors import UserError
 from recbole_ssr.flags import parse_flags
 

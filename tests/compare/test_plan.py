@@ -3,7 +3,7 @@
 import pytest
 from tiny import SETTINGS, write_tiny
 
-from recbole_ssr.compare.options import options_of
+from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.compare.plan import PLAIN, SPARSITY, lines_of, plan_of
 from recbole_ssr.comparison import Line
 from recbole_ssr.errors import UserError

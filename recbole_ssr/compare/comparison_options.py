@@ -143,7 +143,7 @@ def _borders(name: str, value: object) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Options:
+class ComparisonOptions:
     """A comparison as asked for, with every default filled in.
 
     `models`: label -> model and its settings, in the order of the table. `jobs` None is one on this
@@ -209,7 +209,7 @@ class Options:
     no_run: bool = option("no_run", "report on what is there, run nothing", False, switch)
 
 
-NAMES = tuple(entry.name for entry in fields(Options) if entry.metadata)
+NAMES = tuple(entry.name for entry in fields(ComparisonOptions) if entry.metadata)
 
 
 def is_comparison(files: Sequence[str], flags: Mapping) -> bool:
@@ -217,7 +217,7 @@ def is_comparison(files: Sequence[str], flags: Mapping) -> bool:
     return "models" in flags or any("models" in read_config_file(file) for file in files)
 
 
-def options_of(files: Sequence[str], flags: Mapping) -> Options:
+def options_of(files: Sequence[str], flags: Mapping) -> ComparisonOptions:
     """Read a comparison from files and flags, which win.
 
     Raises UserError for an option of a wrong kind; settings are checked where runs are made.
@@ -234,7 +234,7 @@ def options_of(files: Sequence[str], flags: Mapping) -> Options:
                             f"takes {instead}.")
     dataset = str(settings.setdefault("dataset", registry.DEMO_DATASET))
     first = settings.pop("seed", _DEFAULT_SEED)
-    options = Options(settings, **values(Options, {"models": None, **asked}))
+    options = ComparisonOptions(settings, **values(ComparisonOptions, {"models": None, **asked}))
     if type(first) is not int:
         raise UserError(f"seed={first!r} must be a whole number.")
     if type(options.seeds) is int:
