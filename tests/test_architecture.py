@@ -89,6 +89,12 @@ def test_no_files_import_each_other_in_a_circle():
     TopologicalSorter(arrows()).prepare()  # raises CycleError, which names the circle
 
 
+def test_comparisons_know_nothing_of_tuning():
+    """Tuning runs on the engine of comparisons; what needs both is a command."""
+    for path in (PACKAGE / "compare").glob("**/*.py"):
+        assert not any(below(name, "recbole_ssr.tune") for name in imported(path)), path
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_ray_no_quick_start_and_no_dataset_prep(path):
     for name in imported(path):

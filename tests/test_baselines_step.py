@@ -117,6 +117,7 @@ def test_a_model_on_coo_products_has_the_same_loss_and_gradients(scripts, model,
     assert propagation.smoothed is not coo.smoothed and sparse.sparse_product in coo.REPLACED
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_for_every_model_that_steps(scripts, monkeypatch, capsys):
     script = scripts["baselines_step"]
     monkeypatch.setattr(sys, "argv", ["x", "--only", "FREEDOM", "--pairs=2", "--batch_size=512"])

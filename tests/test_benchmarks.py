@@ -70,6 +70,7 @@ def test_conversion_happens_once_and_missing_files_are_named(scripts, tmp_path):
     assert (converted / "features/text.npy").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 def test_the_preparation_of_made_files_reports_time_and_memory(scripts, tmp_path, monkeypatch,
                                                               capsys):
     monkeypatch.setattr(sys, "argv", [

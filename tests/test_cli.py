@@ -86,6 +86,7 @@ def test_four_ways_of_naming_a_model(flags, tmp_path, capsys):
     # The fourth, stock run_recbole, is in test_compat.py.
 
 
+@pytest.mark.slow
 def test_progress_is_drawn_on_a_terminal_and_only_there(flags):
     fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     words = changed(flags, "--show_progress=True", "--epochs=3")

@@ -14,12 +14,13 @@ from tiny import SETTINGS, write_tiny
 
 from recbole_ssr import registry, runs
 from recbole_ssr.cli import main
+from recbole_ssr.commands import experiments
 from recbole_ssr.commands.datasets import counted, widths
 from recbole_ssr.commands.help import help_of
 from recbole_ssr.commands.models import as_yaml, takes
 from recbole_ssr.commands.runs import age_of
 from recbole_ssr.commands.table import COMMANDS
-from recbole_ssr.compare import command, comparison_options
+from recbole_ssr.compare import comparison_options
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
 from recbole_ssr.dataset_prep.options import Options, recipe_names
@@ -131,7 +132,7 @@ def test_compare_is_the_line_without_a_command_that_names_models(monkeypatch, ca
         asked.append(options)
         raise UserError("enough")
 
-    monkeypatch.setattr(command, "compare", compare)
+    monkeypatch.setattr(experiments, "compare", compare)
     Path("models.yaml").write_text("models: {A: {model: SSR}, B: {model: BPR}}\n")
     for words in (["--models=SSR,BPR", "--seeds=2"], ["--config_files", "models.yaml"]):
         assert "enough" in complaint(capsys, *words)

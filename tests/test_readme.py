@@ -10,8 +10,8 @@ import pytest
 
 import recbole_ssr
 from recbole_ssr.cli import main
+from recbole_ssr.commands.experiments import presets_of
 from recbole_ssr.compare import comparison_options
-from recbole_ssr.compare.command import presets_of
 from recbole_ssr.compare.data import check_modalities, load_data
 from recbole_ssr.compare.plan import lines_of, plan_of
 from recbole_ssr.config import build_config

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from recbole_ssr.compare.command import Compared
+    from recbole_ssr.commands.experiments import Compared
     from recbole_ssr.tune.tuning import Selected
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def compare(argv: Sequence[str], console: Console) -> int:
 
 def tune(argv: Sequence[str], console: Console) -> int:
     """tune --model=NAME [--trials=20] [--KEY=VALUE ...]"""
-    from recbole_ssr.compare.command import search
+    from recbole_ssr.commands.experiments import search
     from recbole_ssr.report.terminal import print_sheets
     from recbole_ssr.tune.table import selected_table, trials_table
 
@@ -98,7 +98,7 @@ def _train(files: Sequence[str], flags: dict, console: Console) -> int:
 
 
 def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
-    from recbole_ssr.compare.command import compare as run_all
+    from recbole_ssr.commands.experiments import compare as run_all
     from recbole_ssr.report.comparison.rows import brief_sheets
     from recbole_ssr.report.terminal import print_sheets
 

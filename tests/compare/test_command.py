@@ -10,7 +10,7 @@ from tiny import SETTINGS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.cli import main
-from recbole_ssr.compare import command
+from recbole_ssr.commands import experiments
 from recbole_ssr.compare.engine import Outcome
 from recbole_ssr.compare.store import failure_of, is_complete, progress_of, write_task
 from recbole_ssr.compare.worker import perform
@@ -46,8 +46,8 @@ def reported(folder):
 
 @pytest.fixture(autouse=True)
 def keep_what_is_reported(monkeypatch):
-    whole = command.report
-    monkeypatch.setattr(command, "report", lambda comparison, out: (
+    whole = experiments.report
+    monkeypatch.setattr(experiments, "report", lambda comparison, out: (
         REPORTED.update({Path(out): comparison}), whole(comparison, out))[1])
 
 
@@ -65,7 +65,7 @@ def tiny(tmp_path, monkeypatch):
 @pytest.fixture
 def engine(monkeypatch):
     engine = InProcess()
-    monkeypatch.setattr(command, "_engine", lambda _: engine)
+    monkeypatch.setattr(experiments, "_engine", lambda _: engine)
     return engine
 
 
@@ -290,7 +290,7 @@ def test_mistakes_are_one_line_before_anything_runs(tiny, words, says, capsys):
 @pytest.mark.slow
 def test_processes_of_their_own_measure_the_same(tiny, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(command, "_engine", lambda _: InProcess())
+        patch.setattr(experiments, "_engine", lambda _: InProcess())
         main([*tiny, "--models=FastLightGCN,BPR", "--out=one"])
     assert main([*tiny, "--models=FastLightGCN,BPR", "--out=two", "--jobs=2"]) == 0
     results = [{line.label: line.results[0].test for line in reported(out).lines}

@@ -50,6 +50,7 @@ def test_a_run_measures_with_and_without_and_loads_what_it_measured(train):
     assert evaluated(trainer, experiment.test, load_best_model=False)[0] == run.test
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_while_it_calibrates_does_so_again(train, monkeypatch):
     whole = train(calibration_prior=1.0)
     calibrate = SSR.calibrate
