@@ -79,6 +79,9 @@ def one_fork_server():
                 self.look()
             if self.pids.keys() - self.codes.keys():  # what still runs ends with its server
                 super().close()
+                self._process = None
+                self.pids.clear()
+                self.codes.clear()
 
     def kept(environment):
         environment.pop("PYTEST_CURRENT_TEST", None)
