@@ -18,13 +18,18 @@ import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector, DataStruct
 from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.sampler import Sampler
+from recbole.sampler.sampler import AbstractSampler
 from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Trainer
 from recbole.utils import EvaluatorType, InputType, ModelType, init_logger, init_seed
 
+from recbole_ssr.data import large
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.data_struct import COLLECTED, take_data_struct
 from recbole_ssr.import_hooks import Execute, around_import, stand_in
@@ -60,6 +65,7 @@ def apply() -> None:
     _shim_time_based_split()
     _shim_interaction_indexing()
     _shim_data_struct()
+    _shim_large_data()
 
 
 def _replace(owner: type | ModuleType, name: str, make: Callable[[Callable], Callable]) -> None:
@@ -311,6 +317,19 @@ def _row_index(index: Any) -> torch.Tensor | None:
     if index.dtype.is_floating_point or index.dtype.is_complex:
         return None
     return index if index.dtype == torch.bool else index.long()
+
+
+def _shim_large_data() -> None:
+    """Prepare training and full ranking without Python objects for each interaction.
+
+    Symptom: ten million interactions take minutes and gigabytes to split into loaders.
+    Remedy: sorted arrays in place of sets and lists, with the same draws, batches and masks.
+    """
+    _replace(Sampler, "get_used_ids", lambda _: large.get_used_ids)
+    _replace(AbstractSampler, "sample_by_key_ids", large.sample_by_key_ids)
+    _replace(AbstractDataLoader, "__init__", large.init_loader)
+    _replace(FullSortEvalDataLoader, "__init__", large.init_full_sort)
+    _replace(FullSortEvalDataLoader, "collate_fn", large.collate_full_sort)
 
 
 def _shim_data_struct() -> None:

@@ -1,7 +1,8 @@
 """RecBole's atomic files as text: `.inter`, `.user`, `.item` and the like, one row a line.
 
 RecBole reads them with pandas, which takes words such as NA and null for missing values and fills
-what a short line lacks. Here a cell is the text that stands in the file.
+what a short line lacks. Here a cell is the text that stands in the file. Files of many lines that
+hold no quotes are read in blocks, with the same result.
 """
 
 from __future__ import annotations
@@ -9,20 +10,15 @@ from __future__ import annotations
 import codecs
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from recbole.utils import FeatureType
 
+from recbole_ssr.data.atomic_blocks import Column, Texts, columns_by_block
 from recbole_ssr.errors import UserError
-
-# What pandas takes for a missing number; such a word in another column is text.
-_NO_NUMBER = frozenset(("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan",
-                        "NULL", "null", "None"))
-# float64 holds every whole number up to here.
-_EXACT = 2**53
 
 
 def read_header(file: str | Path, separator: str, encoding: str | None) -> dict[str, str]:
@@ -57,56 +53,33 @@ def read_header(file: str | Path, separator: str, encoding: str | None) -> dict[
 
 
 def read_columns(file: str, separator: str, encoding: str | None,
-                 wanted: Sequence[str]) -> dict[str, list[str]]:
+                 wanted: Sequence[str],
+                 numeric: Container[str] = ()) -> dict[str, Column | np.ndarray]:
     """Return the cells of the columns `wanted`, row by row, exactly as they stand in the file.
 
+    Of a column in `numeric` they may be (n,) float64 in their place, where they all are numbers.
     Blank lines are no rows. A line that as a whole is CSV with quotes loses them; any other quote
     is text. Raises UserError, with file and line, for a line of another width than the
     first and for bytes of another encoding.
     """
-    places = [list(read_header(file, separator, encoding)).index(name) for name in wanted]
-    columns: list[list[str]] = [[] for _ in wanted]
-    # Ids come again and again: each is kept once.
-    known: dict[str, str] = {}
-    for _, cells in _rows(file, separator, encoding):
-        for column, place in zip(columns, places):
-            column.append(known.setdefault(cells[place], cells[place]))
+    header = list(read_header(file, separator, encoding))
+    places = [header.index(name) for name in wanted]
+    columns = None
+    if codecs.lookup(_with_mark(encoding)).name == "utf-8-sig":
+        columns = columns_by_block(file, separator, places, len(header),
+                                   numeric=[name in numeric for name in wanted])
+    if columns is None:  # it has lines to be told apart, or to be told of
+        texts = [Texts() for _ in places]
+        for _, cells in _rows(file, separator, encoding):
+            for column, place in zip(texts, places):
+                column.append(cells[place])
+        columns = [column.finished() for column in texts]
     return dict(zip(wanted, columns))
 
 
 def line_of(file: str, separator: str, encoding: str | None, row: int) -> int:
     """Return the number, from 1, of the line that holds a row, which is counted from 0."""
     return next(islice(_rows(file, separator, encoding), row, None))[0]
-
-
-def numbers(cells: Sequence[str]) -> np.ndarray:
-    """Return (n,) float64, nan for a cell such as NA; int64 where float64 would round integers.
-
-    Raises WrongNumber for a cell that is neither.
-
-    >>> numbers(["1", "NA", "2.5"])
-    array([1. , nan, 2.5])
-    """
-    values = np.empty(len(cells))
-    for row, cell in enumerate(cells):
-        try:
-            values[row] = np.nan if cell in _NO_NUMBER else float(cell)
-        except ValueError as error:
-            raise WrongNumber(row, cell) from error
-    if np.abs(values).max(initial=0) < _EXACT:
-        return values
-    try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
-    except (ValueError, OverflowError):
-        return values
-
-
-class WrongNumber(ValueError):
-    """A cell of a column of numbers that is none: its row, from 0, and its text."""
-
-    def __init__(self, row: int, cell: str):
-        super().__init__(f"row {row}: {cell!r} is no number")
-        self.row, self.cell = row, cell
 
 
 def _rows(file: str, separator: str, encoding: str | None) -> Iterator[tuple[int, list[str]]]:

@@ -17,13 +17,10 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
-from recbole_ssr.data.atomic_files import (
-    WrongNumber,
-    line_of,
-    numbers,
-    read_columns,
-    read_header,
-)
+from recbole_ssr.data.atomic_blocks import Column
+from recbole_ssr.data.atomic_files import line_of, read_columns, read_header
+from recbole_ssr.data.atomic_numbers import WrongNumber, numbers
+from recbole_ssr.data.grouping import Groups
 from recbole_ssr.data.ids import flaw_of_id
 from recbole_ssr.errors import UserError, nearest
 
@@ -70,6 +67,29 @@ class ExactDataset(Dataset):
                 part.extend(chosen.tolist())
         self._drop_unused_col()
         return [self.copy(self.inter_feat[part]) for part in parts]
+
+    # RecBole's splits by user, without a list of Python's numbers for each user.
+
+    def _grouped_index(self, group_by_list: np.ndarray) -> Groups:
+        return Groups(np.asarray(group_by_list))
+
+    def split_by_ratio(self, ratios: Sequence[float],
+                       group_by: str | None = None) -> list[Dataset]:
+        """Return RecBole's parts of each group by ratio; of all rows where `group_by` is None."""
+        if group_by is None:
+            return super().split_by_ratio(ratios, group_by)
+        share = [ratio / sum(ratios) for ratio in ratios]
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        lengths, of = np.unique(groups.lengths, return_inverse=True)
+        borders = np.array([self._calcu_split_ids(tot, share) for tot in lengths.tolist()])
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[rows]) for rows in groups.split(borders[of])]
+
+    def _split_index_by_leave_one_out(self, grouped_index: Groups, leave_one_num: int) -> list:
+        # Who has too few for every part has none in the first ones that are left out.
+        steps = np.arange(leave_one_num, 0, -1)
+        kept = np.maximum(grouped_index.lengths[:, None] - steps, 1)
+        return grouped_index.split(kept)
 
     # Order of time.
 
@@ -166,29 +186,36 @@ class ExactDataset(Dataset):
                 self.field2source[name], self.field2type[name] = source, kind
                 self.field2seqlen |= {} if kind.value.endswith("seq") else {name: 1}
                 self.field2bucketnum |= {name: 2} if "float" in kind.value else {}
-        columns = read_columns(filepath, *layout, list(kinds))
+        floats = [name for name, kind in kinds.items() if kind == FeatureType.FLOAT]
+        columns = read_columns(filepath, *layout, list(kinds), floats)
         ids = {getattr(self, field, None) for field in _ID_FIELDS}
         try:
-            return pd.DataFrame({name: self._values(name, kinds[name], cells, name in ids)
-                                 for name, cells in columns.items()})
+            return pd.DataFrame({name: self._values(name, kinds[name], column, name in ids)
+                                 for name, column in columns.items()})
         except WrongCell as error:
             line = line_of(filepath, *layout, error.row)
             raise UserError(f"{filepath}, line {line}: {error}") from error
 
-    def _values(self, name: str, kind: FeatureType, cells: list[str], is_id: bool):
+    def _values(self, name: str, kind: FeatureType, column: Column | np.ndarray, is_id: bool):
         """Return a column as RecBole has it before it numbers the tokens, (n,)."""
         if kind == FeatureType.TOKEN and is_id:
-            for row, cell in enumerate(cells):
+            for code, cell in enumerate(column.distinct):
                 flaw = flaw_of_id(cell)
                 if flaw:
-                    raise WrongCell(row, f"{name} {flaw}. Write an id, or leave the line out.")
-            return np.array(cells, dtype=object)
+                    raise WrongCell(column.first_row(code),
+                                    f"{name} {flaw}. Write an id, or leave the line out.")
+            return column.spread(column.distinct)
         if kind == FeatureType.TOKEN:
-            return np.array([cell or np.nan for cell in cells], dtype=object)
+            return column.spread([cell or np.nan for cell in column.distinct])
         if kind == FeatureType.FLOAT:
-            return _numbers(name, kind, cells)
+            if isinstance(column, np.ndarray):
+                return column
+            try:
+                return _numbers(name, kind, column.distinct)[column.codes]
+            except WrongCell as error:
+                raise WrongCell(column.first_row(error.row), str(error)) from error
         split = [[entry for entry in cell.split(self.config["seq_separator"]) if entry]
-                 for cell in cells]
+                 for cell in column.spread(column.distinct)]
         longest = max(map(len, split), default=0)
         most = min(longest, (self.config["seq_len"] or {}).get(name, longest))
         self.field2seqlen[name] = most
@@ -199,6 +226,12 @@ class ExactDataset(Dataset):
         for row, entries in enumerate(split):
             values[row] = np.array(entries[:most])
         return values
+
+    def _filter_by_inter_num(self):
+        # RecBole counts the interactions of everyone also where no number would be too few.
+        keys = "user_inter_num_interval", "item_inter_num_interval"
+        if not all(_keeps_all(self._parse_intervals_str(self.config[key])) for key in keys):
+            super()._filter_by_inter_num()
 
     def _reset_index(self):
         if self.inter_feat.empty:
@@ -232,6 +265,19 @@ class ExactDataset(Dataset):
 
     def _inter_file(self) -> str:
         return os.path.join(self.dataset_path, f"{self.dataset_name}.inter")
+
+
+def _keeps_all(intervals: list[tuple[str, float, float, str]] | None) -> bool:
+    """Tell whether every number from 0 on lies within; more than one interval are left to RecBole.
+
+    Each is its bracket, its ends and its other bracket.
+    """
+    if intervals is None:
+        return True
+    if len(intervals) != 1:
+        return False
+    bracket, low, high, _ = intervals[0]
+    return (low < 0 or low == 0 and bracket == "[") and high == np.inf
 
 
 class WrongCell(ValueError):

@@ -11,9 +11,9 @@ candidates; as negatives, the interactions that the model has not seen may be dr
 
 from __future__ import annotations
 
-import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
 
+from recbole_ssr.data.used_items import UsedItems
 from recbole_ssr.errors import UserError
 
 EXCLUSIONS = ("train and valid", "train")
@@ -49,20 +49,15 @@ def _check_ranking(config, test) -> None:
         )
 
 
-def _items_by_user(interactions, dataset) -> list[set[int]]:
-    items = [set() for _ in range(dataset.user_num)]
+def _items_by_user(interactions, dataset) -> UsedItems:
     pairs = (interactions[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
-    for user, item in zip(*pairs):
-        items[user].add(item)
-    return items
+    return UsedItems(*pairs, dataset.user_num, dataset.item_num)
 
 
-def _set_used(loader, train: list[set[int]], anew: bool = False) -> None:
-    """Add the items in training to those that a loader's sampler avoids, or put them in place."""
-    sampler, ranking = loader._sampler, isinstance(loader, FullSortEvalDataLoader)
-    sampler.used_ids = np.array([set(items) if anew else set(items) | used
-                                 for items, used in zip(train, sampler.used_ids)])
-    if ranking:
-        for user in loader.uid_list.tolist():
-            loader._set_user_property(user, sampler.used_ids[user],
-                                      set(loader.uid2positive_item[user].tolist()))
+def _set_used(loader, train: UsedItems, anew: bool = False) -> None:
+    """Add the items in training to those that a loader avoids, or put them in place.
+
+    A loader for full ranking looks there at every batch.
+    """
+    sampler = loader._sampler
+    sampler.used_ids = train if anew else sampler.used_ids | train
