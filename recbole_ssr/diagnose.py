@@ -156,8 +156,9 @@ def _slots(model: SSR | ReferenceSSR) -> Slots:
         return Slots(*(side.bands.unflatten(2, (C, model.width)).transpose(1, 2)
                        for side in sides))
     return Slots(*(
-        slots if weights is None else slots * weights.permute(1, 2, 0).unsqueeze(3)
-        for slots, _, weights in sides
+        side.slots if side.weights is None
+        else side.slots * side.weights.permute(1, 2, 0).unsqueeze(3)
+        for side in sides
     ))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.nodes import Nodes
+from recbole_ssr.products import add_csr_product
 
 
 class BipartiteGraph(Constants):
@@ -74,16 +75,15 @@ class BipartiteGraph(Constants):
         }
 
     def add_product(self, out: Nodes, x: Nodes, alpha: float = 1.0, beta: float = 1.0) -> Nodes:
-        r"""Overwrite `out` with :math:`\beta\,out + \alpha\,\hat A x` and return it.
+        r"""Return :math:`\beta\,out + \alpha\,\hat A x`; `out` may be overwritten by it.
 
         Users and items stay apart, as (user, item) pairs: joining them would cost a copy each time.
 
         Shapes: x, out: pairs of (U, D) and (I, D), contiguous. Not differentiable: callers write
         their own backward.
         """
-        out[0].addmm_(self["R"], x[1], beta=beta, alpha=alpha)
-        out[1].addmm_(self["Rt"], x[0], beta=beta, alpha=alpha)
-        return out
+        return (add_csr_product(out[0], self["R"], x[1], alpha, beta),
+                add_csr_product(out[1], self["Rt"], x[0], alpha, beta))
 
 
 def _csr(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

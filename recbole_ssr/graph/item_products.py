@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.products import csr_product
 
 # Scores of a user that do not differ stay 0 when they are standardised.
 _SMALLEST_DEVIATION = 1e-9
@@ -60,7 +61,7 @@ class SparseWeights(Constants):
         super().__init__(Wt=transpose)
 
     def forward(self, rows: Tensor) -> Tensor:
-        return (self["Wt"] @ _columns(rows)).T
+        return csr_product(self["Wt"], _columns(rows)).T
 
 
 class LowRankWeights(Constants):
@@ -81,7 +82,7 @@ class GramWeights(nn.Module):
         self.graph = graph
 
     def forward(self, rows: Tensor) -> Tensor:
-        return (self.graph["Rt"] @ (self.graph["R"] @ _columns(rows))).T
+        return csr_product(self.graph["Rt"], csr_product(self.graph["R"], _columns(rows))).T
 
 
 class WeightedSum(nn.Module):

@@ -99,17 +99,15 @@ class FeatureSignal(RawFeatures):
         return tuple(g * s for g, s in zip(propagation(P, H), scale))
 
     def frozen_bands(self, propagation: Propagation, bank, users, items) -> Nodes:
-        """Return the bands on some nodes, of a `frozen` modality.
+        """Return the bands of [F, 1] on some nodes, of a `frozen` modality; times W they are B.
 
-        Shapes: users (Bu,), items (Bi,) or None for all; result (M, Bu, d), (M, Bi, d).
+        Shapes: users (Bu,), items (Bi,) or None for all; result (M, Bu, f + 1), (M, Bi, f + 1).
         """
         if self._bands is None:
             with torch.no_grad():
                 self._bands = bank([self.signal(propagation, raw=True)])
-        return tuple(
-            (B if rows is None else B.index_select(1, rows)) @ self.W
-            for B, rows in zip(self._bands, (users, items))
-        )
+        return tuple(B if rows is None else B.index_select(1, rows)
+                     for B, rows in zip(self._bands, (users, items)))
 
     def drop_bands(self) -> None:
         """Forget the kept bands, because the filter bank changed."""

@@ -34,7 +34,15 @@ from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.held_out import held_out_sample
 from recbole_ssr.model.item_graph import fitting_item_graph
-from recbole_ssr.model.node_bands import BatchBands, LinearFusion, NodeBands, Pairs
+from recbole_ssr.model.node_bands import (
+    LinearFusion,
+    ModalityBands,
+    NodeBands,
+    Pairs,
+    Side,
+    before_fusion,
+    fused,
+)
 from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.rotation import fitted_centre, rotated
 from recbole_ssr.nn.losses import weighted_mse
@@ -186,23 +194,22 @@ class SSR(MultimodalRecommender):
         """
         trained = [self.propagation(self.E_user, self.E_item)]  # pairs of (U, d), (I, d)
         trained += [f.signal(self.propagation) for f in self.features if not f.frozen]
-        user, item = (list(bands.split(self.width, dim=2))  # of every signal (M, B, d)
+        user, item = ([ModalityBands(B) for B in bands.split(self.width, dim=2)]  # (M, B, d)
                       for bands in self.bank(trained, users=users, items=items))
         for k, feature in enumerate(self.features, start=1):
-            if feature.frozen:
+            if feature.frozen:  # (M, B, f + 1), still to be projected
                 both = feature.frozen_bands(self.propagation, self.bank, users=users, items=items)
-                user.insert(k, both[0])
-                item.insert(k, both[1])
+                user.insert(k, ModalityBands(both[0], feature.W))
+                item.insert(k, ModalityBands(both[1], feature.W))
         return (
             NodeBands(
-                slots=torch.stack(user, dim=1),  # (M, C, Bu, d)
+                modalities=tuple(user),
                 facts=select(self.constants["user"], users),  # (Bu, Z)
                 weights=self._user_weights(users),  # (Bu, 1, C)
             ),
             NodeBands(
-                slots=torch.stack(item, dim=1),  # (M, C, Bi, d)
+                modalities=tuple(item),
                 facts=select(self.constants["item"], items),  # (Bi, Z)
-                weights=None,
             ),
         )
 
@@ -218,20 +225,21 @@ class SSR(MultimodalRecommender):
         """Fuse the spectra of both sides. Shapes: keep (B or 1, M or 1, C or 1) factors each."""
         of_user, of_item = keep or (None, None)
         return Embeddings(
-            user=self.user_fusion(user.slots, user.facts, keep=user.factors(of_user)),  # (Bu, d)
-            item=self.item_fusion(item.slots, item.facts, keep=item.factors(of_item)),  # (Bi, d)
+            user=fused(self.user_fusion, user, of_user),  # (Bu, d)
+            item=fused(self.item_fusion, item, of_item),  # (Bi, d)
         )
 
-    def _modality_masks(self, nodes: BatchBands) -> Nodes | None:
+    def _modality_masks(self, user: NodeBands, item: NodeBands) -> Nodes | tuple[None, None]:
         """Return factors on the slots of the batch's nodes. Shapes: (B, 1, C) of either side."""
         if not self.modality_dropout:
-            return None
-        return tuple(modality_mask(side.slots, self.modality_dropout, self.generator)
-                     for side in (nodes.user, nodes.item))
+            return None, None
+        C = len(self.modalities)
+        masks = (modality_mask(len(side.facts), C, self.modality_dropout, self.generator)
+                 for side in (user, item))
+        return tuple(mask.to(self.E_user) for mask in masks)
 
     def consistency(
-        self, pairs: Pairs, user: NodeBands, item: NodeBands, full: Embeddings,
-        bias: Tensor | None = None,
+        self, pairs: Pairs, user: Side, item: Side, full: Embeddings, bias: Tensor | None = None,
     ) -> Tensor:
         """C: what the model predicts from bands masked at random, against all bands.
 
@@ -239,13 +247,14 @@ class SSR(MultimodalRecommender):
         `distributions`, the KL divergence between the softmax of all scores of the batch's users
         and items; on `representations`, the squared difference of the embeddings.
 
-        Shapes: user (Bu,), item (B',) spectra of the batch's users and of pairs.items; full all
-        that was fused, bias (Bi,) of its items.
+        `user` and `item` are the batch's users and pairs.items before their fusion; `full` is all
+        that was fused. Shapes: bias (Bi,) of its items.
         """
         if not self.mask_rate or not self.consistency_weight:
             return full.user.new_zeros(())
         target = Embeddings(full.user.detach(), full.item.detach().index_select(0, pairs.items))
-        masked = self.fuse(user, item, keep=self._band_masks(user, item))  # (Bu, d), (B', d)
+        masks = self._band_masks(len(target.user), len(target.item))
+        masked = Embeddings(user.embed(masks[0]), item.embed(masks[1]))  # (Bu, d), (B', d)
         if self.consistency_on == "representations":
             of_user = weighted_mse(masked.user, target.user, counts(pairs.user, masked.user))
             of_item = weighted_mse(masked.item, target.item, counts(pairs.item, masked.item))
@@ -257,11 +266,13 @@ class SSR(MultimodalRecommender):
             return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
         return (pairs.scores(masked) - pairs.scores(target)).square().mean()
 
-    def _band_masks(self, user: NodeBands, item: NodeBands) -> Nodes:
+    def _band_masks(self, n_users: int, n_items: int) -> Nodes:
         """Return mu; where its scope is global, one for both sides. Shapes: (B or 1, M, 1)."""
-        masks = [band_mask(side.slots[:, 0], self.mask_rate, self.generator, scope=self.mask_scope)
-                 for side in ((user, item) if self.mask_scope == "node" else (user,))]
-        return tuple(mask.unsqueeze(2) for mask in (masks[0], masks[-1]))
+        masks = [
+            band_mask(n, self.bank.n_bands, self.mask_rate, self.generator)
+            for n in ((n_users, n_items) if self.mask_scope == "node" else (1,))
+        ]
+        return tuple(mask.to(self.E_user).unsqueeze(2) for mask in (masks[0], masks[-1]))
 
     def _logits(self, x: Embeddings, bias: Tensor | None) -> Embeddings:
         """Scale embeddings so that inner products are the logits of the ranking objective."""
@@ -305,15 +316,22 @@ class SSR(MultimodalRecommender):
     def calculate_loss(self, interaction) -> SSRLoss:
         batch = self.batch(interaction)
         pairs = Pairs.of(batch)
-        all_spectra = self.spectra(batch.users, None if self.objective.all_items else batch.items)
-        nodes = BatchBands.of(*all_spectra, pairs.items, self._aligned_nodes(batch))
-        embedded = self.fuse(nodes.user, nodes.item, keep=self._modality_masks(nodes))
+        every = self.objective.all_items
+        user, item = self.spectra(batch.users, None if every else batch.items)
+        aligned = [side.at(rows) for side, rows in zip((user, item), self._aligned_nodes(batch))]
+        masks = self._modality_masks(user, item)
+        users, items = (
+            before_fusion(fusion, side, by_modality=self.modality_dropout > 0)
+            for fusion, side in ((self.user_fusion, user), (self.item_fusion, item))
+        )
+        items, of_pairs = items.with_part(pairs.items) if every else (items, items)
+        embedded = Embeddings(users.embed(masks[0]), items.embed(masks[1]))  # (Bu, d), (Bi, d)
         bias = None if self.b is None else self.b.index_select(0, batch.items)  # (Bi,)
         return SSRLoss(
             ranking=self.ranking_loss(*embedded, batch=batch, item_bias=bias),
             consistency=self.consistency_weight * self.consistency(
-                pairs, nodes.user, nodes.item_of_pairs, full=embedded, bias=bias),
-            alignment=self.contrast_weight * self.alignment(nodes.aligned),
+                pairs, users, of_pairs, full=embedded, bias=bias),
+            alignment=self.contrast_weight * self.alignment(aligned),
             l2=self.l2_weight * self.l2(batch),
         )
 

@@ -169,7 +169,8 @@ class ReferenceSSR(MultimodalRecommender):
 
     def fuse_clean_and_masked(self, operator: BandOperator, side: OperatorInput) -> Tensor:
         """Return the embeddings (2, B, D) from all bands and from bands masked at random."""
-        mask = band_mask(side.bands, self.mask_rate, self.generator)  # (B, M)
+        M, B = side.bands.shape[:2]
+        mask = band_mask(B, M, self.mask_rate, self.generator).to(side.bands)  # (B, M)
         masks = torch.stack([torch.ones_like(mask), mask])  # (2, B, M)
         return operator(side.bands, q=side.context, masks=masks)
 

@@ -18,6 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
+from recbole_ssr.products import csr_product
 
 
 class EdgePattern(Constants):
@@ -109,7 +110,7 @@ class _EdgeProduct(Function):
     def forward(ctx, values, x, pattern):
         ctx.pattern = pattern
         ctx.save_for_backward(values, x)
-        return pattern.matrix(values) @ x
+        return csr_product(pattern.matrix(values), x)
 
     @staticmethod
     @once_differentiable
@@ -120,7 +121,7 @@ class _EdgeProduct(Function):
         if ctx.needs_input_grad[0]:
             by_value = sampled_product(pattern, grad, x)
         if ctx.needs_input_grad[1]:
-            by_x = pattern.transpose(values) @ grad
+            by_x = csr_product(pattern.transpose(values), grad)
         return by_value, by_x, None
 
 

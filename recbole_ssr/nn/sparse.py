@@ -7,6 +7,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.nodes import Nodes
+from recbole_ssr.products import csr_product
 
 
 def sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
@@ -21,7 +22,7 @@ def sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
 
 
 def add_sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-    """Return x + matrix x, as :func:`sparse_product` but without a pass for the sum.
+    """Return x + matrix x; see :func:`sparse_product`.
 
     Shapes: x (I, D); matrix, transpose (I, I); result (I, D).
     """
@@ -42,24 +43,24 @@ class _SparseProduct(Function):
     @staticmethod
     def forward(ctx, x, matrix, transpose):
         ctx.transpose = transpose
-        return matrix @ x
+        return csr_product(matrix, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return ctx.transpose @ grad.contiguous(), None, None
+        return csr_product(ctx.transpose, grad), None, None
 
 
 class _AddSparseProduct(Function):
     @staticmethod
     def forward(ctx, x, matrix, transpose):
         ctx.transpose = transpose
-        return x.addmm(matrix, x)
+        return x + csr_product(matrix, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return grad.addmm(ctx.transpose, grad.contiguous()), None, None
+        return grad + csr_product(ctx.transpose, grad), None, None
 
 
 class _AdjacencyProduct(Function):

@@ -95,9 +95,23 @@ class SpectralFusion(nn.Module):
         mixed = torch.einsum("br,sr,rd->sbd", g @ A, beta, self.p)
         return ((g.T[:, :, None] + mixed) * kept.T[:, :, None]).view(M, C, B, d)
 
+    def coefficients_of_all(self) -> Tensor:
+        """Return the coefficients of a fusion without hidden channels, the same at every node.
+
+        Shapes: result (M, C, d).
+        """
+        A, beta = self.factors()
+        common = self.common_gate()
+        mixed = (beta * (common @ A)) @ self.p  # (M * C, d)
+        return (common.unsqueeze(1) + mixed).view(*self.w.shape, -1)
+
+    def common_gate(self) -> Tensor:
+        """Return the part of g that all nodes share. Shapes: result (M * C,), band-major."""
+        return (self.constants["gains"][:, None] + self.speed * self.w).flatten()
+
     def gate(self, q: Tensor, facts: Tensor) -> Tensor:
         """Return g of every node. Shapes: q (B, d), result (B, M * C), band-major."""
-        common = (self.constants["gains"][:, None] + self.speed * self.w).flatten()
+        common = self.common_gate()
         if self.mlp is None:
             return common.expand(len(q), -1)
         direction = nn.functional.normalize(q, dim=1)

@@ -28,7 +28,7 @@ class TestReferenceSSR(ModelContract):
         model.zero_grad()
         model.generator.set_state(state)
         nodes = model.batch(batch)
-        masks = [band_mask(torch.zeros(bands, len(distinct), 1).double(), rate, model.generator)
+        masks = [band_mask(len(distinct), bands, rate, model.generator).double()
                  for distinct in (nodes.users, nodes.items)]
         expected = literal_losses(model, batch, torch.cat(masks))
         for name, value in expected.items():

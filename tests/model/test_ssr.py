@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import Propagation
-from recbole_ssr.model.node_bands import Pairs
+from recbole_ssr.model.node_bands import NodeBands, Pairs, before_fusion
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 
 EVERYTHING = {"projection": "mlp", "train_features": True, "modality_preferences": True,
@@ -27,6 +27,10 @@ class TestSSR(ModelContract):
     def trained(self, **changes):
         model = self.build(**changes)
         return self.fit(model, self.batch(512), 30)
+
+    def sides(self, model, user, item):
+        return [before_fusion(fusion, side, by_modality=False)
+                for fusion, side in ((model.user_fusion, user), (model.item_fusion, item))]
 
     # Stage 1
 
@@ -84,7 +88,7 @@ class TestSSR(ModelContract):
         whole = model.fuse(user, item)
         scores = whole.user @ whole.item.T
         for order in ([1, 0, 2], [0, 2, 1], [2, 1, 0]):
-            swapped = model.fuse(*(s._replace(slots=s.slots[order]) for s in (user, item)))
+            swapped = model.fuse(*(NodeBands.of_slots(s.slots[order], s.facts) for s in (user, item)))
             change = (swapped.user @ swapped.item.T - scores).norm() / scores.norm()
             assert change > 1e-3, (order, change)
         for m in range(3):
@@ -144,8 +148,8 @@ class TestSSR(ModelContract):
         for x in full:
             x.retain_grad()
         pairs = Pairs.of(batch)
-        user, item = spectra[0], spectra[1].with_parts(pairs.items)[1]
-        model.consistency(pairs, user, item, full).backward()
+        user, item = self.sides(model, *spectra)
+        model.consistency(pairs, user, item.with_part(pairs.items)[1], full).backward()
         assert full.user.grad is None and full.item.grad is None
         assert model.E_user.grad.abs().sum() > 0
 
@@ -156,9 +160,10 @@ class TestSSR(ModelContract):
         user, item = model.spectra(batch.users, batch.items)
         state, pairs = model.generator.get_state(), Pairs.of(batch)
         assert torch.equal(pairs.items, torch.arange(len(batch.items)))
-        value = model.consistency(pairs, user, item, model.fuse(user, item))
+        sides = self.sides(model, user, item)
+        value = model.consistency(pairs, *sides, model.fuse(user, item))
         model.generator.set_state(state)
-        masks = model._band_masks(user, item)
+        masks = model._band_masks(len(batch.users), len(batch.items))
         masked, full = model.fuse(user, item, masks), model.fuse(user, item)
         changes = [((masked.user[u] @ masked.item[i]) - (full.user[u] @ full.item[i])) ** 2
                    for items in (batch.positive, batch.negative)

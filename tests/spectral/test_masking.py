@@ -5,7 +5,7 @@ from recbole_ssr.spectral.masking import band_mask, modality_mask
 
 
 def draw(rate, nodes=20_000, bands=3, seed=0):
-    return band_mask(torch.zeros(bands, nodes, 1), rate, torch.Generator().manual_seed(seed))
+    return band_mask(nodes, bands, rate, torch.Generator().manual_seed(seed))
 
 
 def test_rate_zero_masks_nothing():
@@ -41,13 +41,13 @@ def test_a_rate_that_is_no_probability_is_refused(rate):
 
 def test_a_global_mask_is_one_draw_for_all_nodes():
     generator = torch.Generator().manual_seed(4)
-    masks = [band_mask(torch.zeros(3, 50, 1), 0.5, generator, "global") for _ in range(200)]
+    masks = [band_mask(1, 3, 0.5, generator) for _ in range(200)]
     assert all(mask.shape == (1, 3) and mask.any() for mask in masks)
     assert len({tuple(mask[0].tolist()) for mask in masks}) > 4
 
 
 def drop(rate, modalities=3, nodes=20_000):
-    return modality_mask(torch.zeros(2, modalities, nodes, 1), rate,
+    return modality_mask(nodes, modalities, rate,
                          torch.Generator().manual_seed(0))
 
 
