@@ -174,9 +174,7 @@ def test_no_validation_or_test_edge_reaches_the_graph(tiny):
            for u, i, part in lines}
     graph = experiment.model.graph
     signal = torch.eye(dataset.item_num)
-    reached = graph.add_product((torch.zeros(dataset.user_num, dataset.item_num),
-                                 torch.zeros(dataset.item_num, dataset.item_num)),
-                                (torch.zeros(dataset.user_num, dataset.item_num), signal))[0]
+    reached = graph.product((torch.zeros(dataset.user_num, dataset.item_num), signal))[0]
     edges = {tuple(edge) for edge in reached.nonzero().tolist()}
     assert edges == {edge for edge, part in ids.items() if part == 0}
 

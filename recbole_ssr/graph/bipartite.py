@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.nodes import Nodes
-from recbole_ssr.products import add_csr_product
+from recbole_ssr.products import add_csr_product, csr_product
 
 
 class BipartiteGraph(Constants):
@@ -74,16 +74,23 @@ class BipartiteGraph(Constants):
                        (self.n_items, self.n_users)),
         }
 
-    def add_product(self, out: Nodes, x: Nodes, alpha: float = 1.0, beta: float = 1.0) -> Nodes:
-        r"""Return :math:`\beta\,out + \alpha\,\hat A x`; `out` may be overwritten by it.
+    def product(self, x: Nodes) -> Nodes:
+        r"""Return :math:`\hat A x`.
 
         Users and items stay apart, as (user, item) pairs: joining them would cost a copy each time.
 
-        Shapes: x, out: pairs of (U, D) and (I, D), contiguous. Not differentiable: callers write
-        their own backward.
+        Shapes: x and result pairs of (U, D) and (I, D). Not differentiable: callers write their own
+        backward.
         """
-        return (add_csr_product(out[0], self["R"], x[1], alpha, beta),
-                add_csr_product(out[1], self["Rt"], x[0], alpha, beta))
+        return csr_product(self["R"], x[1]), csr_product(self["Rt"], x[0])
+
+    def add_product(self, out: Nodes, x: Nodes, alpha: float = 1.0) -> Nodes:
+        r"""Overwrite `out` with :math:`out + \alpha\,\hat A x` and return it.
+
+        Shapes: as in :meth:`product`, all contiguous.
+        """
+        return (add_csr_product(out[0], self["R"], x[1], alpha),
+                add_csr_product(out[1], self["Rt"], x[0], alpha))
 
 
 def _csr(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -24,30 +24,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_ssr.model.propagation import smoothed
 from recbole_ssr.model.rotation import centre_of
 from recbole_ssr.nn.projection import FeatureProjection
 from recbole_ssr.nn.raw_features import RawFeatures
 from recbole_ssr.nodes import Nodes
-from recbole_ssr.spectral.chebyshev import propagate_sum
+from recbole_ssr.products import csr_product
+from recbole_ssr.spectral.chebyshev import PowerSum, mapped
 
 _SMALLEST_COVERAGE = 1e-6  # below it a node has no signal to rescale
 
 
 class Propagation:
-    """The mean over powers of the adjacency, then the item graph; see the module's docstring."""
+    """The mean over powers of the adjacency, then the item graph; see the module's docstring.
+
+    A LinearMap, which :meth:`__call__` applies differentiably.
+    """
 
     def __init__(self, graph, n_layers: int, item_graph, item_graph_weight: float):
-        self.graph, self.n_layers = graph, n_layers
-        self.item_graph, self.t = item_graph, item_graph_weight
+        self.graph, self.item_graph, self.t = graph, item_graph, item_graph_weight
+        self.mean = PowerSum(graph, n_layers, 1 / (n_layers + 1))
 
     def __call__(self, user: Tensor, item: Tensor) -> Nodes:
         """Shapes: user (U, d), item (I, d) and the result."""
-        scale = 1 / (self.n_layers + 1)
-        user, item = (x * scale for x in propagate_sum(self.graph, (user, item), self.n_layers))
-        if self.t:
-            item = item + self.t * smoothed(self.item_graph, item)
-        return user, item
+        return mapped(self, (user, item))
+
+    def forward(self, x: Nodes) -> Nodes:
+        user, item = self.mean.forward(x)
+        return user, self._smoothed(item, "T")
+
+    def adjoint(self, x: Nodes) -> Nodes:
+        return self.mean.adjoint((x[0], self._smoothed(x[1], "Tt")))
+
+    def _smoothed(self, item: Tensor, matrix: str) -> Tensor:
+        if not self.t:
+            return item
+        return item.add(csr_product(self.item_graph[matrix], item), alpha=self.t)
 
     def coverage(self, present: Tensor, with_users: bool) -> Nodes:
         """Return 1 / kappa, or 1 where a node has no signal. Shapes: present (I,) bool."""

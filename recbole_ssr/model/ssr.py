@@ -192,15 +192,17 @@ class SSR(MultimodalRecommender):
 
         Shapes: users (Bu,), items (Bi,) distinct ids, None for all.
         """
-        trained = [self.propagation(self.E_user, self.E_item)]  # pairs of (U, d), (I, d)
-        trained += [f.signal(self.propagation) for f in self.features if not f.frozen]
-        user, item = ([ModalityBands(B) for B in bands.split(self.width, dim=2)]  # (M, B, d)
-                      for bands in self.bank(trained, users=users, items=items))
-        for k, feature in enumerate(self.features, start=1):
+        of_ids = self.bank([(self.E_user, self.E_item)], users=users, items=items,
+                           before=self.propagation)  # (M, Bu, d), (M, Bi, d)
+        user, item = ([ModalityBands(bands)] for bands in of_ids)
+        for feature in self.features:
             if feature.frozen:  # (M, B, f + 1), still to be projected
                 both = feature.frozen_bands(self.propagation, self.bank, users=users, items=items)
-                user.insert(k, ModalityBands(both[0], feature.W))
-                item.insert(k, ModalityBands(both[1], feature.W))
+            else:
+                both = self.bank([feature.signal(self.propagation)], users=users, items=items)
+            W = feature.W if feature.frozen else None
+            user.append(ModalityBands(both[0], W))
+            item.append(ModalityBands(both[1], W))
         return (
             NodeBands(
                 modalities=tuple(user),

@@ -32,7 +32,7 @@ def add_sparse_product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
 def adjacency_product(graph, x: Nodes) -> Nodes:
     r"""Return :math:`\hat A x` for the symmetric adjacency of a bipartite graph.
 
-    `graph` is anything with ``add_product(out, x, alpha, beta)``, as BipartiteGraph.
+    `graph` is anything with ``product(x)``, as BipartiteGraph.
 
     Shapes: x and result pairs of (U, D) and (I, D).
     """
@@ -67,15 +67,11 @@ class _AdjacencyProduct(Function):
     @staticmethod
     def forward(ctx, user, item, graph):
         ctx.graph = graph
-        return _product(graph, user, item)
+        return graph.product((user, item))
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grad):
         # A symmetric matrix is its own transpose.
-        return *_product(ctx.graph, *grad), None
+        return *ctx.graph.product(grad), None
 
-
-def _product(graph, *x: Tensor) -> Nodes:
-    out = tuple(part.new_empty(part.shape) for part in x)
-    return graph.add_product(out, tuple(part.contiguous() for part in x), beta=0.0)

@@ -78,13 +78,13 @@ def moments(graph, signal: Nodes, products: int) -> Tensor:
     Shapes: signal (U, D), (I, D); result (2 K + 1,), float64 on the CPU. Raises ValueError for a
     signal without energy.
     """
-    inner, before = [], None
+    inner, before, sign_before = [], None, 1
     q = tuple(part.clone(memory_format=torch.contiguous_format) for part in signal)
-    for t in chebyshev_terms(graph, q, products):
+    for sign, t in chebyshev_terms(graph, q, products):
         if before is not None:
-            inner.append(_dot(before, t))
+            inner.append(sign * sign_before * _dot(before, t))
         inner.append(_dot(t, t))
-        before = t
+        before, sign_before = t, sign
     inner = torch.stack(inner).cpu()
     check_energy(inner[0])
     mu = 2 * inner / inner[0]

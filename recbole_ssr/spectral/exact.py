@@ -11,7 +11,7 @@ from recbole_ssr.contributions import BANKS, contribute
 from recbole_ssr.errors import UserError
 from recbole_ssr.nodes import Nodes
 from recbole_ssr.spectral.cached_factors import Factors, cached_factors
-from recbole_ssr.spectral.filter_bank import FilterBank
+from recbole_ssr.spectral.filter_bank import FilterBank, signals_after
 from recbole_ssr.spectral.modes import Gains, mode_energies, mode_rows
 from recbole_ssr.spectral.partition import (
     equal_energy_partition,
@@ -92,7 +92,8 @@ class ExactBank(FilterBank):
         ones = torch.ones(rank, dtype=torch.float64)
         self._share_out(ones, ones, torch.tensor(float(rest), dtype=torch.float64))
 
-    def forward(self, signals, users=None, items=None) -> Nodes:
+    def forward(self, signals, users=None, items=None, before=None) -> Nodes:
+        signals = signals_after(before, signals)
         rank = len(self.factors["s"])
         a, c, b = self.weights.split([rank, 1, rank], dim=1)
         return mode_rows(self.factors, Gains(a, b.flip(1), c[:, 0]), signals, users, items,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from recbole_ssr.nodes import Nodes
+from recbole_ssr.spectral.chebyshev import LinearMap, mapped
 
 
 class FilterBank(nn.Module):
@@ -33,8 +34,11 @@ class FilterBank(nn.Module):
         signals: Sequence[Nodes],
         users: Tensor | None = None,
         items: Tensor | None = None,
+        before: LinearMap | None = None,
     ) -> Nodes:
         """Return the bands of signals on some nodes, differentiable with regard to the signals.
+
+        With `before` they are those of the signals that it makes of them.
 
         Shapes: signals: C pairs of (U, d) and (I, d); users (Bu,), items (Bi,) ids without
         repetition, None for all; result a pair of (M, Bu, D) and (M, Bi, D), the signals side by
@@ -62,3 +66,8 @@ class FilterBank(nn.Module):
         Shapes: eigenvalues (E,) in [0, 2]; result (M, E).
         """
         raise NotImplementedError
+
+
+def signals_after(before: LinearMap | None, signals: Sequence[Nodes]) -> Sequence[Nodes]:
+    """Return the signals that `before` makes of them, or themselves."""
+    return signals if before is None else [mapped(before, signal) for signal in signals]

@@ -46,8 +46,8 @@ class PolynomialBank(FilterBank):
         super().__init__(n_bands)
         self.graph = graph
 
-    def forward(self, signals, users=None, items=None) -> Nodes:
-        return band_rows(self.graph, signals, self.coefficients, users, items)
+    def forward(self, signals, users=None, items=None, before=None) -> Nodes:
+        return band_rows(self.graph, signals, self.coefficients, users, items, before)
 
     def response(self, eigenvalues: Tensor) -> Tensor:
         return response(self.coefficients, eigenvalues)

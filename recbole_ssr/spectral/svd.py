@@ -19,7 +19,7 @@ from recbole_ssr.spectral.exact import (
     oriented,
     with_receivers,
 )
-from recbole_ssr.spectral.filter_bank import FilterBank
+from recbole_ssr.spectral.filter_bank import FilterBank, signals_after
 from recbole_ssr.spectral.modes import Gains, mode_energies, mode_rows
 from recbole_ssr.spectral.partition import (
     DEGENERATE,
@@ -137,7 +137,8 @@ class SVDBank(FilterBank):
         self._fit_rest(white_noise(graph))
         self._share_out(torch.ones(kept, dtype=torch.float64))
 
-    def forward(self, signals, users=None, items=None) -> Nodes:
+    def forward(self, signals, users=None, items=None, before=None) -> Nodes:
+        signals = signals_after(before, signals)
         polynomials = self.rest.coefficients
         none = polynomials.new_zeros(self.svd_bands, polynomials.shape[1])
         bands = band_rows(self.rest.graph, signals, torch.cat([none, polynomials]), users, items)

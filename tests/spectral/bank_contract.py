@@ -30,8 +30,7 @@ def split(graph, x):
 
 def laplacian(graph):
     identity = torch.eye(sum(graph["R"].shape), dtype=torch.float64)
-    out = split(graph, torch.zeros_like(identity))
-    return identity - torch.cat(graph.add_product(out, split(graph, identity)))
+    return identity - torch.cat(graph.product(split(graph, identity)))
 
 
 def noise(graph, width=4, seed=4):
