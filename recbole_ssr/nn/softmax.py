@@ -81,25 +81,43 @@ def log_sums(user: Tensor, item: Tensor, weight: Tensor, temperature: float) -> 
 
 
 class _LogSums(Function):
-    """One matrix of scores, overwritten by its exponentials and kept as shares for the gradient."""
+    """One matrix of scores, overwritten by its exponentials; each row's sum divides what is
+    computed from it."""
 
     @staticmethod
     def forward(ctx, user, item, weight, temperature):
-        E = torch.addmm(weight.log(), user, item.T, alpha=1 / temperature)
-        # A row without any candidate has the sum 0; its shares are 0 as well. No row has any where
-        # the users of a batch have all items of training.
-        shift = E.amax(1) if len(item) else E.new_full((len(E),), -torch.inf)
-        shift = shift.clamp(min=torch.finfo(E.dtype).min)
-        F.threshold_(E.sub_(shift[:, None]), _LOWEST_EXPONENT, -torch.inf)
+        offset = weight.log()
+        shift = _common_shift(user, item, offset, temperature)
+        if shift is None:
+            E = torch.addmm(offset, user, item.T, alpha=1 / temperature)
+            # A row without any candidate has the sum 0; its shares are 0 as well. No row has any
+            # where the users of a batch have all items of training.
+            shift = E.amax(1) if len(item) else E.new_full((len(E),), -torch.inf)
+            shift = shift.clamp(min=torch.finfo(E.dtype).min)
+            F.threshold_(E.sub_(shift[:, None]), _LOWEST_EXPONENT, -torch.inf)
+        else:
+            E = torch.addmm(offset - shift, user, item.T, alpha=1 / temperature)
         Z = E.exp_().sum(1)
-        E.div_(Z.clamp(min=torch.finfo(E.dtype).tiny)[:, None] * temperature)
-        ctx.save_for_backward(user, item, E)
+        ctx.save_for_backward(user, item, E, Z.clamp(min=torch.finfo(E.dtype).tiny))
+        ctx.temperature = temperature
         return Z.log() + shift
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        user, item, share = ctx.saved_tensors
-        return (
-            grad[:, None] * (share @ item), share.T @ (grad[:, None] * user), None, None,
-        )
+        user, item, E, Z = ctx.saved_tensors
+        share = (grad / (Z * ctx.temperature))[:, None]
+        return share * (E @ item), E.T @ (share * user), None, None
+
+
+def _common_shift(user: Tensor, item: Tensor, offset: Tensor, temperature: float) -> float | None:
+    """Return a shift that suits the exponentials of every row, or None where none does.
+
+    Norms bound the scores. On a GPU the answer would have to be waited for.
+    """
+    if offset.is_cuda or not user.numel() or not item.numel():
+        return None
+    longest = torch.linalg.vector_norm(user, dim=1).amax()
+    reach = longest * torch.linalg.vector_norm(item, dim=1) / temperature
+    low, high = (offset - reach).amin().item(), (offset + reach).amax().item()
+    return high if high - low < -_LOWEST_EXPONENT else None  # a weight of 0 has no offset

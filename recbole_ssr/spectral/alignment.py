@@ -40,24 +40,32 @@ class _LogDenominators(Function):
 
     The gradient is computed along with the value, so that the exponentials are taken once and
     nothing of size V x V survives a block. Unit vectors bound the similarities by 1 / tau, which
-    serves as the shift that log-sum-exp needs.
+    serves as the shift that log-sum-exp needs. With e the exponentials and Z the denominators, the
+    gradient of x is :math:`\sum_y w_x w_y e_{xy} (1 / Z_x + 1 / Z_y)\, y / \tau`: one product where
+    all denominators are known, two where the vectors exceed a block.
     """
 
     @staticmethod
     def forward(ctx, x, weight, temperature, block, exclude_self):
         shift = (weight.log() - 1 / temperature).expand(min(block, len(x)), -1)
-        total, gradient = x.new_zeros(()), torch.zeros_like(x)
+        total, gradient = x.new_zeros(()), None
         for start in range(0, len(x), block):
             rows = slice(start, start + block)
             anchors, w = x[rows], weight[rows]
             E = torch.addmm(shift[: len(anchors)], anchors, x.T, alpha=1 / temperature).exp_()
             if exclude_self:
                 E.diagonal(start).zero_()
-            denominator = E.sum(1)
-            total += (w * (denominator.log() + 1 / temperature)).sum()
-            share = (w / denominator)[:, None] / temperature
-            gradient[rows].addcmul_(share, E @ x)
-            gradient.addmm_(E.T, share * anchors)
+            Z = E.sum(1)
+            total += (w * (Z.log() + 1 / temperature)).sum()
+            if len(anchors) == len(x):
+                # E holds w_y e_xy already; both factors at once: w_x (1 / Z_x + 1 / Z_y).
+                inverse = Z.reciprocal()
+                gradient = (E.mul_(inverse[:, None] + inverse) @ x).mul_((w / temperature)[:, None])
+            else:
+                gradient = torch.zeros_like(x) if gradient is None else gradient
+                share = (w / Z)[:, None] / temperature
+                gradient[rows].addcmul_(share, E @ x)
+                gradient.addmm_(E.T, share * anchors)
         ctx.save_for_backward(gradient)
         return total
 
