@@ -31,7 +31,7 @@ from recbole_ssr.nodes import Nodes
 # A product gathers rows at random, so a CPU filters this many columns at a time: of a graph of some
 # 10,000 nodes the rows of both sides then stay in its second-level cache. Narrower blocks read the
 # graph's indices more often than that saves.
-_CPU_COLUMNS = 32
+_CPU_COLUMNS = 64
 
 
 class LinearMap(Protocol):
