@@ -83,12 +83,12 @@ def main() -> int:
                                                          Path(folder))
                 times = interleaved([ours, plain], arguments.rounds)
             if not n:
-                print(f"{hardware(device)}\n\n| items | users | evaluation, s | matmul and topk, s |"
-                      " ratio (quartiles) |\n|---|---|---|---|---|")
+                print(f"{hardware(device)}\n\n| items | users | evaluation, s | plain, s | ratio "
+                      "(quartiles) |\n|---|---|---|---|---|")
             middle, low, high = quartiles_of([a / b for a, b in zip(*times)])
             seconds = [f"{quartiles_of(column)[0]:.2f}" for column in times]
-            print(f"| {items:,} | {users:,} | {' | '.join(seconds)} | {middle:.2f} ({low:.2f} to "
-                  f"{high:.2f}) |", flush=True)
+            print(f"| {items:,} | {users:,} | {' | '.join(seconds)} | {middle:.2f} "
+                  f"({low:.2f} to {high:.2f}) |", flush=True)
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

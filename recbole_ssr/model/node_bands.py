@@ -5,7 +5,7 @@ coefficient by slot and channel (SpectralFusion.coefficients_of_all), so that ba
 
 .. math::
     P_m = \sum_c a_{mc} \odot B_{mc}, \qquad
-    B_{mc} = \Phi_{mc} W_c \;\Rightarrow\; a_{mc} \odot B_{mc} = \Phi_{mc} (W_c\,\mathrm{diag}\,a_{mc})
+    B_{mc} = \Phi_{mc} W_c \Rightarrow a_{mc} \odot B_{mc} = \Phi_{mc} (W_c\,\mathrm{diag}(a_{mc}))
 
 to the embedding, and the embedding from bands masked by :math:`\mu` is :math:`\sum_m \mu_m P_m`. No
 slot of a frozen modality is built for it, and masking costs no second fusion.

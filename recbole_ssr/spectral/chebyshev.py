@@ -11,7 +11,7 @@ returns A x on such pairs as new tensors, and ``add_product(out, x, alpha)``, wh
 with out + alpha A x, for a symmetric A; that is why the same products serve forward and backward.
 
 **Signs.** Subtracting twice a product from what is already there is one pass over memory, negating
-the sum another. So the recursions below carry :math:`\pm t_k` and leave the sign to the coefficient.
+the sum another. So the recursions carry :math:`\pm t_k` and leave the sign to the coefficient.
 
 Shapes: U users, I items, d width of a signal, C signals, D = C d, M bands, K degree, B rows.
 """
@@ -46,8 +46,9 @@ class LinearMap(Protocol):
 
 
 class PowerSum:
-    r"""The map :math:`\gamma \sum_{l=0}^{L} \hat A^l`, its own adjoint, by Horner's rule: L products,
-    nothing stored."""
+    r"""The map :math:`\gamma \sum_{l=0}^{L} \hat A^l`, its own adjoint: L products by Horner's
+    rule, nothing stored.
+    """
 
     def __init__(self, graph, layers: int, gamma: float = 1.0):
         self.graph, self.layers, self.gamma = graph, layers, gamma
@@ -110,7 +111,8 @@ class _Mapped(Function):
 class _BandRows(Function):
     @staticmethod
     def forward(ctx, graph, coefficients, users, items, before, *flat):
-        ctx.graph, ctx.rows, ctx.c, ctx.before = graph, (users, items), coefficients.tolist(), before
+        ctx.graph, ctx.rows, ctx.before = graph, (users, items), before
+        ctx.c = _on_host(coefficients)
         ctx.sizes, ctx.width = tuple(map(len, flat[:2])), flat[0].shape[1]
         ahead = _contiguous_copy if before is None else before.forward
         signals = zip(flat[::2], flat[1::2])
@@ -127,6 +129,15 @@ class _BandRows(Function):
                 blocks = map(ctx.before.adjoint, blocks)
             gradients += _side_by_side(list(blocks))
         return None, None, None, None, None, *gradients
+
+
+def _on_host(coefficients: Tensor) -> list[list[float]]:
+    """Return the numbers, read once as long as they stay the same: a GPU has to be waited for."""
+    version, numbers = getattr(coefficients, "_numbers", (None, None))
+    if version != coefficients._version:
+        numbers = coefficients.tolist()
+        coefficients._numbers = coefficients._version, numbers
+    return numbers
 
 
 def _blocks(x: Nodes) -> Iterator[Nodes]:

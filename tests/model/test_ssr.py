@@ -88,7 +88,8 @@ class TestSSR(ModelContract):
         whole = model.fuse(user, item)
         scores = whole.user @ whole.item.T
         for order in ([1, 0, 2], [0, 2, 1], [2, 1, 0]):
-            swapped = model.fuse(*(NodeBands.of_slots(s.slots[order], s.facts) for s in (user, item)))
+            swapped = model.fuse(*(NodeBands.of_slots(side.slots[order], side.facts)
+                                   for side in (user, item)))
             change = (swapped.user @ swapped.item.T - scores).norm() / scores.norm()
             assert change > 1e-3, (order, change)
         for m in range(3):
