@@ -27,7 +27,7 @@ def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
     tensor([0, 2])
     """
     ids = present.nonzero().squeeze(1)
-    unit = F.normalize(features[ids], dim=1)
+    unit = _unit_copy(features, ids)
     first_new = len(ids) if n_known is None else int((ids < n_known).sum())
     k, places = min(k, max(first_new, 1), len(ids)), torch.arange(len(ids), device=ids.device)
     neighbours = []
@@ -37,6 +37,12 @@ def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
             cosine.masked_fill_((places >= first_new) & (places != here[:, None]), -torch.inf)
         neighbours.append(ids[cosine.topk(k, dim=1).indices])
     return torch.cat(neighbours) if neighbours else ids.new_zeros(0, k)
+
+
+def _unit_copy(features: Tensor, ids: Tensor) -> Tensor:
+    """Return some rows over their norms, in one copy. Shapes: ids (n,); result (n, F)."""
+    unit = features[ids]
+    return unit.div_(torch.linalg.vector_norm(unit, dim=1, keepdim=True).clamp_(min=1e-12))
 
 
 def similarities(features: Tensor, present: Tensor, neighbours: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def rotated(config, features, modality: str) -> Tensor:
         lambda: _directions(trained.numpy(), components),
     )
     out = F @ torch.from_numpy(directions)
-    share = (out.square().sum() / F.square().sum().clamp(min=1e-12)).item()
+    share = (torch.linalg.vector_norm(out) / torch.linalg.vector_norm(F).clamp(min=1e-6)).item()**2
     logger.info("features %s: rotated from %d to %d dimensions, which hold %.1f %% of their energy",
                 modality, F.shape[1], out.shape[1], 100 * share)
     return out

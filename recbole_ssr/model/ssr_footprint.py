@@ -1,0 +1,50 @@
+"""The memory that SSR needs, estimated from the sizes of its data and its settings.
+
+N = U + I nodes, E training interactions, M bands, d channels; f numbers of a modality after its
+rotation, and the one that carries the bias; a number has 4 bytes. Constants were chosen once, on
+graphs of 100,000 to ten million interactions.
+"""
+
+from __future__ import annotations
+
+from recbole_ssr.footprint import Footprint
+
+_NUMBER = 4
+_LIBRARIES = 320 * 2**20  # Python, torch, RecBole
+# Bytes of an interaction: of the data in memory; of the graph, an index and a value in either
+# direction; and of what building a graph, or reading the data, takes for a while.
+_DATA, _GRAPH, _BUILDING = 60, 16, 90
+_NODE = 200  # bytes of a user or an item beside its numbers: the text of its id
+_ADAM = 4  # a value, its gradient and two moments
+_OF_BATCH = 12  # numbers of the batch's nodes that live at a time, in bands of all modalities
+_OF_EVALUATION = 3  # bands of all nodes that live at a time
+_LOWER = ("embedding_size", "n_bands", "feature_components", "train_batch_size")
+
+
+def footprint(config, dataset) -> Footprint:
+    """Estimate the memory of a run. `dataset` is the training part, with its item features."""
+    U, I, E = dataset.user_num, dataset.item_num, len(dataset)
+    N, M, d = U + I, config["n_bands"], config["embedding_size"]
+    features, most = dataset.item_features, config["feature_components"]
+    given = [features.dim(c) for c in features.modalities]
+    f = [min(dim, most or dim) + 1 for dim in given]
+    C, batch = len(f) + 1, 3 * config["train_batch_size"]  # users, positives, negatives
+    batch = min(batch, N)
+    parameters = N * d + sum(f) * d
+    all_bands = M * N * d * _NUMBER
+    held = {
+        "libraries and data": _LIBRARIES + _DATA * E + _NODE * N,
+        "parameters and Adam's moments": _ADAM * parameters * _NUMBER,
+        "graph and item graph": _GRAPH * E + 2 * 8 * len(given) * I * config["knn_k"],
+        "item features": sum(I * width for width in f) * _NUMBER,
+        "bands of the features": sum(M * N * width for width in f) * _NUMBER,
+    }
+    stages = {
+        "to build the graph": _BUILDING * E - held["bands of the features"],
+        "to read the features": 3 * I * max(given) * _NUMBER - held["bands of the features"],
+        "to fit the bands": 2 * C * N * d * _NUMBER,
+        "of a step": _OF_BATCH * M * C * batch * d * _NUMBER + 3 * config["train_batch_size"]**2
+        * _NUMBER,
+        "of an evaluation": _OF_EVALUATION * all_bands,
+    }
+    return Footprint(held, stages, _LOWER)
