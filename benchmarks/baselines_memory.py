@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import recbole.data.dataset as host_dataset
 import torch
+from made_data import write
 from step_time import hardware, own_peak
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
@@ -32,7 +33,6 @@ from recbole_ssr import registry
 from recbole_ssr.compare.data import load_data
 from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import MultimodalDataset
-from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import prepare, trainer_of
 
@@ -57,15 +57,8 @@ def make(folder: Path, users: int, items: int, interactions: int, width: int) ->
     pairs = np.unique(np.stack([user, item], axis=1), axis=0)
     part = np.zeros(len(pairs), dtype=int)
     part[::_HELD_OUT], part[1::_HELD_OUT] = 1, 2
-    target = folder / DATASET
-    target.mkdir(parents=True)
-    with open(target / f"{DATASET}.inter", "w") as file:
-        file.write("user_id:token\titem_id:token\tpart:float\n")
-        np.savetxt(file, np.column_stack([pairs, part]), "%d", delimiter="\t")
     matrix = rng.standard_normal((items, width), dtype=np.float32)
-    write_features(target / "features", "text", matrix, [str(i) for i in range(items)])
-    return {"data_path": str(folder), "split_column": "part", "show_progress": False,
-            "load_col": {"inter": ["user_id", "item_id", "part"]}}
+    return write(folder, DATASET, *pairs.T, part, {"text": matrix})
 
 
 def exercise(name: str, settings: dict, arguments) -> None:

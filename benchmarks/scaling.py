@@ -243,7 +243,8 @@ def draw(rows: Sequence[dict], path: Path) -> Path:
     return save(figure, path, dpi=150)
 
 
-def main(argv: list[str] | None = None) -> int:
+def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL")
     parser.add_argument("--sizes", nargs="+", type=float, default=SIZES, metavar="INTERACTIONS")
@@ -257,7 +258,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="measure nothing")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--dataset", help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = arguments_of(argv)
     warnings.filterwarnings("ignore", module=r"recbole\.")
     if arguments.child:
         print(json.dumps(measured_here(*json.loads(arguments.child), arguments)))

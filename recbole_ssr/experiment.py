@@ -15,6 +15,7 @@ from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.evaluation.rankings import Interactions
+from recbole_ssr.int32 import check_int32
 
 
 class Experiment(NamedTuple):
@@ -114,6 +115,7 @@ def _features(experiment: Experiment) -> ItemFeatures | None:
 def interactions_of(experiment: Experiment) -> Interactions:
     """Return the interactions of all parts, by id; those of training whatever `train_share`."""
     dataset = experiment.dataset
+    check_int32("users or items", max(dataset.user_num, dataset.item_num))
     fields = dataset.uid_field, dataset.iid_field
     train = getattr(dataset, "full_train", experiment.train._dataset.inter_feat)
     rows = train, experiment.valid._dataset.inter_feat, experiment.test._dataset.inter_feat

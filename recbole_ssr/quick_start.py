@@ -35,6 +35,7 @@ from recbole_ssr.files import expanded, sweep
 from recbole_ssr.flags import read_config_file
 from recbole_ssr.host_errors import host_errors, missing_columns
 from recbole_ssr.inference import inference_model
+from recbole_ssr.memory import tell_footprint
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.run_folders import CONFIG, held, newest_unfinished
 from recbole_ssr.train import checkpoint
@@ -105,7 +106,7 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             runs.write_text(folder / CONFIG, _dump(config))
             if config["resume"]:
                 logger.info("%s has no checkpoint yet and starts from its settings", folder)
-        experiment = prepare(config)
+        experiment = prepare(config, tell=True)
         trainer = trainer_of(experiment)
         if last:
             trainer.restore(last)
@@ -124,8 +125,11 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             trainer.end_logging()
 
 
-def prepare(config: PluginConfig) -> Experiment:
-    """Build the dataset, its loaders and the model of a configuration."""
+def prepare(config: PluginConfig, tell: bool = False) -> Experiment:
+    """Build the dataset, its loaders and the model of a configuration.
+
+    With `tell`, say before the model is built what training will need of the memory.
+    """
     init_seed(config["seed"], config["reproducibility"])
     _trainer_class(config)  # a model without one here is refused before its data are read
     kind = _dataset_class(config)
@@ -139,6 +143,8 @@ def prepare(config: PluginConfig) -> Experiment:
     _check_split(config, dataset, (train, valid, test))
     check_training(train._dataset)
     apply_exclusion(config, dataset, valid, test)
+    if tell:
+        tell_footprint(config, train._dataset)
     init_seed(config["seed"], config["reproducibility"])
     with _errors_of_host_model("build", config):
         model = config.model_class(config, train._dataset).to(config["device"])

@@ -19,8 +19,8 @@ PREPARATION = Path(dataset_prep.__file__).resolve().parent
 MODULES = sorted(set(PACKAGE.glob("**/*.py")) - set(PREPARATION.glob("**/*.py")))
 
 # What a folder may import of the package; a module at the top stands for itself.
-LEAVES = {"errors", "files", "cache", "constants", "contributions", "corruption", "nodes",
-          "products", "seal", "uncompiled"}
+LEAVES = {"errors", "files", "cache", "constants", "contributions", "corruption", "footprint",
+          "int32", "nodes", "products", "seal", "uncompiled"}
 MAY_IMPORT = {
     "graph": LEAVES | {"graph"},
     "spectral": LEAVES | {"spectral"},

@@ -9,7 +9,7 @@ from benchmark_scripts import scripts_of
 from recbole_ssr.config import build_config
 from recbole_ssr.quick_start import prepare
 
-scripts = scripts_of("datasets", "step_time", "baselines_memory")
+scripts = scripts_of("datasets", "step_time", "made_data", "baselines_memory")
 SMALL = ["--users=60", "--items=80", "--interactions=400", "--width=6", "--batch_size=64"]
 
 

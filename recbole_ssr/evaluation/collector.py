@@ -135,7 +135,7 @@ def match_positives(
     n_rows = len(items)
     row = torch.arange(n_rows, device=items.device).unsqueeze(1)
     # One integer per (row, item), so that membership is a binary search among P numbers.
-    pairs = positive_u.to(items.device) * n_items + positive_i.to(items.device)
+    pairs = positive_u.to(items.device).long() * n_items + positive_i.to(items.device)
     pairs = torch.unique(pairs)
     positives = torch.bincount(pairs // n_items, minlength=n_rows)
     if len(pairs) == 0:

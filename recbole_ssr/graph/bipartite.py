@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
+from recbole_ssr.int32 import check_int32
 from recbole_ssr.nodes import Nodes
 from recbole_ssr.products import add_csr_product, csr_product
 
@@ -65,6 +66,7 @@ class BipartiteGraph(Constants):
         """
         R, Rt = self["R"], self["Rt"]
         crow, added = R.crow_indices(), rows.crow_indices()
+        check_int32("interactions", R._nnz() + rows._nnz())
         self.n_users += len(rows)
         self._tensors = {
             "R": _csr(torch.cat([crow, added[1:] + crow[-1]]),

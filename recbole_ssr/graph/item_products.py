@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.int32 import check_int32
 from recbole_ssr.products import csr_product
 
 # Scores of a user that do not differ stay 0 when they are standardised.
@@ -33,6 +34,7 @@ def csr_rows(matrix: Tensor, rows: Tensor) -> Tensor:
     first, count = crow[rows], crow.diff()[rows]
     end = count.cumsum(0)
     total = int(end[-1]) if len(end) else 0
+    check_int32("entries of a sparse matrix", total)
     place = torch.arange(total, device=crow.device)
     place += (first - end + count).repeat_interleave(count)
     return torch.sparse_csr_tensor(

@@ -45,6 +45,7 @@ from recbole_ssr.model.node_bands import (
 )
 from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.rotation import fitted_centre, rotated
+from recbole_ssr.model.ssr_footprint import footprint
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.nodes import Nodes
@@ -72,6 +73,7 @@ class SSR(MultimodalRecommender):
     profile_classes = {"reference": "recbole_ssr.model.ssr_reference:ReferenceSSR"}
     embeds_new_items = True
     newer_state = ("gains", "bias_gain")
+    footprint = staticmethod(footprint)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

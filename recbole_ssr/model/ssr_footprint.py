@@ -1,6 +1,6 @@
 """The memory that SSR needs, estimated from the sizes of its data and its settings.
 
-N = U + I nodes, E training interactions, M bands, d channels; f numbers of a modality after its
+N nodes, E training interactions, M bands, d channels; f numbers of a modality after its
 rotation, and the one that carries the bias; a number has 4 bytes. Constants were chosen once, on
 graphs of 100,000 to ten million interactions.
 """
@@ -23,8 +23,8 @@ _LOWER = ("embedding_size", "n_bands", "feature_components", "train_batch_size")
 
 def footprint(config, dataset) -> Footprint:
     """Estimate the memory of a run. `dataset` is the training part, with its item features."""
-    U, I, E = dataset.user_num, dataset.item_num, len(dataset)
-    N, M, d = U + I, config["n_bands"], config["embedding_size"]
+    items, E = dataset.item_num, len(dataset)
+    N, M, d = dataset.user_num + items, config["n_bands"], config["embedding_size"]
     features, most = dataset.item_features, config["feature_components"]
     given = [features.dim(c) for c in features.modalities]
     f = [min(dim, most or dim) + 1 for dim in given]
@@ -35,13 +35,13 @@ def footprint(config, dataset) -> Footprint:
     held = {
         "libraries and data": _LIBRARIES + _DATA * E + _NODE * N,
         "parameters and Adam's moments": _ADAM * parameters * _NUMBER,
-        "graph and item graph": _GRAPH * E + 2 * 8 * len(given) * I * config["knn_k"],
-        "item features": sum(I * width for width in f) * _NUMBER,
+        "graph and item graph": _GRAPH * E + 2 * 8 * len(given) * items * config["knn_k"],
+        "item features": sum(items * width for width in f) * _NUMBER,
         "bands of the features": sum(M * N * width for width in f) * _NUMBER,
     }
     stages = {
         "to build the graph": _BUILDING * E - held["bands of the features"],
-        "to read the features": 3 * I * max(given) * _NUMBER - held["bands of the features"],
+        "to read the features": 3 * items * max(given) * _NUMBER - held["bands of the features"],
         "to fit the bands": 2 * C * N * d * _NUMBER,
         "of a step": _OF_BATCH * M * C * batch * d * _NUMBER + 3 * config["train_batch_size"]**2
         * _NUMBER,

@@ -18,6 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_ssr.constants import Constants
+from recbole_ssr.int32 import check_int32
 from recbole_ssr.products import csr_product
 
 
@@ -126,6 +127,8 @@ class _EdgeProduct(Function):
 
 
 def _pointers(rows: Tensor, n: int) -> Tensor:
+    check_int32("edges", len(rows))
+    check_int32("nodes", n)
     pointers = torch.zeros(n + 1, dtype=torch.int32, device=rows.device)
     pointers[1:] = torch.bincount(rows, minlength=n).cumsum(0)
     return pointers
