@@ -106,7 +106,7 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             runs.write_text(folder / CONFIG, _dump(config))
             if config["resume"]:
                 logger.info("%s has no checkpoint yet and starts from its settings", folder)
-        experiment = prepare(config, tell=True)
+        experiment = prepare(config)
         trainer = trainer_of(experiment)
         if last:
             trainer.restore(last)
@@ -125,11 +125,8 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             trainer.end_logging()
 
 
-def prepare(config: PluginConfig, tell: bool = False) -> Experiment:
-    """Build the dataset, its loaders and the model of a configuration.
-
-    With `tell`, say before the model is built what training will need of the memory.
-    """
+def prepare(config: PluginConfig) -> Experiment:
+    """Build the dataset, its loaders and the model of a configuration."""
     init_seed(config["seed"], config["reproducibility"])
     _trainer_class(config)  # a model without one here is refused before its data are read
     kind = _dataset_class(config)
@@ -143,7 +140,7 @@ def prepare(config: PluginConfig, tell: bool = False) -> Experiment:
     _check_split(config, dataset, (train, valid, test))
     check_training(train._dataset)
     apply_exclusion(config, dataset, valid, test)
-    if tell:
+    if config["run_folder"]:  # it will be trained
         tell_footprint(config, train._dataset)
     init_seed(config["seed"], config["reproducibility"])
     with _errors_of_host_model("build", config):

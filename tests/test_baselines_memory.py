@@ -27,7 +27,7 @@ def test_a_model_has_a_row_with_its_peak(scripts, capsys):
 def test_a_model_that_refuses_the_size_says_why(scripts, tmp_path):
     script = scripts["baselines_memory"]
     settings = {**script.make(tmp_path, 60, 80, 400, 6), "max_items": 50}
-    arguments = Namespace(batch_size=64, steps=1, block=9, timeout=100.0)
+    arguments = Namespace(batch_size=64, steps=1, block=9, timeout=100.0, cache=None)
     found = script.measured("FeatureEASE", settings, arguments)
     assert re.match(r"refused: EASE inverts .* max_items is 50", found["error"])
 
