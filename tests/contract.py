@@ -4,12 +4,15 @@ A test module subclasses :class:`ModelContract`, sets `model` and may change `se
 loss is not a sum that reaches zero, `overfit_loss` names the part that does.
 """
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import pytest
 import torch
 from stubs import Data, Features, settings, triples
 
+from recbole_ssr.errors import UserError
+from recbole_ssr.nn.fixed_shapes import each_tensor, fixed_shapes
 from recbole_ssr.registry import model_class
 from recbole_ssr.train import checkpoint
 
@@ -220,6 +223,33 @@ class ModelContract:
         assert all(b.layout == torch.strided and b.numel() < USERS * ITEMS for b in fitted.values())
         assert set(model.state_dict()) == {n for n, _ in model.named_parameters()} | set(fitted) | {
             "_extra_state"}
+
+    @pytest.mark.parametrize("objective", ["sampled_softmax", "in_batch_softmax", "bpr", "softmax"])
+    def test_fixed_shapes_change_neither_losses_nor_gradients(self, objective):
+        """What a GPU captures: padding has no part in anything."""
+        if "objective" not in settings(self.model, self.profile):
+            pytest.skip("it has one objective, its own")
+        try:
+            model = self.build(objective=objective).train()
+        except UserError:
+            pytest.skip(f"it trains no {objective}")
+        if why := model.why_no_fixed_steps():
+            pytest.skip(why)
+        drawn = model.draw(self.batch(200))  # more interactions than users, and than items
+        values = []
+        for shapes, step in ((nullcontext(), drawn), (fixed_shapes(), model.padded(drawn))):
+            model.zero_grad()
+            with shapes:
+                losses = model.loss(step)
+                sum(losses).backward()
+            values.append([*losses, *(p.grad for p in model.parameters() if p.grad is not None)])
+        for a, b in zip(*values, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-7)
+        shapes = []
+        for seed in (1, 2):
+            batch = triples(*(x[:150] for x in self.batch(200, seed).values()))
+            each_tensor(lambda x: shapes.append(x.shape), model.padded(model.draw(batch)))
+        assert shapes[:len(shapes) // 2] == shapes[len(shapes) // 2:]
 
     @pytest.mark.gpu
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="pytest -m gpu, with a CUDA device")

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "data": LEAVES | {"data"},
     "model": LEAVES | {"model", "graph", "spectral", "nn", "data.features"},
     "evaluation": LEAVES | {"evaluation", "comparison"},
-    "train": LEAVES | {"train", "evaluation"},
+    "train": LEAVES | {"train", "evaluation", "nn.fixed_shapes"},
     "report": LEAVES | {"report", "result", "comparison"},
 }
 # These may import everything, but dataset_prep only the commands.

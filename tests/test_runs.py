@@ -192,6 +192,50 @@ def test_a_run_on_a_gpu_is_read_and_measured_on_the_cpu(tiny, model):
     assert dict(again) == pytest.approx(result.test, abs=0.03)  # two near scores may change places
 
 
+def losses_of(run):
+    return [list(epoch["loss"].values()) for epoch in run.history]
+
+
+@pytest.mark.parametrize("model, changes", [
+    ("SSR", {"band_filter": "chebyshev"}), ("SSR", {"modality_dropout": 0.3, "user_weights": True}),
+    ("FREEDOM", {}), ("FastLightGCN", {"objective": "sampled_softmax", "clip_grad_norm": {
+        "max_norm": 0.1}}),
+])
+def test_steps_of_one_shape_train_the_same(tiny, model, changes):
+    """On a CPU: what is captured on a GPU, without the capture."""
+    settings = tiny | {"epochs": 3, "train_batch_size": 48, "learning_rate_decay": 0.5,
+                       "learning_rate_decay_epochs": 2, **changes}
+    plain, fixed = (train(settings, model, run_dir=name, cuda_graph=name == "fixed")
+                    for name in ("plain", "fixed"))
+    for a, b in zip(losses_of(plain), losses_of(fixed), strict=True):
+        assert b == pytest.approx(a, rel=1e-5, abs=1e-8)
+    assert plain.history[0]["loss"].keys() == fixed.history[0]["loss"].keys()
+    assert fixed.valid == pytest.approx(plain.valid, abs=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pytest -m gpu, with a CUDA device")
+@pytest.mark.parametrize("model", ["SSR", "FREEDOM", "FastLightGCN", "FeatureLightGCN"])
+def test_a_captured_step_trains_the_same(tiny, model):
+    settings = tiny | {"epochs": 4, "train_batch_size": 32, "device": "cuda",
+                       "learning_rate_decay": 0.5, "learning_rate_decay_epochs": 2}
+    if model == "SSR":
+        settings["band_filter"] = "chebyshev"
+    plain, graphed = (train(settings, model, run_dir=name, cuda_graph=name == "graphed")
+                      for name in ("plain", "graphed"))
+    for a, b in zip(losses_of(plain), losses_of(graphed), strict=True):
+        assert b == pytest.approx(a, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("model, changes, why", [
+    ("LightGCN", {}, "LightGCN is RecBole's own"), ("BM3", {}, "BM3 draws while it computes"),
+    ("SSR", {"consistency": "distributions"}, "distinct users of a batch"),
+])
+def test_a_model_whose_steps_have_no_one_shape_is_refused(tiny, model, changes, why):
+    with pytest.raises(UserError, match=f"cuda_graph is True, but .*{why}.*; set it to False"):
+        train(tiny | changes, model, cuda_graph=True)
+
+
 # Resuming
 
 

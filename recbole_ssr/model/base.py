@@ -71,6 +71,33 @@ class MultimodalRecommender(GeneralRecommender):
         """Compute the embeddings of all users and items."""
         raise NotImplementedError
 
+    def draw(self, interaction) -> Batch:
+        """Return all of a step that is random or whose shape follows from the data.
+
+        On the device of `interaction`.
+        """
+        return self.batch(interaction)
+
+    def padded(self, drawn: Batch) -> Batch:
+        """Return what was drawn in shapes that follow from the number of interactions alone."""
+        return drawn.padded(self.objective is not None and self.objective.all_items)
+
+    def loss(self, drawn: Batch) -> tuple[Tensor, ...]:
+        """Return the weighted parts of the loss, without waiting for the device.
+
+        A model that writes it, instead of calculate_loss, may be captured: settings cuda_graph.
+        """
+        raise NotImplementedError
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        return self.loss(self.draw(interaction))
+
+    def why_no_fixed_steps(self) -> str | None:
+        """Return why not all steps of one size can have the same shapes; None where they can."""
+        if type(self).calculate_loss is not MultimodalRecommender.calculate_loss:
+            return f"{type(self).__name__} draws while it computes"
+        return None
+
     def batch(self, interaction) -> Batch:
         """Return the batch's distinct nodes, all items where the objective needs them.
 

@@ -27,6 +27,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from recbole_ssr.model.ids import IdBaseline
+from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.losses import frobenius, half_squares
 
 REGULARISERS = {"squared": half_squares, "frobenius": frobenius}
@@ -48,7 +49,6 @@ class FastLightGCN(IdBaseline):
         super().__init__(config, dataset)
         self.regulariser = REGULARISERS[config["regulariser"]]
 
-    def calculate_loss(self, interaction) -> FastLightGCNLoss:
-        batch = self.batch(interaction)
+    def loss(self, batch: Batch) -> FastLightGCNLoss:
         l2 = self.regulariser(len(batch.user), *self.ids(batch))
         return FastLightGCNLoss(self.rank(*self.forward(), batch), self.l2_weight * l2)

@@ -25,6 +25,7 @@ from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.ids import rows_of_batch
 from recbole_ssr.model.propagation import propagate_mean
+from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.losses import half_squares
 
 
@@ -59,7 +60,6 @@ class FeatureLightGCN(Baseline):
             x = x + F.through(W)
         return Embeddings(*propagate_mean(self.graph, self.E_user, x, self.n_layers))
 
-    def calculate_loss(self, interaction) -> FeatureLightGCNLoss:
-        batch = self.batch(interaction)
+    def loss(self, batch: Batch) -> FeatureLightGCNLoss:
         l2 = half_squares(len(batch.user), *rows_of_batch(self.E_user, self.E_item, batch))
         return FeatureLightGCNLoss(self.rank(*self.forward(), batch), self.l2_weight * l2)

@@ -78,8 +78,7 @@ class FREEDOM(Baseline):
             h = smoothed(self.S, h)
         return Embeddings(user, item + h)
 
-    def calculate_loss(self, interaction) -> FREEDOMLoss:
-        batch = self.batch(interaction)
+    def loss(self, batch: Batch) -> FREEDOMLoss:
         user, item = self(self.denoised)
         return FREEDOMLoss(
             self.rank(user, item, batch),

@@ -193,10 +193,12 @@ class Pairs(NamedTuple):
     item: Tensor
 
     @classmethod
-    def of(cls, batch: Batch) -> Pairs:
-        items, place = torch.unique(
-            torch.cat([batch.positive, batch.negative]), return_inverse=True
-        )
+    def of(cls, batch: Batch, all_items: bool) -> Pairs:
+        """`all_items` tells that the batch has every item, not its own ones."""
+        place = torch.cat([batch.positive, batch.negative])
+        items = torch.arange(len(batch.items), device=place.device)
+        if all_items:
+            items, place = torch.unique(place, return_inverse=True)
         return cls(items, batch.user.repeat(2)[:len(place)], place)
 
     def scores(self, x: Embeddings) -> Tensor:

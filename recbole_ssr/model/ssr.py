@@ -46,6 +46,8 @@ from recbole_ssr.model.node_bands import (
 from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.rotation import fitted_centre, rotated
 from recbole_ssr.model.ssr_footprint import footprint
+from recbole_ssr.nn.batch import padded
+from recbole_ssr.nn.fixed_shapes import on_device
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.nodes import Nodes
@@ -64,6 +66,40 @@ class SSRLoss(NamedTuple):
     consistency: Tensor
     alignment: Tensor
     l2: Tensor
+
+
+class SSRStep(NamedTuple):
+    """A batch and what a step draws for it, see :meth:`SSR.draw`.
+
+    Shapes: aligned (n,) places among the batch's users and among its items, and `once` (n,) 1 for
+    each of them; modality_masks (B, 1, C) and band_masks (B or 1, M, 1) of its users and of the
+    items of pairs; None where there are none.
+    """
+
+    batch: Batch
+    pairs: Pairs
+    aligned: Nodes | None
+    once: Nodes | None
+    modality_masks: Nodes | None
+    band_masks: Nodes | None
+
+    def padded(self, all_items: bool, contrast_nodes: int) -> SSRStep:
+        """Return the step in the shapes that follow from its number of interactions alone."""
+        batch = self.batch.padded(all_items)
+        sizes = len(batch.users), len(batch.items)
+        pairs = self.pairs._replace(items=padded(self.pairs.items, len(self.pairs.item), 0))
+        most = [min(n, contrast_nodes or n) for n in (len(batch.user), len(batch.positive))]
+        return SSRStep(
+            batch, pairs,
+            aligned=_each(self.aligned, most, 0), once=_each(self.once, most, 0),
+            modality_masks=_each(self.modality_masks, sizes, 1),
+            band_masks=_each(self.band_masks, (sizes[0], len(pairs.items)), 1)
+            if self.band_masks and len(self.band_masks[0]) > 1 else self.band_masks,
+        )
+
+
+def _each(parts: Nodes | None, sizes: Sequence[int], value: float) -> Nodes | None:
+    return parts and tuple(padded(part, n, value) for part, n in zip(parts, sizes))
 
 
 class SSR(MultimodalRecommender):
@@ -233,17 +269,17 @@ class SSR(MultimodalRecommender):
             item=fused(self.item_fusion, item, of_item),  # (Bi, d)
         )
 
-    def _modality_masks(self, user: NodeBands, item: NodeBands) -> Nodes | tuple[None, None]:
-        """Return factors on the slots of the batch's nodes. Shapes: (B, 1, C) of either side."""
+    def _modality_masks(self, n_users: int, n_items: int) -> Nodes | None:
+        """Draw factors on the slots of some nodes. Shapes: (B, 1, C) of either side."""
         if not self.modality_dropout:
-            return None, None
+            return None
         C = len(self.modalities)
-        masks = (modality_mask(len(side.facts), C, self.modality_dropout, self.generator)
-                 for side in (user, item))
-        return tuple(mask.to(self.E_user) for mask in masks)
+        return tuple(modality_mask(n, C, self.modality_dropout, self.generator)
+                     for n in (n_users, n_items))
 
     def consistency(
-        self, pairs: Pairs, user: Side, item: Side, full: Embeddings, bias: Tensor | None = None,
+        self, pairs: Pairs, masks: Nodes | None, user: Side, item: Side, full: Embeddings,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """C: what the model predicts from bands masked at random, against all bands.
 
@@ -252,12 +288,12 @@ class SSR(MultimodalRecommender):
         and items; on `representations`, the squared difference of the embeddings.
 
         `user` and `item` are the batch's users and pairs.items before their fusion; `full` is all
-        that was fused. Shapes: bias (Bi,) of its items.
+        that was fused. Shapes: masks as :meth:`_band_masks`, None for none; bias (Bi,) of its
+        items.
         """
-        if not self.mask_rate or not self.consistency_weight:
+        if masks is None:
             return full.user.new_zeros(())
         target = Embeddings(full.user.detach(), full.item.detach().index_select(0, pairs.items))
-        masks = self._band_masks(len(target.user), len(target.item))
         masked = Embeddings(user.embed(masks[0]), item.embed(masks[1]))  # (Bu, d), (B', d)
         if self.consistency_on == "representations":
             of_user = weighted_mse(masked.user, target.user, counts(pairs.user, masked.user))
@@ -270,13 +306,15 @@ class SSR(MultimodalRecommender):
             return nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
         return (pairs.scores(masked) - pairs.scores(target)).square().mean()
 
-    def _band_masks(self, n_users: int, n_items: int) -> Nodes:
-        """Return mu; where its scope is global, one for both sides. Shapes: (B or 1, M, 1)."""
+    def _band_masks(self, n_users: int, n_items: int) -> Nodes | None:
+        """Draw mu; where its scope is global, one for both sides. Shapes: (B or 1, M, 1)."""
+        if not self.mask_rate or not self.consistency_weight:
+            return None
         masks = [
             band_mask(n, self.bank.n_bands, self.mask_rate, self.generator)
             for n in ((n_users, n_items) if self.mask_scope == "node" else (1,))
         ]
-        return tuple(mask.to(self.E_user).unsqueeze(2) for mask in (masks[0], masks[-1]))
+        return tuple(mask.unsqueeze(2) for mask in (masks[0], masks[-1]))
 
     def _logits(self, x: Embeddings, bias: Tensor | None) -> Embeddings:
         """Scale embeddings so that inner products are the logits of the ranking objective."""
@@ -285,12 +323,12 @@ class SSR(MultimodalRecommender):
 
     # Stage 4: align
 
-    def _aligned_nodes(self, batch: Batch) -> tuple[Tensor, ...]:
+    def _aligned_nodes(self, batch: Batch) -> Nodes | None:
         """Return places of users and of items among the batch's, drawn from its distinct users and
-        positives, at most `contrast_nodes` of each; nothing where no modalities are aligned.
+        positives, at most `contrast_nodes` of each; None where no modalities are aligned.
         """
         if len(self.modalities) <= (1 if self.contrast_ids else 2) or not self.contrast_weight:
-            return ()
+            return None
         users = torch.arange(len(batch.users), device=batch.users.device)
         drawn = []
         for candidates in (users, batch.positive.unique()):
@@ -298,17 +336,18 @@ class SSR(MultimodalRecommender):
             drawn.append(candidates if rows is None else candidates[rows])
         return tuple(drawn)
 
-    def alignment(self, parts: Sequence[NodeBands]) -> Tensor:
+    def alignment(self, *parts: tuple[NodeBands, Tensor]) -> Tensor:
         """Q: InfoNCE between modalities, per band, over the nodes of each part; their sum.
 
-        Averaged over the pairs of modalities; 0 without parts.
+        Averaged over the pairs of modalities; 0 without parts. Shapes: a part's nodes and how often
+        each counts, (B,).
         """
-        return sum((self._infonce(part.slots) for part in parts), self.E_user.new_zeros(()))
+        return sum((self._infonce(nodes.slots, once) for nodes, once in parts),
+                   self.E_user.new_zeros(()))
 
-    def _infonce(self, slots: Tensor) -> Tensor:
-        """Shapes: slots (M, C, B, d)."""
+    def _infonce(self, slots: Tensor, once: Tensor) -> Tensor:
+        """Shapes: slots (M, C, B, d); once (B,)."""
         parts = slots.unbind(1)  # of every modality (M, B, d), ids first
-        once = slots.new_ones(slots.shape[2])  # (B,)
         losses = [
             cross_modal_infonce(a, b, once, temperature=self.temperature, exclude_self=True)
             for a, b in combinations(parts if self.contrast_ids else parts[1:], 2)
@@ -317,25 +356,46 @@ class SSR(MultimodalRecommender):
 
     # The loss
 
-    def calculate_loss(self, interaction) -> SSRLoss:
+    def draw(self, interaction) -> SSRStep:
+        """Draw the nodes to align, then modalities to drop, then bands to mask, on the CPU."""
         batch = self.batch(interaction)
-        pairs = Pairs.of(batch)
+        pairs = Pairs.of(batch, self.objective.all_items)
+        aligned = self._aligned_nodes(batch)
+        step = SSRStep(
+            batch, pairs, aligned,
+            once=aligned and tuple(torch.ones(len(rows)) for rows in aligned),
+            modality_masks=self._modality_masks(len(batch.users), len(batch.items)),
+            band_masks=self._band_masks(len(batch.users), len(pairs.items)),
+        )
+        return on_device(step, batch.users.device)
+
+    def padded(self, drawn: SSRStep) -> SSRStep:
+        return drawn.padded(self.objective.all_items, self.contrast_nodes)
+
+    def why_no_fixed_steps(self) -> str | None:
+        if self.consistency_on == "distributions" and self.mask_rate and self.consistency_weight:
+            return "consistency distributions is a mean over the distinct users of a batch"
+        return super().why_no_fixed_steps()
+
+    def loss(self, step: SSRStep) -> SSRLoss:
+        batch, pairs = step.batch, step.pairs
         every = self.objective.all_items
         user, item = self.spectra(batch.users, None if every else batch.items)
-        aligned = [side.at(rows) for side, rows in zip((user, item), self._aligned_nodes(batch))]
-        masks = self._modality_masks(user, item)
+        aligned = [(side.at(rows), once) for side, rows, once in
+                   zip((user, item), step.aligned or (), step.once or ())]
         users, items = (
             before_fusion(fusion, side, by_modality=self.modality_dropout > 0)
             for fusion, side in ((self.user_fusion, user), (self.item_fusion, item))
         )
         items, of_pairs = items.with_part(pairs.items) if every else (items, items)
-        embedded = Embeddings(users.embed(masks[0]), items.embed(masks[1]))  # (Bu, d), (Bi, d)
+        of_user, of_item = step.modality_masks or (None, None)
+        embedded = Embeddings(users.embed(of_user), items.embed(of_item))  # (Bu, d), (Bi, d)
         bias = None if self.b is None else self.b.index_select(0, batch.items)  # (Bi,)
         return SSRLoss(
             ranking=self.ranking_loss(*embedded, batch=batch, item_bias=bias),
             consistency=self.consistency_weight * self.consistency(
-                pairs, users, of_pairs, full=embedded, bias=bias),
-            alignment=self.contrast_weight * self.alignment(aligned),
+                pairs, step.band_masks, users, of_pairs, full=embedded, bias=bias),
+            alignment=self.contrast_weight * self.alignment(*aligned),
             l2=self.l2_weight * self.l2(batch),
         )
 

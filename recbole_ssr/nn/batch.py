@@ -36,6 +36,15 @@ class Batch(NamedTuple):
         rows_u, user = torch.unique(users, return_inverse=True)
         return cls(rows_u, torch.arange(n_items, device=users.device), user, positives, negatives)
 
+    def padded(self, all_items: bool) -> Batch:
+        """Return the batch with as many rows as it could have at most, id 0 in the ones without
+        meaning: shapes that follow from the number of interactions alone. Nothing refers to them.
+        `all_items` tells that the batch has every item.
+        """
+        users = padded(self.users, len(self.user), 0)
+        most = 0 if all_items else len(self.positive) + len(self.negative)
+        return self._replace(users=users, items=padded(self.items, most, 0))
+
     @property
     def user_ids(self) -> Tensor:
         """The users as given. Shapes: (B,)."""
@@ -50,3 +59,14 @@ class Batch(NamedTuple):
     def negative_ids(self) -> Tensor:
         """The negative items as given. Shapes: (B,)."""
         return self.items.index_select(0, self.negative)
+
+
+def padded(x: Tensor, n: int, value: float) -> Tensor:
+    """Return x with rows of a value appended, up to n; x itself where it has as many.
+
+    >>> padded(torch.tensor([5, 7]), 3, 0)
+    tensor([5, 7, 0])
+    """
+    if len(x) >= n:
+        return x
+    return torch.cat([x, x.new_full((n - len(x), *x.shape[1:]), value)])

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_ssr.nn.batch import Batch
+from recbole_ssr.nn.fixed_shapes import occurrences, rows_that_weigh
 from recbole_ssr.nn.losses import bce_ranking
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.softmax import log_denominators, log_sums
@@ -151,7 +152,7 @@ def _softmax(
         raise ValueError(f"{objective.name} needs the rows of all {len(item_degree)} items and got "
                          f"{len(item)}; make the batch with Batch.of_all_items")
     B, tau = len(batch.user), objective.temperature
-    weight = torch.bincount(batch.user, minlength=len(user)).to(user) / B
+    weight = occurrences(batch.user, len(user)).to(user) / B
     denominators = log_denominators(
         user, item, weight, objective.is_candidate(batch.items, item_degree), tau,
         bound=1.0 if objective.cosine else torch.inf,
@@ -169,14 +170,14 @@ def _sampled_softmax(
     that the denominator is an unbiased estimate of the full one (Bengio and Senecal 2008). That a
     sampler rejects the positives of the negative's own user is neglected.
     """
-    drawn = torch.bincount(batch.negative, minlength=len(item)).to(item)
+    drawn = occurrences(batch.negative, len(item)).to(item)
     drawn = drawn * objective.is_candidate(batch.items, item_degree)
     if objective.candidates == "all":
         n = len(item_degree) - 1
     else:
         n = item_degree.count_nonzero()
     weight = drawn * (n / drawn.sum().clamp(min=1))
-    rows = weight.nonzero().squeeze(1)
+    rows = rows_that_weigh(weight)
     return _softmax_of_few(objective, user, item, batch, rows, weight, torch.ones_like(weight))
 
 
@@ -189,10 +190,10 @@ def _in_batch_softmax(
     included (Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019).
     """
     degree = item_degree.index_select(0, batch.items).clamp(min=1).to(item)
-    occurrences = torch.bincount(batch.positive, minlength=len(item)).to(item)
-    rows = occurrences.nonzero().squeeze(1)
+    drawn = occurrences(batch.positive, len(item)).to(item)
+    rows = rows_that_weigh(drawn)
     return _softmax_of_few(
-        objective, user, item, batch, rows, occurrences / degree, degree.reciprocal()
+        objective, user, item, batch, rows, drawn / degree, degree.reciprocal()
     )
 
 

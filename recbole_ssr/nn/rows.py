@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from recbole_ssr.nn.fixed_shapes import occurrences
 
 
 def select(x: Tensor, rows: Tensor | None) -> Tensor:
@@ -21,4 +22,4 @@ def counts(positions: Tensor, distinct: Tensor) -> Tensor:
     >>> counts(torch.tensor([0, 0, 1]), distinct=torch.tensor([7, 9]))
     tensor([2., 1.])
     """
-    return torch.bincount(positions, minlength=len(distinct)).float()
+    return occurrences(positions, len(distinct))

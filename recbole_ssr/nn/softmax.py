@@ -8,6 +8,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from recbole_ssr.nn.fixed_shapes import shapes_are_fixed
+
 # Users whose scores exist at once: 128 to 512 are within a fifth of each other in speed, on a CPU.
 _BLOCK = 256
 # exp(-80) is still a normal float32. Denormal results make exp ten times slower on the CPU.
@@ -115,7 +117,7 @@ def _common_shift(user: Tensor, item: Tensor, offset: Tensor, temperature: float
 
     Norms bound the scores. On a GPU the answer would have to be waited for.
     """
-    if offset.is_cuda or not user.numel() or not item.numel():
+    if shapes_are_fixed(offset) or not user.numel() or not item.numel():
         return None
     longest = torch.linalg.vector_norm(user, dim=1).amax()
     reach = longest * torch.linalg.vector_norm(item, dim=1) / temperature

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint, monitors
 from recbole_ssr.train.calibration import calibrate
+from recbole_ssr.train.fixed_step import FixedStep
 from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.state import model_state
 from recbole_ssr.train.stopping import rule_of, strict_stopping
@@ -64,6 +66,7 @@ class RunMixin:
         self.stopping_rule = rule_of(config["stopping_rule"])
         self.stopped = False
         self._losses: Tensor | tuple[Tensor, ...] = ()  # of the latest step
+        self._step: FixedStep | None = None
         self._written = Written(model)
         self._passes: list[int] = []  # steps of every pass over the data in the last epoch
         self._rng: dict | None = None
@@ -78,6 +81,8 @@ class RunMixin:
         ):
             return optimizer
         options = {**optimizer.defaults, "fused": True, "foreach": None}
+        if self.config["cuda_graph"] and self.device.type == "cuda":
+            options["capturable"] = True
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         try:
             return type(optimizer)(parameters, **_accepted(type(optimizer), options))
@@ -95,9 +100,35 @@ class RunMixin:
             return losses
 
         bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
-        total = super()._train_epoch(bar, epoch_idx, named, show_progress=False)
+        if self.config["cuda_graph"]:
+            total = self._train_fixed_steps(bar)
+        else:
+            total = super()._train_epoch(bar, epoch_idx, named, show_progress=False)
         self._passes = bar.passes
         return total
+
+    def _train_fixed_steps(self, loader) -> tuple[float, ...]:
+        """Train an epoch by steps of one shape, waiting for the device at its end alone."""
+        self.model.train()
+        if self._step is None:
+            clip = self.clip_grad_norm and partial(
+                nn.utils.clip_grad_norm_, list(self.model.parameters()), **self.clip_grad_norm)
+            self._step = FixedStep(self.model, self.optimizer, self.device, clip)
+        self._step.begin_epoch()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for interaction in loader:
+            total = total + self._step(interaction)
+        kind = self._step.kind
+        self._losses = getattr(kind, "_make", kind)(total.unbind())
+        self._check_nan(total.sum())
+        return tuple(total.tolist())
+
+    def _check_fixed_steps(self) -> None:
+        """Raise UserError where steps cannot have one shape."""
+        refuse = getattr(self.model, "why_no_fixed_steps", None)
+        why = refuse() if refuse else f"{type(self.model).__name__} is RecBole's own"
+        if why:
+            raise UserError(f"cuda_graph is True, but {why}; set it to False")
 
     def _decay_learning_rate(self, epoch: int) -> None:
         """Step sizes fall as decay^(epoch / period), of the epoch alone: a resumed run's agree."""
@@ -142,6 +173,8 @@ class RunMixin:
         are trained and the last one is the best.
         """
         self._tell_parity()
+        if self.config["cuda_graph"]:
+            self._check_fixed_steps()
         train_data = balanced(train_data, self.config["sampling_power"])
         self.eval_collector.data_collect(train_data)
         if self.config["train_neg_sample_args"].get("dynamic", False):

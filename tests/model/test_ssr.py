@@ -148,9 +148,10 @@ class TestSSR(ModelContract):
         full = model.fuse(*spectra)
         for x in full:
             x.retain_grad()
-        pairs = Pairs.of(batch)
+        pairs = Pairs.of(batch, all_items=True)
+        masks = model._band_masks(len(batch.users), len(pairs.items))
         user, item = self.sides(model, *spectra)
-        model.consistency(pairs, user, item.with_part(pairs.items)[1], full).backward()
+        model.consistency(pairs, masks, user, item.with_part(pairs.items)[1], full).backward()
         assert full.user.grad is None and full.item.grad is None
         assert model.E_user.grad.abs().sum() > 0
 
@@ -159,12 +160,12 @@ class TestSSR(ModelContract):
         raw = self.batch(20)
         batch = model.batch(raw)
         user, item = model.spectra(batch.users, batch.items)
-        state, pairs = model.generator.get_state(), Pairs.of(batch)
-        assert torch.equal(pairs.items, torch.arange(len(batch.items)))
-        sides = self.sides(model, user, item)
-        value = model.consistency(pairs, *sides, model.fuse(user, item))
-        model.generator.set_state(state)
+        pairs = Pairs.of(batch, all_items=False)
+        for a, b in zip(pairs, Pairs.of(batch, all_items=True)):
+            assert torch.equal(a, b)  # the pairs of a batch have all of its items
         masks = model._band_masks(len(batch.users), len(batch.items))
+        sides = self.sides(model, user, item)
+        value = model.consistency(pairs, masks, *sides, model.fuse(user, item))
         masked, full = model.fuse(user, item, masks), model.fuse(user, item)
         changes = [((masked.user[u] @ masked.item[i]) - (full.user[u] @ full.item[i])) ** 2
                    for items in (batch.positive, batch.negative)
