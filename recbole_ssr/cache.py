@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -29,13 +29,22 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "recbole_ssr"
 
 
+class InBlocks(NamedTuple):
+    """An array that is given some rows at a time; its key is that of the whole."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    blocks: Iterable[np.ndarray]
+
+
 def content_key(*parts) -> str:
     """Hash strings, numbers and arrays (dtype, shape and bytes) into 24 hex digits."""
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
+        if isinstance(part, (np.ndarray, InBlocks)):
             digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+            for block in [part] if isinstance(part, np.ndarray) else part.blocks:
+                digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
         else:
             digest.update(repr(part).encode())
         digest.update(b"\0")

@@ -37,6 +37,9 @@ class Features:
     def matrix(self, c):
         return self._matrices[c].clone()
 
+    def blocks(self, c):
+        yield from self.matrix(c).split(7)
+
     def dim(self, c):
         return self._matrices[c].shape[1]
 

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -227,6 +227,28 @@ class ItemFeatures:
             # Rows without features are zero up to here, so that the sum is that of present rows.
             out[missing[missing > 0]] = out.sum(axis=0, dtype=np.float64) / len(present)
         return torch.from_numpy(out)
+
+    def blocks(self, modality: str) -> Iterator[torch.Tensor]:
+        """Yield the rows of :meth:`matrix`, some at a time.
+
+        Where every row stands for itself the file is read along with them, and the matrix never
+        is in memory; columns that are standardised, and missing rows that are means, need it whole.
+        """
+        source, here = self._source(modality), self._here[modality]
+        whole = self.scaling == "standardise" or self.fill == "mean"
+        rows_of, stored = (self.matrix(modality), None) if whole else (None, source.open())
+        for block in row_blocks(len(here), source.dim):
+            if whole:
+                yield rows_of[block]
+                continue
+            out = np.zeros((len(here[block]), source.dim), dtype=np.float32)
+            present = np.flatnonzero(here[block])
+            out[present] = stored[source.rows[block][present]]
+            if self.scaling == "l2":
+                _scale_to_unit_rows(out)
+            out[present] = self.corruption.disturbed(
+                modality, self._tokens[block][present], out[present])
+            yield torch.from_numpy(out)
 
     def _scaled(self, source: "_Source", wanted: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the scaled rows of the items `wanted` and zeros; columns scaled by `basis`.

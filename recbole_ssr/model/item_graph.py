@@ -11,6 +11,7 @@ from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.graph.knn import ItemGraph, knn, similarities
 from recbole_ssr.graph.lift import cooccurrence_lift
+from recbole_ssr.model.feature_blocks import in_blocks
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -62,12 +63,13 @@ def neighbours_of(config, features, modality: str, k: int) -> torch.Tensor:
 
     Shapes: result (n_present, k), see :func:`recbole_ssr.graph.knn.knn`.
     """
-    matrix, here = features.matrix(modality), features.has_feature(modality)
+    here = features.has_feature(modality)
     n_known = features.n_known if features.n_known < len(here) else None
     new = () if n_known is None else ("new items from", n_known)
-    key = content_key("knn", _VERSION, k, matrix.numpy(), here.numpy(), *new)
-    near = cached_array(cache_folder(config["cache_dir"]) / "item-graphs", key,
-                        lambda: knn(matrix, here, k, n_known=n_known).numpy())
+    key = content_key("knn", _VERSION, k, in_blocks(features, modality), here.numpy(), *new)
+    near = cached_array(
+        cache_folder(config["cache_dir"]) / "item-graphs", key,
+        lambda: knn(features.matrix(modality), here, k, n_known=n_known).numpy())
     return torch.from_numpy(near)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_ssr.cache import cache_folder, cached_array, content_key
+from recbole_ssr.model.feature_blocks import in_blocks
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -27,19 +28,23 @@ def rotated(config, features, modality: str) -> Tensor:
     Shapes: result (I, f).
     """
     components = config["feature_components"]
-    F = features.matrix(modality)
-    if not 0 < components < F.shape[1] or config["train_features"]:
-        return F
-    trained = F if features.fitted is features else features.fitted.matrix(modality)
-    key = content_key("rotation", _VERSION, components, _SEED, trained.numpy())
-    directions = cached_array(
+    width = features.dim(modality)
+    if not 0 < components < width or config["train_features"]:
+        return features.matrix(modality)
+    trained = features.fitted
+    key = content_key("rotation", _VERSION, components, _SEED, in_blocks(trained, modality))
+    directions = torch.from_numpy(cached_array(
         cache_folder(config["cache_dir"]) / "rotations", key,
-        lambda: _directions(trained.numpy(), components),
-    )
-    out = F @ torch.from_numpy(directions)
-    share = (torch.linalg.vector_norm(out) / torch.linalg.vector_norm(F).clamp(min=1e-6)).item()**2
+        lambda: _directions(trained.matrix(modality).numpy(), components),
+    ))
+    parts, energy = [], 0.0
+    for rows in features.blocks(modality):  # wide features are never in memory as a whole
+        parts.append(rows @ directions)
+        energy += torch.linalg.vector_norm(rows).item() ** 2
+    out = torch.cat(parts)
+    share = torch.linalg.vector_norm(out).item() ** 2 / max(energy, 1e-12)
     logger.info("features %s: rotated from %d to %d dimensions, which hold %.1f %% of their energy",
-                modality, F.shape[1], out.shape[1], 100 * share)
+                modality, width, out.shape[1], 100 * share)
     return out
 
 

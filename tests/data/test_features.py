@@ -10,6 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recbole_ssr.cache import InBlocks, content_key
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.data import feature_files, features
 from recbole_ssr.data.feature_files import open_matrix
 from recbole_ssr.data.features import list_modalities, load_item_features, write_features
@@ -387,3 +389,20 @@ def test_a_damaged_header_is_an_error_whatever_the_byte(folder):
             except UserError:
                 refused += 1
     assert refused > 120
+
+
+@pytest.mark.parametrize("options", [
+    {"scaling": scaling, "fill": fill} for scaling in features.SCALINGS for fill in ("zero", "mean")
+] + [{"scaling": "l2", "corruption": Corruption({"text": 0.3}, {"text": 0.2}, seed=4)}])
+def test_rows_in_blocks_are_those_of_the_matrix(tmp_path, monkeypatch, options):
+    monkeypatch.setattr(feature_files, "_BLOCK_BYTES", 300)
+    write_features(tmp_path, "text", table(range(37), dim=5), range(37))
+    loaded = load(tmp_path, ["[PAD]"] + [str(i) for i in range(40, -1, -1)], **options)
+    blocks = list(loaded.blocks("text"))
+    assert len(blocks) > 3 and torch.equal(torch.cat(blocks), loaded.matrix("text"))
+
+
+def test_a_matrix_in_blocks_has_the_key_of_the_whole():
+    F = table(range(40))
+    assert content_key("a", InBlocks("float32", (40, 3), (F[k:k + 7] for k in range(0, 40, 7))),
+                       "b") == content_key("a", F, "b")

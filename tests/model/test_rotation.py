@@ -6,6 +6,7 @@ import pytest
 import torch
 from stubs import Features, settings
 
+from recbole_ssr.model.item_graph import neighbours_of
 from recbole_ssr.model.rotation import rotated
 
 
@@ -54,3 +55,13 @@ def test_directions_are_cached_by_content(tmp_path):
     features._matrices["image"][3] += 1
     rotated(config(tmp_path, 4), features, "image")
     assert len(list((tmp_path / "rotations").iterdir())) == 2
+
+
+def test_wide_features_are_held_whole_only_for_what_is_not_in_the_cache(tmp_path, monkeypatch):
+    features, options = low_rank(noise=1.0), config(tmp_path, 4, knn_k=3)
+    first = rotated(options, features, "image"), neighbours_of(options, features, "image", 3)
+    F = features.matrix("image")
+    monkeypatch.setattr(Features, "matrix", None)
+    monkeypatch.setattr(Features, "blocks", lambda *_: iter(F.split(7)))
+    again = rotated(options, features, "image"), neighbours_of(options, features, "image", 3)
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
