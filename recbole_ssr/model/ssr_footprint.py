@@ -10,14 +10,14 @@ from __future__ import annotations
 from recbole_ssr.footprint import Footprint
 
 _NUMBER = 4
-_LIBRARIES = 320 * 2**20  # Python, torch, RecBole
+_LIBRARIES = 380 * 2**20  # Python, torch, RecBole
 # Bytes of an interaction: of the data in memory; of the graph, an index and a value in either
 # direction; and of what building a graph, or reading the data, takes for a while.
-_DATA, _GRAPH, _BUILDING = 60, 16, 90
+_DATA, _GRAPH, _BUILDING = 80, 16, 90
 _NODE = 200  # bytes of a user or an item beside its numbers: the text of its id
 _ADAM = 4  # a value, its gradient and two moments
-_OF_BATCH = 12  # numbers of the batch's nodes that live at a time, in bands of all modalities
-_OF_EVALUATION = 3  # bands of all nodes that live at a time
+_OF_BATCH = 4  # numbers of the batch's nodes that live at a time, in bands of all modalities
+_OF_EVALUATION = 4  # bands of all nodes that live at a time
 _LOWER = ("embedding_size", "n_bands", "feature_components", "train_batch_size")
 
 
