@@ -37,7 +37,7 @@ _DERIVED = frozenset((
 ))
 # Where a run happens and what it shows or stores, but not what comes out.
 _WITHOUT_EFFECT_ON_RESULTS = frozenset((
-    "device", "run_dir", "resume", "show_progress", "cache_dir", "data_path", "state",
+    "device", "nproc", "run_dir", "resume", "show_progress", "cache_dir", "data_path", "state",
     "checkpoint_dir", "eval_batch_size", "eval_users_per_step", "verbose", "log_wandb",
     "wandb_project", "save_dataset", "save_dataloaders", "loss_decimal_place", "prepare",
     "split_name",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import recbole.data.dataset as host_dataset
 import torch
@@ -27,6 +29,9 @@ from recbole_ssr.data.exclusion import apply_exclusion
 from recbole_ssr.data.fields import check_columns
 from recbole_ssr.data.parts import check_parts, needs_labels
 from recbole_ssr.data.trainable import check_candidates, check_training
+from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main, place
+from recbole_ssr.distributed.launcher import Ended, launch
+from recbole_ssr.distributed.place import Place, from_environment
 from recbole_ssr.errors import UserError
 from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
@@ -36,6 +41,7 @@ from recbole_ssr.flags import read_config_file
 from recbole_ssr.host_errors import host_errors, missing_columns
 from recbole_ssr.inference import inference_model
 from recbole_ssr.memory import tell_footprint
+from recbole_ssr.processes import check_processes, check_size, take_place
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.run_folders import CONFIG, held, newest_unfinished
 from recbole_ssr.train import checkpoint
@@ -45,9 +51,11 @@ from recbole_ssr.train.weights import load_weights
 logger = logging.getLogger("recbole_ssr")
 
 RANKING = "ranking.npz"
+_NEWEST = "%s is the newest unfinished run in %s"
+_INTERRUPTED = "interrupted; continue with --resume=%s"
 
 # What may change when a run is resumed: where it runs and how long, never what it computes.
-RESUMABLE = ("resume", "device", "show_progress", "epochs", "stopping_step", "data_path",
+RESUMABLE = ("resume", "device", "nproc", "show_progress", "epochs", "stopping_step", "data_path",
              "cache_dir", "run_dir")
 
 
@@ -79,38 +87,134 @@ def run(
             settings in it is continued, whatever ended it.
         test: False ends after validation: no test metric is computed, and the result is in
             `valid.json` until a run in the same folder tests, which then trains no more.
-        callback: hears of the run's state, see :data:`Callback`.
+        callback: hears of the run's state, see :data:`Callback`; of a run in one process.
+
+    With `nproc` the run is shared by so many processes, which are started here; a process that
+    torchrun has started is one of a run that all of them share.
 
     Raises:
-        UserError: for every mistake in settings, data or folders.
+        UserError: for every mistake in settings, data or folders, and where a process was lost.
     """
-    flags = dict(flags or {})
-    newest = flags.get("resume") is True
-    if newest:
-        flags["resume"] = str(newest_unfinished(_run_dir(flags, config_dict)))
-    folder, config, last = _opened(folder, model, dataset, config_files, config_dict, flags)
+    asked = _Asked(model, dataset, tuple(config_files), config_dict, dict(flags or {}))
+    here = from_environment(os.environ)
+    if here is not None and here.size > 1:
+        check_size(here, asked.settings)
+        _check_callback(callback)
+        with joined(here):
+            return _run_of_torchrun(asked, folder, test)
+    asked, newest = _named(asked)
+    if asked.settings.get("nproc", 1) != 1:
+        _check_callback(callback)
+    folder, config, last = _opened(folder, asked)
     with held(folder):
-        return _run_in(folder, config, last, newest, test, callback)
+        if config["nproc"] == 1:
+            return _run_in(folder, config, last, newest, test, callback)
+        if newest:
+            _say(folder, logging.INFO, _NEWEST, folder, folder.parent)
+        return _run_on_processes(folder, asked, config["nproc"], last, test)
+
+
+class _Asked(NamedTuple):
+    """The settings of a run as :func:`run` was given them."""
+
+    model: str | None
+    dataset: str | None
+    config_files: tuple
+    config_dict: Mapping | None
+    flags: dict
+
+    @property
+    def settings(self) -> dict:
+        """Those that are in no file."""
+        return {**(self.config_dict or {}), **self.flags}
+
+
+def _check_callback(callback: Callback | None) -> None:
+    if callback is not None:
+        raise UserError("several processes that share a run cannot call a function of this one: "
+                        "leave callback out, or nproc, as runs of a comparison do")
+
+
+def _named(asked: _Asked) -> tuple[_Asked, bool]:
+    """Return what is asked with the run that is to go on by name, and whether nobody named it."""
+    if asked.flags.get("resume") is not True:
+        return asked, False
+    newest = newest_unfinished(_run_dir(asked.flags, asked.config_dict))
+    return asked._replace(flags=asked.flags | {"resume": str(newest)}), True
+
+
+def _run_on_processes(folder: Path, asked: _Asked, nproc: int, last: Path | None,
+                      test: bool) -> RunResult:
+    """Start the processes of a run and return the result that they leave."""
+    try:
+        # By its name, and not as a function: a process imports what it calls.
+        launch(f"{__name__}:run_shared", {"folder": folder, "asked": asked, "last": last,
+                                          "test": test}, nproc)
+    except KeyboardInterrupt:
+        _say(folder, logging.WARNING, _INTERRUPTED, folder)
+        raise
+    except (Ended, LostProcess) as error:
+        raise type(error)(f"{error}. {_going_on(folder)}") from None
+    return RunResult.read(folder, FILE if test else VALID_FILE)
+
+
+def _going_on(folder: Path) -> str:
+    begun = (folder / CONFIG).is_file()
+    return f"Continue with --resume={folder}" if begun else "Start the run again"
+
+
+def _run_of_torchrun(asked: _Asked, folder: Path | None, test: bool) -> RunResult:
+    """Be one of the processes that torchrun has started; the main one opens the folder."""
+    def opened() -> tuple[Path, Path | None, _Asked]:
+        named, _ = _named(asked)
+        made, _, last = _opened(folder, named)
+        return made.resolve(), last, named
+
+    folder, last, asked = of_main(opened)
+    if not folder.is_dir():
+        raise UserError(f"{place()} does not see the run folder {folder}, which process 0 "
+                        "has made: run_dir must be on a disk that all machines share")
+    try:
+        with held(folder) if is_main() else nullcontext():
+            return run_shared(folder, asked, last, test)
+    except KeyboardInterrupt:
+        if is_main():
+            _say(folder, logging.WARNING, _INTERRUPTED, folder)
+        raise
+    except LostProcess as error:
+        raise LostProcess(f"{error}. {_going_on(folder)}") from None
+
+
+def run_shared(folder: Path, asked: _Asked, last: Path | None, test: bool) -> RunResult:
+    """Be one of the processes of a run in its folder, on from the checkpoint `last`."""
+    # What lies there by now may be of this run, whose main process can be ahead: `last` counts.
+    config = _opened(None if asked.settings.get("resume") else folder, asked)[1]
+    take_place(config, place())
+    return _run_in(folder, config, last, False, test, None)
+
+
+def _say(folder: Path, level: int, *message) -> None:
+    """Log a message where no run of this process does."""
+    with runs.log_into(folder, discard_unless_started=False):
+        logger.log(level, *message)
 
 
 def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool, test: bool,
             callback: Callback | None) -> RunResult:
     """Do a run in its folder, on from the checkpoint `last`; `newest` if nobody named it."""
     config["run_folder"], config["checkpoint_dir"] = str(folder), str(folder)
-    sweep(folder)
-    made_here = last is None and not any(folder.iterdir())
-    with runs.log_into(folder, discard_unless_started=made_here) as started:
+    with _written_by_main(folder, last) as started:
         if newest:
-            logger.info("%s is the newest unfinished run in %s", folder, folder.parent)
+            logger.info(_NEWEST, folder, folder.parent)
         if not last:  # already now: a run that is killed before its first checkpoint starts anew
-            runs.write_text(folder / CONFIG, _dump(config))
+            _write_settings(folder, config)
             if config["resume"]:
                 logger.info("%s has no checkpoint yet and starts from its settings", folder)
         experiment = prepare(config)
         trainer = trainer_of(experiment)
         if last:
             trainer.restore(last)
-            runs.write_text(folder / CONFIG, _dump(config))
+            _write_settings(folder, config)
             logger.info("resuming %s after epoch %d", folder, trainer.start_epoch - 1)
         trainer.begin_logging()
         started()
@@ -119,10 +223,25 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             with _errors_of_host_model("train", config), missing_columns(config):
                 return _train_and_test(experiment, trainer, folder, test, callback)
         except KeyboardInterrupt:
-            logger.warning("interrupted; continue with --resume=%s", folder)
+            if place().size == 1:
+                logger.warning(_INTERRUPTED, folder)
             raise
         finally:
             trainer.end_logging()
+
+
+def _written_by_main(folder: Path, last: Path | None) -> AbstractContextManager:
+    """Log into the run folder, in the process that writes there; see :func:`runs.log_into`."""
+    if not is_main():
+        return runs.log_nowhere()
+    sweep(folder)
+    made_here = last is None and not any(folder.iterdir())
+    return runs.log_into(folder, discard_unless_started=made_here)
+
+
+def _write_settings(folder: Path, config: PluginConfig) -> None:
+    if is_main():
+        runs.write_text(folder / CONFIG, _dump(config))
 
 
 def prepare(config: PluginConfig) -> Experiment:
@@ -220,14 +339,17 @@ def _run_dir(flags: Mapping, config_dict: Mapping | None) -> Path:
     return expanded(run_dir)
 
 
-def _opened(folder, model, dataset, config_files, config_dict, flags):
+def _opened(folder: str | Path | None,
+            asked: _Asked) -> tuple[Path, PluginConfig, Path | None]:
     """Return the run folder, the configuration and the checkpoint to go on from, if any."""
+    model, dataset, config_files, config_dict, flags = asked
     resume = flags.get("resume") or (config_dict or {}).get("resume")
     if resume:
         if folder is not None:
             raise UserError(f"resume={resume} and folder={folder} both name the run; drop one")
         return _resumed(resume, model, dataset, config_files, config_dict, flags)
     config = build_config(model, dataset, config_files, config_dict, flags)
+    check_processes(config, _place_of(config))
     if folder is None:
         return runs.create(config["run_dir"], config["dataset"], config["model"]), config, None
     folder = Path(folder)
@@ -251,12 +373,19 @@ def _resumed(resume, model, dataset, config_files, config_dict, flags):
             f"cannot change. Only {', '.join(RESUMABLE[1:-1])} may"
         )
     config = _config_of(folder, config_dict=config_dict, flags=flags)
+    check_processes(config, _place_of(config))
     if (folder / LAST).is_file():
         return folder, config, folder / LAST
     for file in (BEST, FILE, VALID_FILE):
         if (folder / file).is_file():
             raise UserError(f"{folder} has a {file}, but no {LAST} to resume from; start a new run")
     return folder, config, None
+
+
+def _place_of(config: PluginConfig) -> Place:
+    """Return this process's place, or the first of those that are yet to be started."""
+    n = config["nproc"]
+    return place() if place().size > 1 else Place(0, n, 0, n)
 
 
 def _config_of(folder: Path, **overrides) -> PluginConfig:
@@ -342,7 +471,8 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
             trainer.calibration["uncalibrated"]["test"] = _uncalibrated(trainer, experiment.test)
         tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
     result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
-    _leave(result, folder, rankings, ids_hash(experiment.dataset), test)
+    if is_main():
+        _leave(result, folder, rankings, ids_hash(experiment.dataset), test)
     logger.debug("valid %s, test %s", valid, tested)
     return result
 

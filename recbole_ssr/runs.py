@@ -139,6 +139,18 @@ def log_into(folder: Path, discard_unless_started: bool):
 
 
 @contextmanager
+def log_nowhere():
+    """Keep a process silent that is one of several of a run; yields as :func:`log_into` does."""
+    root, nobody = logging.getLogger(), logging.NullHandler()
+    root.addHandler(nobody)
+    try:
+        with quiet_host():
+            yield lambda: None
+    finally:
+        root.removeHandler(nobody)
+
+
+@contextmanager
 def log_to_terminal():
     """Send the plugin's messages to the terminal, for work that leaves no run folder."""
     root, plugin = logging.getLogger(), logging.getLogger("recbole_ssr")

@@ -33,6 +33,7 @@ class ClosedFormContract(BaselineContract):
         return model
 
     test_one_batch_can_be_overfitted = NOT_TRAINED
+    test_processes_that_share_a_step_have_its_loss_and_gradients_as_their_mean = NOT_TRAINED
     test_trains_on_every_common_objective = NOT_TRAINED
     test_kept_embeddings_are_dropped_on_train_and_on_loading = NOT_TRAINED
     test_scores_are_encoded_once_per_evaluation = NOT_TRAINED

@@ -11,6 +11,9 @@ import pytest
 import torch
 from stubs import Data, Features, settings, triples
 
+from recbole_ssr.distributed import group
+from recbole_ssr.distributed.place import Place
+from recbole_ssr.distributed.sharing import shared_step
 from recbole_ssr.errors import UserError
 from recbole_ssr.nn.fixed_shapes import each_tensor, fixed_shapes
 from recbole_ssr.registry import model_class
@@ -105,6 +108,29 @@ class ModelContract:
         without = [name for name, p in model.named_parameters()
                    if p.grad is None or not p.grad.abs().sum() > 0]
         assert not without
+
+    def test_processes_that_share_a_step_have_its_loss_and_gradients_as_their_mean(
+            self, monkeypatch):
+        def step(model, size, rank):
+            monkeypatch.setattr(group, "_place", Place(rank, size, rank, size))
+            torch.manual_seed(3)
+            with shared_step():
+                losses = model.calculate_loss(self.batch(96))
+            (sum(losses) if isinstance(losses, tuple) else losses).backward()
+            return torch.stack(list(losses)).detach(), {
+                name: p.grad for name, p in model.named_parameters()}
+
+        whole = self.fit(self.build(), self.batch(), 3)
+        whole.zero_grad()
+        parts = [step(deepcopy(whole).train(), 3, rank) for rank in range(3)]
+        losses, gradients = step(whole.train(), 1, 0)
+        torch.testing.assert_close(torch.stack([part for part, _ in parts]).mean(0), losses)
+        for name, gradient in gradients.items():
+            own = [of_rank[name] for _, of_rank in parts]
+            if gradient is None:  # none of them waits for it
+                assert own == [None] * 3
+                continue
+            torch.testing.assert_close(torch.stack(own).mean(0), gradient, rtol=1e-4, atol=1e-7)
 
     def test_loss_parts_are_named_finite_scalars(self):
         losses = self.build().train().calculate_loss(self.batch())

@@ -19,9 +19,10 @@ PREPARATION = Path(dataset_prep.__file__).resolve().parent
 MODULES = sorted(set(PACKAGE.glob("**/*.py")) - set(PREPARATION.glob("**/*.py")))
 
 # What a folder may import of the package; a module at the top stands for itself.
-LEAVES = {"errors", "files", "cache", "constants", "contributions", "corruption", "footprint",
-          "int32", "nodes", "products", "seal", "uncompiled"}
+LEAVES = {"errors", "files", "cache", "constants", "contributions", "cores", "corruption",
+          "distributed", "footprint", "int32", "nodes", "products", "seal", "uncompiled"}
 MAY_IMPORT = {
+    "distributed": {"cores", "distributed", "errors"},
     "graph": LEAVES | {"graph"},
     "spectral": LEAVES | {"spectral"},
     "nn": LEAVES | {"nn"},
@@ -36,7 +37,7 @@ ON_TOP = {"commands", "compare", "conformance", "serve", "tune"}
 PREPARATION_MAY_IMPORT = {"cache", "contributions", "errors", "flags", "option", "data.features",
                           "data.feature_files", "data.feature_writer", "data.ids", "data.manifest",
                           "data.split_hash", "dataset_prep", "__version__"}
-WITHOUT_RECBOLE = ("graph", "spectral", "nn", "report")
+WITHOUT_RECBOLE = ("distributed", "graph", "spectral", "nn", "report")
 
 
 def imported(path):

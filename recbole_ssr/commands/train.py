@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from recbole_ssr.compare.comparison_options import is_comparison, options_of
+from recbole_ssr.distributed.place import from_environment
 from recbole_ssr.errors import MissingDataset, UserError
 from recbole_ssr.flags import parse_flags, read_config_file
 from recbole_ssr.runs import log_to_terminal
@@ -85,6 +86,9 @@ def _train(files: Sequence[str], flags: dict, console: Console) -> int:
     from recbole_ssr.result import earlier_results
 
     result = _with_dataset(files, flags, lambda: run(config_files=files, flags=flags))
+    here = from_environment(os.environ)
+    if here is not None and here.rank:
+        return 0  # the main process of the run tells of it
     earlier = earlier_results(os.path.dirname(result.run), result)
     console.print(rendered(result_table([result, *earlier])))
     calibrated = calibration_line(result)

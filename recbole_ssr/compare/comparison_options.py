@@ -55,6 +55,9 @@ def _models(_name: str, value: object) -> dict[str, tuple[str, dict]]:
         for name, changes in _variations(label, vary):
             lines[f"{label}, {name}"] = (model, {**settings, **changes})
     for label, (_, settings) in lines.items():
+        if "nproc" in settings:
+            raise UserError(f"models: {label}: nproc belongs to a single run; a comparison takes "
+                            "runs at a time, --jobs=N.")
         for key in ("seed", "dataset"):
             if key in settings:
                 raise UserError(f"models: {label}: {key} is the same for all lines of a "
@@ -228,7 +231,8 @@ def options_of(files: Sequence[str], flags: Mapping) -> ComparisonOptions:
     settings |= flags
     asked = {name: settings.pop(name) for name in NAMES if name in settings}
     _check_spelling(settings)
-    for name, instead in (("model", "models"), ("resume", "the same command again")):
+    for name, instead in (("model", "models"), ("resume", "the same command again"),
+                          ("nproc", "runs at a time, --jobs=N, and machines, --engine=ray")):
         if name in settings:
             raise UserError(f"{name}={settings[name]!r} belongs to a single run; a comparison "
                             f"takes {instead}.")

@@ -26,8 +26,9 @@ from recbole_ssr.compare.cluster import (
     reason_of,
 )
 from recbole_ssr.compare.engine import Outcome, Progress, Source, Watch
-from recbole_ssr.compare.local import LOG, Run, outcome_of, variables
+from recbole_ssr.compare.local import LOG, Run, outcome_of
 from recbole_ssr.compare.store import Task, begin, failure_of, is_complete, write_failure
+from recbole_ssr.cores import variables
 from recbole_ssr.errors import UserError
 
 _LOCAL = "--engine=local does without"

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from recbole.evaluator.collector import Collector, DataStruct
 
+from recbole_ssr.distributed.group import rows_of_all
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.data_struct import COLLECTED, take_data_struct
 from recbole_ssr.evaluation.rankings import Ranking
@@ -19,7 +20,8 @@ class FullRankingCollector(Collector):
 
     Beyond the stock ones it collects ``rec.users``, int64 of shape (users,), row by row as
     ``rec.topk``, wherever the batches carry ``USER_ID_FIELD``. With `keep_ranking` set, for
-    full ranking only, it keeps who was recommended what for :meth:`take_ranking`.
+    full ranking only, it keeps who was recommended what for :meth:`take_ranking`. With
+    `of_all_processes` set, each of them collects other users, and all get what all have.
     """
 
     def __init__(self, config: Any):
@@ -29,7 +31,7 @@ class FullRankingCollector(Collector):
             # This class collects them; the stock method, which does the rest, must not again.
             setattr(self.register, key, False)
         self._batches: dict[str, list[torch.Tensor]] = {}
-        self.keep_ranking = False
+        self.keep_ranking = self.of_all_processes = False
         self._ranking: Ranking | None = None
 
     def data_collect(self, train_data: Any) -> None:
@@ -94,6 +96,10 @@ class FullRankingCollector(Collector):
         """Return everything collected, tensors on the CPU, and start anew."""
         for name, batches in self._batches.items():
             self.data_struct.set(name, torch.cat(batches))
+        if self.of_all_processes:
+            for name in (*COLLECTED, "rec.users"):
+                if name in self.data_struct:
+                    self.data_struct.set(name, rows_of_all(self.data_struct.get(name)))
         if self.keep_ranking and {"rec.users", "rec.items"} <= self._batches.keys():
             self._ranking = _ranking_of(self.data_struct)
         self._batches = {}

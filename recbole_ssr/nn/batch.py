@@ -45,6 +45,19 @@ class Batch(NamedTuple):
         most = 0 if all_items else len(self.positive) + len(self.negative)
         return self._replace(users=users, items=padded(self.items, most, 0))
 
+    def of_users(self, part: slice) -> Batch:
+        """Return the interactions of some of the distinct users; items stay where they are.
+
+        Negatives that belong to interactions go with these.
+        """
+        mine = ((self.user >= part.start) & (self.user < part.stop)).nonzero().squeeze(1)
+        paired = len(self.negative) == len(self.user)
+        return self._replace(
+            users=self.users[part], user=self.user[mine] - part.start,
+            positive=self.positive[mine],
+            negative=self.negative[mine] if paired else self.negative,
+        )
+
     @property
     def user_ids(self) -> Tensor:
         """The users as given. Shapes: (B,)."""

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import wraps
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_ssr.distributed.sharing import own_part, sharing, summed
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.fixed_shapes import occurrences, rows_that_weigh
 from recbole_ssr.nn.losses import bce_ranking
@@ -126,6 +128,27 @@ def make_objective(
     return Objective(name, temperature, candidates, cosine, name in _FULL, OBJECTIVES[name])
 
 
+def _by_users(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Let several processes share the distinct users of a batch, in a loss that is a mean over
+    interactions whose candidates do not follow from its `batch`.
+    """
+
+    @wraps(loss)
+    def of_own_users(objective: Objective, user: Tensor, item: Tensor, batch: Batch,
+                     *facts: Tensor) -> Tensor:
+        if not sharing():
+            return loss(objective, user, item, batch, *facts)
+        part = own_part(len(user))
+        own = batch.of_users(part)
+        if not len(own.user):
+            return 0 * (user.sum() + item.sum())  # with gradients, which the others wait for
+        share = len(own.user) / len(batch.user)
+        return summed(share * loss(objective, user[part], item, own, *facts))
+
+    return of_own_users
+
+
+@_by_users
 def _bce(
     objective: Objective, user: Tensor, item: Tensor, batch: Batch,  # noqa: ARG001
     item_degree: Tensor,  # noqa: ARG001
@@ -134,6 +157,7 @@ def _bce(
     return bce_ranking(_scores(anchor, item, batch.positive), _scores(anchor, item, batch.negative))
 
 
+@_by_users
 def _bpr(
     objective: Objective, user: Tensor, item: Tensor, batch: Batch,  # noqa: ARG001
     item_degree: Tensor,  # noqa: ARG001
@@ -197,6 +221,7 @@ def _in_batch_softmax(
     )
 
 
+@_by_users
 def _softmax_of_few(
     objective: Objective, user: Tensor, item: Tensor, batch: Batch, rows: Tensor, weight: Tensor,
     positive_weight: Tensor,

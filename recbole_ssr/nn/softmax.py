@@ -8,6 +8,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from recbole_ssr.distributed.sharing import own_part, sharing, summed
 from recbole_ssr.nn.fixed_shapes import shapes_are_fixed
 
 # Users whose scores exist at once: 128 to 512 are within a fifth of each other in speed, on a CPU.
@@ -25,11 +26,15 @@ def log_denominators(
     .. math:: \sum_u w_u \log \sum_{j \in candidates} \exp(\langle u, j \rangle / \tau)
 
     No inner product exceeds `bound` (1 for unit vectors). Memory is linear in users and items:
-    scores exist for `block` users at a time.
+    scores exist for `block` users at a time. Several processes share the users.
 
     Shapes: user (U, D); item (I, D); weight (U,); candidates (I,) bool; result ().
     """
-    return _LogDenominators.apply(user, item, weight, candidates, temperature, bound, block)
+    if sharing():
+        own = own_part(len(user))
+        user, weight = user[own], weight[own]
+    return summed(
+        _LogDenominators.apply(user, item, weight, candidates, temperature, bound, block))
 
 
 class _LogDenominators(Function):

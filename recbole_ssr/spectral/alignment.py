@@ -8,6 +8,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from recbole_ssr.distributed.sharing import own_part, summed
+
 
 def cross_modal_infonce(
     a: Tensor, b: Tensor, counts: Tensor, temperature: float, block: int = 2048,
@@ -22,6 +24,7 @@ def cross_modal_infonce(
     as anchor and in the denominators, as if it were repeated.
 
     Memory is linear in the number of vectors: similarities exist `block` anchors at a time.
+    Several processes share the anchors.
 
     Shapes: a, b (M, B, d); counts (B,); result ().
     """
@@ -29,14 +32,17 @@ def cross_modal_infonce(
     a, b = (F.normalize(v.reshape(-1, v.shape[-1]), dim=1) for v in (a, b))
     weight = counts.to(a).repeat(bands)
     positive = (weight * (a * b).sum(1)).sum() / temperature
-    denominators = _LogDenominators.apply(
-        torch.cat([a, b]), weight.repeat(2), temperature, block, exclude_self
-    )
+    denominators = summed(_LogDenominators.apply(
+        torch.cat([a, b]), weight.repeat(2), temperature, block, exclude_self,
+        own_part(2 * len(a)),
+    ))
     return (denominators / 2 - positive) / weight.sum()
 
 
 class _LogDenominators(Function):
     r"""sum_x w_x log sum_y w_y exp(<x, y> / tau) over unit vectors x, y (V, d), maybe y not x.
+
+    The anchors x are those of `own`, y runs over all.
 
     The gradient is computed along with the value, so that the exponentials are taken once and
     nothing of size V x V survives a block. Unit vectors bound the similarities by 1 / tau, which
@@ -46,11 +52,11 @@ class _LogDenominators(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, temperature, block, exclude_self):
+    def forward(ctx, x, weight, temperature, block, exclude_self, own):
         shift = (weight.log() - 1 / temperature).expand(min(block, len(x)), -1)
         total, gradient = x.new_zeros(()), None
-        for start in range(0, len(x), block):
-            rows = slice(start, start + block)
+        for start in range(own.start, own.stop, block):
+            rows = slice(start, min(start + block, own.stop))
             anchors, w = x[rows], weight[rows]
             E = torch.addmm(shift[: len(anchors)], anchors, x.T, alpha=1 / temperature).exp_()
             if exclude_self:
@@ -66,14 +72,14 @@ class _LogDenominators(Function):
                 share = (w / Z)[:, None] / temperature
                 gradient[rows].addcmul_(share, E @ x)
                 gradient.addmm_(E.T, share * anchors)
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(torch.zeros_like(x) if gradient is None else gradient)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None, None
+        return grad * gradient, None, None, None, None, None
 
 
 def sample_rows(counts: Tensor, most: int, generator: torch.Generator) -> Tensor | None:

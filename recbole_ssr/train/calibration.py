@@ -9,6 +9,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer.trainer import Trainer
 from recbole.utils import calculate_valid_score
 
+from recbole_ssr.distributed.group import is_main, wait_for_all
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Ranking
 from recbole_ssr.evaluation.user_metrics import user_values
@@ -35,6 +36,7 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     if not (hasattr(model, "calibrate") and isinstance(valid_data, FullSortEvalDataLoader)):
         return {}
     file = trainer.saved_model_file
+    wait_for_all()  # one of them may be writing it
     state = checkpoint.load(file, map_location=trainer.device)
     load_weights(model, state, file, trainer.config, trainer.data)
     if isinstance(state.get("calibration"), dict):  # by a process that was stopped later
@@ -55,7 +57,8 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
         "kept": kept, "gains": fitted.gains.tolist(), "bias": fitted.bias.item(),
         "uncalibrated": {"valid": before[0]},
     }
-    checkpoint.save(state | {"state_dict": model.state_dict()}, file)
+    if is_main():
+        checkpoint.save(state | {"state_dict": model.state_dict()}, file)
     values = [calculate_valid_score(m, trainer.valid_metric) for m, _ in (before, after)]
     logger.info("calibrated on the validation part: %s %.4f, before %.4f%s", trainer.valid_metric,
                 *values[::-1], "" if kept else "; left as before")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import recbole.trainer.trainer as host
 from recbole.utils import WandbLogger
 
+from recbole_ssr.distributed.group import is_main
 from recbole_ssr.errors import UserError
 from recbole_ssr.train.state import plain_config
 
@@ -56,6 +57,15 @@ class RunTensorBoard:
         return self._writer
 
 
+class NoTensorBoard:
+    """The same of a process that writes nothing, because another of its run does."""
+
+    def add_scalar(self, *args) -> None:
+        """Do nothing."""
+
+    add_hparams = flush = close = add_scalar
+
+
 class RunWandb(WandbLogger):
     """RecBole's WandbLogger with its files in the run's folder.
 
@@ -72,7 +82,7 @@ class RunWandb(WandbLogger):
 
     def begin(self) -> None:
         """Begin a wandb run where the settings ask for one. Raises UserError without wandb."""
-        if not self.log_wandb or self._ready:
+        if not (self.log_wandb and is_main()) or self._ready:
             return
         try:
             import wandb
@@ -89,7 +99,8 @@ class RunWandb(WandbLogger):
 
     def log_metrics(self, metrics, head="train", commit=True) -> None:
         self.begin()
-        super().log_metrics(metrics, head, commit)
+        if self._ready:
+            super().log_metrics(metrics, head, commit)
 
     def log_eval_metrics(self, metrics, head="eval") -> None:
         """Log what a run measured; nothing where it was not trained here."""
@@ -111,7 +122,8 @@ def in_folder(folder: Path | None) -> Iterator[None]:
         return
     names = ("get_tensorboard", "WandbLogger")
     originals = [getattr(host, name) for name in names]
-    host.get_tensorboard = lambda _logger: RunTensorBoard(folder / TENSORBOARD)
+    host.get_tensorboard = lambda _logger: (
+        RunTensorBoard(folder / TENSORBOARD) if is_main() else NoTensorBoard())
     host.WandbLogger = lambda config: RunWandb(config, folder)
     try:
         yield

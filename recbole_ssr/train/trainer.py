@@ -17,11 +17,15 @@ from recbole.utils import calculate_valid_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recbole_ssr.distributed.group import is_main, place, wait_for_all
+from recbole_ssr.distributed.losses import of_all
+from recbole_ssr.distributed.sharing import shared_step
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint, monitors
 from recbole_ssr.train.calibration import calibrate
 from recbole_ssr.train.fixed_step import FixedStep
+from recbole_ssr.train.parallel import check_in_step, own_users, share_gradients
 from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.state import model_state
 from recbole_ssr.train.stopping import rule_of, strict_stopping
@@ -57,6 +61,7 @@ class RunMixin:
             super().__init__(config, model)
         if self.run_folder:
             self.saved_model_file = str(self.run_folder / BEST)
+        share_gradients(self)
         self.eval_collector = FullRankingCollector(config)
         self.history: list[dict] = []
         self.on_epoch: Callable[[list[dict]], None] | None = None
@@ -96,8 +101,9 @@ class RunMixin:
         self._decay_learning_rate(epoch_idx)
 
         def named(interaction):
-            self._losses = losses = loss_func(interaction)
-            return losses
+            with shared_step():
+                self._losses = losses = loss_func(interaction)
+            return of_all(losses)
 
         bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
         if self.config["cuda_graph"]:
@@ -226,6 +232,8 @@ class RunMixin:
         total = self._train_epoch(train_data, epoch, show_progress=show_progress)
         seconds = time.perf_counter() - start
         self._check_parameters()
+        if place().size > 1:
+            check_in_step(self.model, _random_state(train_data), epoch)
         losses = self._named_means(total)
         self.train_loss_dict[epoch] = sum(losses.values())
         self._log_losses(epoch, total)
@@ -298,6 +306,8 @@ class RunMixin:
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):  # noqa: ARG002
         """Write the best checkpoint, with RecBole's keys."""
+        if not is_main():
+            return
         state = self._state(epoch)
         if self.run_folder:
             del state["optimizer"]  # last.pth has it; the best epoch is only ever scored
@@ -308,7 +318,7 @@ class RunMixin:
 
     def _save_last(self, train_data) -> None:
         """Write everything that the rest of the run depends on."""
-        if not self.run_folder:
+        if not (self.run_folder and is_main()):
             return
         state = self._state(len(self.history) - 1) | {
             "best_valid_result": self.best_valid_result,
@@ -351,12 +361,15 @@ class RunMixin:
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """Evaluate with RecBole's metrics; the arguments are RecBole's."""
         if eval_data and load_best_model:
+            wait_for_all()  # one of them may be writing it
             state = checkpoint.load(model_file or self.saved_model_file, map_location=self.device)
             load_weights(self.model, state, model_file or self.saved_model_file, self.config,
                          self.data)
             if self.as_measured:
                 self.model = self.as_measured(self.model)
-        metrics = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        own = own_users(eval_data)
+        self.eval_collector.of_all_processes = own is not eval_data
+        metrics = super().evaluate(own, load_best_model=False, show_progress=show_progress)
         return metrics and self._plain(metrics)
 
     def _plain(self, metrics: dict) -> dict[str, float]:

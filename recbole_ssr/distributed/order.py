@@ -1,0 +1,21 @@
+"""What a process of a run is told by the one that starts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole_ssr.distributed.place import Place
+
+
+class Order(NamedTuple):
+    """What a process is to do: `target`, "module:function", with arguments.
+
+    `rendezvous` is the URL where the processes meet, `report` the file for an error.
+    """
+
+    place: Place
+    rendezvous: str
+    target: str
+    arguments: dict
+    report: Path
