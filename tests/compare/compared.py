@@ -1,9 +1,5 @@
 """Tasks of runs on the tiny dataset, and what two runs must agree in."""
 
-import os
-import time
-from pathlib import Path
-
 import numpy as np
 from tiny import SETTINGS, write_tiny
 
@@ -55,21 +51,3 @@ def ndcg(ranking, pairs, k):
                    if item in wanted[user])
         values.append(gain / sum(1 / np.log2(n + 2) for n in range(min(k, len(wanted[user])))))
     return np.mean(values)
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A killed process stays until its parent has asked for it.
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def until(condition, seconds=300):
-    """Wait until a condition holds; fail where it never does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)

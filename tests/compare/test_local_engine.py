@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from compared import is_alive
+from waiting import is_alive
 
 from recbole_ssr.compare import fork_server, forked, local, worker
 from recbole_ssr.compare.engine import FixedSource, Outcome

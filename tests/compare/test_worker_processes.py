@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from compared import is_alive, measured, settings_of, tasks_of, until
+from compared import measured, settings_of, tasks_of
+from waiting import is_alive, until
 
 from recbole_ssr.compare import worker
 from recbole_ssr.compare.engine import FixedSource, Outcome
