@@ -32,7 +32,7 @@ from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main, place
 from recbole_ssr.distributed.launcher import Ended, launch
 from recbole_ssr.distributed.place import Place, from_environment
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import MissingDataset, UserError
 from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, data_of, ids_hash, protocol_of, training_of
@@ -100,8 +100,11 @@ def run(
     if here is not None and here.size > 1:
         check_size(here, asked.settings)
         _check_callback(callback)
-        with joined(here):
-            return _run_of_torchrun(asked, folder, test)
+        try:
+            with joined(here):
+                return _run_of_torchrun(asked, folder, test)
+        except MissingDataset as error:  # one process cannot prepare it while the others wait
+            raise UserError(str(error)) from None
     asked, newest = _named(asked)
     if asked.settings.get("nproc", 1) != 1:
         _check_callback(callback)
@@ -109,6 +112,7 @@ def run(
     with held(folder):
         if config["nproc"] == 1:
             return _run_in(folder, config, last, newest, test, callback)
+        _check_callback(callback)
         if newest:
             _say(folder, logging.INFO, _NEWEST, folder, folder.parent)
         return _run_on_processes(folder, asked, config["nproc"], last, test)

@@ -55,6 +55,7 @@ def tune(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.report.terminal import print_sheets
     from recbole_ssr.tune.table import selected_table, trials_table
 
+    _alone()
     files, flags = _files_and_flags(argv)
     for name, as_of in (("model", "models"), ("trials", "tune")):
         if name in flags:
@@ -72,6 +73,15 @@ def tune(argv: Sequence[str], console: Console) -> int:
     console.print(f"Presets: {', '.join(map(str, presets))}; train with --config_files FILE, "
                   "compare with --preset=FILE.", soft_wrap=True, markup=False)
     return 0
+
+
+def _alone() -> None:
+    """Raise UserError where torchrun has started several of this command."""
+    here = from_environment(os.environ)
+    if here is not None:
+        raise UserError(f"torchrun has started {here.size} processes, which share one run of train;"
+                        " a comparison or a search is one command, which takes --jobs or "
+                        "--engine=ray")
 
 
 def _files_and_flags(argv: Sequence[str]) -> tuple[list[str], dict]:
@@ -105,6 +115,8 @@ def _compare(files: Sequence[str], flags: dict, console: Console) -> int:
     from recbole_ssr.commands.experiments import compare as run_all
     from recbole_ssr.report.comparison.rows import brief_sheets
     from recbole_ssr.report.terminal import print_sheets
+
+    _alone()
 
     def work() -> Compared:
         with log_to_terminal():

@@ -62,7 +62,7 @@ def wait_for_all() -> None:
 def of_main(work: Callable[[], T]) -> T:
     """Let the main process do something alone; return what it returns, in every process.
 
-    A UserError there is raised in every process.
+    A UserError there is raised, as one, in every process.
     """
     if _place.size == 1:
         return work()
@@ -71,11 +71,11 @@ def of_main(work: Callable[[], T]) -> T:
         try:
             told[0] = work()
         except UserError as error:
-            told[1] = error
+            told[1] = str(error)
     with _told():
         dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
     if told[1] is not None:
-        raise told[1]
+        raise UserError(told[1])
     return told[0]
 
 
@@ -87,14 +87,18 @@ def rows_of_all(rows: Tensor) -> Tensor:
     if _place.size == 1:
         return rows
     rows = rows.cpu()
+    lengths = _of_each(torch.tensor([len(rows)]))
+    most = int(max(lengths))
+    padded = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+    return torch.cat([part[:int(n)] for part, n in zip(_of_each(padded), lengths)])
+
+
+def _of_each(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all processes, which have one shape, in the order of their ranks."""
+    parts = [torch.empty_like(tensor) for _ in range(_place.size)]
     with _told():
-        lengths = [torch.zeros(1, dtype=torch.long) for _ in range(_place.size)]
-        dist.all_gather(lengths, torch.tensor([len(rows)]))
-        most = int(max(lengths))
-        padded = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
-        parts = [torch.empty_like(padded) for _ in range(_place.size)]
-        dist.all_gather(parts, padded)
-    return torch.cat([part[:int(n)] for part, n in zip(parts, lengths)])
+        dist.all_gather(parts, tensor)
+    return parts
 
 
 def average(tensors: Sequence[Tensor]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from recbole_ssr.cores import environment_of, usable_cores
 from recbole_ssr.distributed.group import LostProcess
-from recbole_ssr.distributed.order import Order
+from recbole_ssr.distributed.order import BUG, MISTAKE, Order
 from recbole_ssr.distributed.place import Place
 from recbole_ssr.errors import UserError
 
@@ -55,7 +57,7 @@ def launch(target: str, arguments: dict, size: int) -> None:
 
 
 def _start(order: Order) -> subprocess.Popen:
-    environment = environment_of(max(usable_cores() // order.place.local_size, 1))
+    environment = environment_of(_threads(order.place.local_size))
     if sys.platform == "linux":  # the name of this machine need not lead to itself
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     # A session of its own: Ctrl-C of the terminal reaches the launcher alone, which passes it on.
@@ -67,6 +69,12 @@ def _start(order: Order) -> subprocess.Popen:
     except BrokenPipeError:  # it has ended already, and its status says how
         pass
     return process
+
+
+def _threads(processes: int) -> int:
+    """Return the threads of each of so many: OMP_NUM_THREADS, or its part of the cores."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else max(usable_cores() // processes, 1)
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> None:
@@ -101,23 +109,21 @@ def _cause(room: Path, processes: Sequence[subprocess.Popen], killed: set[int]) 
 
     That others were lost is only said by processes that would have gone on.
     """
-    told = {}
-    for rank in range(len(processes)):
-        report = room / f"{rank}.error"
-        if report.is_file():
-            told[rank] = pickle.loads(report.read_bytes())
-    for rank, error in told.items():
-        if isinstance(error, str):
-            return RuntimeError(f"process {rank} of {len(processes)} failed:\n{error}")
-    errors = list(told.values())
-    for error in errors:
-        if not isinstance(error, LostProcess):
-            return error
+    reports = {rank: room / f"{rank}.error" for rank in range(len(processes))}
+    told = {rank: json.loads(report.read_text()) for rank, report in reports.items()
+            if report.is_file()}
+    for rank, (kind, text) in told.items():
+        if kind == BUG:
+            return RuntimeError(f"process {rank} of {len(processes)} failed:\n{text}")
+    for kind, text in told.values():
+        if kind == MISTAKE:
+            return UserError(text)
     for rank, process in enumerate(processes):
         if process.returncode and process.pid not in killed and rank not in told:
             return Ended(f"process {rank} of {len(processes)} {_how(process.returncode)}, and the "
                          "others were stopped")
-    return errors[0] if errors else Ended("the processes of the run were stopped")
+    lost = [text for _, text in told.values()]
+    return LostProcess(lost[0]) if lost else Ended("the processes of the run were stopped")
 
 
 def _how(code: int) -> str:

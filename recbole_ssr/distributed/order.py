@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 from recbole_ssr.distributed.place import Place
 
+# What a process reports of itself: that it lost another, a UserError, or any other error.
+LOST, MISTAKE, BUG = "lost", "mistake", "bug"
+
 
 class Order(NamedTuple):
     """What a process is to do: `target`, "module:function", with arguments.
 
-    `rendezvous` is the URL where the processes meet, `report` the file for an error.
+    `rendezvous` is the URL where the processes meet, `report` the file for an error: its kind and
+    its text, as json.
     """
 
     place: Place

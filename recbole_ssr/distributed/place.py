@@ -28,11 +28,11 @@ class Place(NamedTuple):
 
 
 def from_environment(environment: Mapping[str, str]) -> Place | None:
-    """Return the place that torchrun gave this process; None where it did not start it.
+    """Return the place that torchrun gave this process; None where there is no other process.
 
     Raises UserError where a variable is missing or no number that fits the others.
     """
-    if not environment.get("WORLD_SIZE"):
+    if environment.get("WORLD_SIZE", "") in ("", "1"):
         return None
     missing = [name for name in _VARIABLES if not environment.get(name)]
     if missing:

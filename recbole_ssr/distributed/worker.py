@@ -7,14 +7,15 @@ as long as it lives. An error is left for the launcher to tell.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pickle
 import sys
 import threading
 import traceback
 
-from recbole_ssr.distributed.group import joined
-from recbole_ssr.distributed.order import Order
+from recbole_ssr.distributed.group import LostProcess, joined
+from recbole_ssr.distributed.order import BUG, LOST, MISTAKE, Order
 from recbole_ssr.errors import UserError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -31,8 +32,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        expected = isinstance(error, UserError)
-        order.report.write_bytes(pickle.dumps(error if expected else traceback.format_exc()))
+        kind = LOST if isinstance(error, LostProcess) else \
+            MISTAKE if isinstance(error, UserError) else BUG
+        text = traceback.format_exc() if kind == BUG else str(error)
+        order.report.write_text(json.dumps([kind, text]))
         return FAILED
     return DONE
 

@@ -74,12 +74,12 @@ def test_two_processes_train_and_measure_as_one_and_leave_one_folder(tiny, capfd
     assert yaml.safe_load((Path(several.run) / "config.yaml").read_text())["nproc"] == 2
 
 
-def command(settings, *words, **environment):
+def command(settings):
     file = Path("settings.yaml")
     file.write_text(yaml.safe_dump(settings | {"model": "SSR", "dataset": "tiny"}))
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "run_recbole_ssr.py"), *words], text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, stdout=subprocess.PIPE,
+        [sys.executable, str(ROOT / "run_recbole_ssr.py"), "--config_files", str(file)], text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
 
 
@@ -88,9 +88,9 @@ def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def begun(settings, **environment):
+def begun(settings):
     """Start a long run of two processes; return it, its processes and its folder after an epoch."""
-    run = command(settings | {"nproc": 2, "epochs": 1000, "stopping_step": 1000}, **environment)
+    run = command(settings | {"nproc": 2, "epochs": 1000, "stopping_step": 1000})
     until(lambda: any(epochs_of(folder) > 1 for folder in Path("runs").glob("*")), 120)
     (folder,) = Path("runs").iterdir()
     return run, children(run.pid), folder
