@@ -80,7 +80,9 @@ def command(settings):
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run_recbole_ssr.py"), "--config_files", str(file)], text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE)
+        stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background has them ignore what Ctrl-C sends.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
 
 
 def children(pid):
