@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from recbole_ssr.distributed.group import place
 from recbole_ssr.errors import UserError
 from recbole_ssr.footprint import Footprint
 
@@ -41,17 +42,25 @@ def tell_footprint(config, dataset) -> None:
     told = (f"{config['model']} needs about {_gib(needed.peak)} of memory at its peak: "
             f"{_parts(needed)}")
     if memory.total is not None and needed.peak > ACCURACY * memory.total:
-        raise UserError(f"{told}. The machine has {_gib(memory.total)}. Lower "
+        raise UserError(f"{told}. The machine has {_gib(memory.total)}{_for_each()}. Lower "
                         f"{', '.join(needed.lower)}, or take a larger machine.")
     if memory.free is not None and needed.peak > _TIGHT * memory.free:
-        logger.warning("%s; %s are free. If it is ended for lack of memory, lower %s", told,
-                       _gib(memory.free), ", ".join(needed.lower))
+        logger.warning("%s; %s are free%s. If it is ended for lack of memory, lower %s", told,
+                       _gib(memory.free), _for_each(), ", ".join(needed.lower))
     elif needed.peak >= _WORTH_TELLING:
         logger.info("%s", told)
 
 
+def _for_each() -> str:
+    processes = place().local_size
+    return f" for each of its {processes} processes" if processes > 1 else ""
+
+
 def memory_of(device: torch.device) -> Memory:
-    """Return the memory of a GPU, or of this machine as far as this process may use it."""
+    """Return the memory of a GPU, or of this machine as far as this process may use it.
+
+    Processes that share a run on one machine have equal parts of it.
+    """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Memory(total, free)
@@ -63,9 +72,9 @@ def memory_of(device: torch.device) -> Memory:
               for name, _, value in (line.partition(":") for line in lines)}
     total, free = values.get("MemTotal"), values.get("MemAvailable")
     limit = _container_limit()
-    if limit is None or total is None or limit >= total:
-        return Memory(total, free)
-    return Memory(limit, min(limit, free or limit))
+    if limit is not None and total is not None and limit < total:
+        total, free = limit, min(limit, free or limit)
+    return Memory(*(n and n // place().local_size for n in (total, free)))
 
 
 def _container_limit() -> int | None:

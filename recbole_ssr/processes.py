@@ -25,6 +25,8 @@ def check_processes(config: PluginConfig, here: Place) -> None:
                         "FastLightGCN for LightGCN")
     if config.model_class.type == ModelType.TRADITIONAL:
         raise UserError(f"{asked} {model}: it is fitted without training steps. {alone}")
+    if config["cuda_graph"]:
+        raise UserError(f"{asked} {model} whose steps are captured: set cuda_graph to False")
     if config["device"].type == "cuda":
         _check_gpus(config["device"], here, torch.cuda.device_count())
 

@@ -102,8 +102,9 @@ class RunMixin:
 
         def named(interaction):
             with shared_step():
-                self._losses = losses = loss_func(interaction)
-            return of_all(losses)
+                losses = loss_func(interaction)
+            self._losses = losses = of_all(losses)
+            return losses
 
         bar = _ProgressLoader(train_data, f"epoch {epoch_idx}", show_progress)
         if self.config["cuda_graph"]:

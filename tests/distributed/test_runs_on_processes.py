@@ -159,6 +159,7 @@ def test_torchrun_starts_the_processes_of_one_run(tiny):
 @pytest.mark.parametrize("model, changes, told", [
     ("LightGCN", {}, "2 processes cannot share a run of LightGCN: .*FastLightGCN"),
     ("GFCF", {}, "2 processes cannot share a run of GFCF: it is fitted without training"),
+    ("SSR", {"cuda_graph": True}, "captured: set cuda_graph to False"),
     ("SSR", {"dataset": "none"}, "There is no dataset 'none'"),
 ])
 def test_what_processes_cannot_share_is_refused_before_any_is_started(tiny, model, changes, told):
