@@ -1,5 +1,6 @@
 """What processes share of a step adds up to the whole, without any process."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.objectives import OBJECTIVES, make_objective
 from recbole_ssr.spectral.alignment import cross_modal_infonce
+from recbole_ssr.train import parallel
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
             "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
@@ -91,3 +93,23 @@ def test_torchrun_tells_a_process_its_place():
 def test_an_environment_that_cannot_be_is_refused(changes, told):
     with pytest.raises(UserError, match=told):
         from_environment(TORCHRUN | changes)
+
+
+@pytest.mark.parametrize("other_size, other_state, together", [
+    (1.0, 0, True), (1 + 1e-6, 0, True), (1.1, 0, False), (1.0, 1, False)])
+def test_processes_that_come_to_differ_end_the_run(monkeypatch, other_size, other_state, together):
+    """In parameters beyond rounding, or in a random state at all."""
+    def rows_of_both(facts):
+        other = facts * torch.tensor([other_size, 1, 1, 1, 1]) \
+            + torch.tensor([0, 0, 0, other_state, 0])
+        return torch.cat([facts, other])
+
+    monkeypatch.setattr(group, "_place", Place(0, 2, 0, 2))
+    monkeypatch.setattr(parallel, "rows_of_all", rows_of_both)
+    state = {"torch": torch.get_rng_state(), "loader": [torch.get_rng_state()],
+             "numpy": ["MT19937", np.arange(3), 0]}
+    if together:
+        parallel.check_in_step(torch.nn.Linear(2, 2), state, 4)
+    else:
+        with pytest.raises(UserError, match="out of step in epoch 4"):
+            parallel.check_in_step(torch.nn.Linear(2, 2), state, 4)
