@@ -17,7 +17,8 @@ from recbole_ssr.errors import UserError
     ((-11, 1), {1: (LOST, "lost")}, Ended, "process 0 of 2 was ended by SIGSEGV, and the others"),
     # The reason, and not who was ended for it.
     ((1, 1), {0: (LOST, "lost"), 1: (MISTAKE, "disk full")}, UserError, "^disk full$"),
-    ((1, 1), {0: (MISTAKE, "NaN"), 1: (BUG, "Traceback")}, RuntimeError, "(?s)process 1 .*Traceback"),
+    ((1, 1), {0: (MISTAKE, "NaN"), 1: (BUG, "Traceback")}, RuntimeError,
+     "(?s)process 1 .*Traceback"),
     ((1, 1), {0: (LOST, "lost 0"), 1: (LOST, "lost 1")}, LostProcess, "^lost 0$"),
     ((3, 0), {}, Ended, "process 0 of 2 ended with exit status 3"),
 ])
