@@ -52,9 +52,11 @@ def similarities(features: Tensor, present: Tensor, neighbours: Tensor) -> Tenso
     """
     unit = F.normalize(features, dim=1)
     ids = present.nonzero().squeeze(1)
-    blocks = zip(ids.split(_ROWS_AT_ONCE), neighbours.split(_ROWS_AT_ONCE))
-    cosines = [torch.einsum("nf,nkf->nk", unit[rows], unit[near]) for rows, near in blocks]
-    return torch.cat(cosines) if cosines else features.new_zeros(neighbours.shape)
+    # In place: what a block returned would keep the memory of all that it gathered.
+    cosines = features.new_empty(neighbours.shape)
+    for out, rows, near in zip(*(x.split(_ROWS_AT_ONCE) for x in (cosines, ids, neighbours))):
+        out.copy_(torch.einsum("nf,nkf->nk", unit[rows], unit[near]))
+    return cosines
 
 
 class ItemGraph(Constants):
