@@ -71,12 +71,12 @@ COST = (
              "A training step on TikTok, batch 2048, two CPU threads; `ours / COO` is against the "
              "same model on sparse products in COO form"),
     Measured("Training step: SSR against RecBole's LightGCN",
-             "A training step at width 64 (the default is 128), batch 2048, two CPU threads",
+             "A training step, batch 2048, two CPU threads, against LightGCN of width 64",
              only="SSR"),
     Measured("On a GPU", "A training step on TikTok, batch 2048, one NVIDIA H200"),
     Measured("Memory of the baselines at 100,000 items",
              "Peak memory of a process: 50,000 users, 100,000 items with 384 features; the data "
-             "alone take 971 MiB"),
+             "alone take 604 MiB"),
 )
 
 
