@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -150,6 +151,7 @@ def _named(asked: _Asked) -> tuple[_Asked, bool]:
 def _run_on_processes(folder: Path, asked: _Asked, nproc: int, last: Path | None,
                       test: bool) -> RunResult:
     """Start the processes of a run and return the result that they leave."""
+    made_here = last is None and not any(folder.iterdir())
     try:
         # By its name, and not as a function: a process imports what it calls.
         launch(f"{__name__}:run_shared", {"folder": folder, "asked": asked, "last": last,
@@ -159,6 +161,11 @@ def _run_on_processes(folder: Path, asked: _Asked, nproc: int, last: Path | None
         raise
     except (Ended, LostProcess) as error:
         raise type(error)(f"{error}. {_going_on(folder)}") from None
+    except UserError:
+        # Process 0 leaves none before training either, unless it was ended while it was at it.
+        if made_here and not (folder / LAST).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return RunResult.read(folder, FILE if test else VALID_FILE)
 
 

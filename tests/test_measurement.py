@@ -100,7 +100,7 @@ def test_no_missing_value_is_read(case, monkeypatch):
     if name == "SSR.reference":
         pytest.skip("the released code has no mask: it reads what feature_fill puts there")
     expected = scores(inference_model(experiment, experiment.model, HALF), experiment)
-    matrix, poisoned = ItemFeatures.matrix, []
+    matrix, blocks, poisoned = ItemFeatures.matrix, ItemFeatures.blocks, []
 
     def poison(self, modality):
         result = matrix(self, modality)
@@ -109,7 +109,15 @@ def test_no_missing_value_is_read(case, monkeypatch):
             poisoned.append(modality)
         return result
 
+    def poison_blocks(self, modality):
+        whole = poison(self, modality) if self.fitted is not self else None
+        start = 0
+        for rows in blocks(self, modality):
+            yield rows if whole is None else whole[start:start + len(rows)]
+            start += len(rows)
+
     monkeypatch.setattr(ItemFeatures, "matrix", poison)
+    monkeypatch.setattr(ItemFeatures, "blocks", poison_blocks)
     result = scores(inference_model(experiment, experiment.model, HALF), experiment)
     assert torch.equal(result, expected)
     assert name in ON_IDS | {"GFCF"} or set(poisoned) == {"image", "text"}

@@ -23,7 +23,7 @@ from recbole_ssr.compare.cluster import (
     reason_of,
 )
 from recbole_ssr.compare.engine import FixedSource, Outcome
-from recbole_ssr.compare.local import LocalEngine, variables
+from recbole_ssr.compare.local import LocalEngine
 from recbole_ssr.compare.lock import LOCK
 from recbole_ssr.compare.ray_engine import RayEngine
 from recbole_ssr.compare.store import (
@@ -35,6 +35,7 @@ from recbole_ssr.compare.store import (
     state_of,
     task_of,
 )
+from recbole_ssr.cores import variables
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import read_rankings
 
