@@ -51,6 +51,7 @@ NUMPY_ALIASES = {
 _CONFIG_ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 _QUICK_START = "recbole.quick_start.quick_start"
 _LDIFFREC = "recbole.model.general_recommender.ldiffrec"
+_SINE = "recbole.model.sequential_recommender.sine"
 _MARK = "_recbole_ssr_shim"
 
 
@@ -62,6 +63,7 @@ def apply() -> None:
     _shim_other_parameters()
     _shim_load_data_and_model()
     _shim_kmeans()
+    _shim_anomaly_detection()
     _shim_time_based_split()
     _shim_interaction_indexing()
     _shim_data_struct()
@@ -252,6 +254,22 @@ def _shim_kmeans() -> None:
             execute(module)
 
     around_import(_LDIFFREC, load)
+
+
+def _shim_anomaly_detection() -> None:
+    """Leave torch's anomaly detection as it is when RecBole's sequential models are imported.
+
+    Symptom: from the import of SINE on, which comes with that of any sequential model, every
+    backward pass of the process takes several times as long, of all models.
+    Remedy: the setting is what it was before.
+    """
+
+    def load(module: ModuleType, execute: Execute) -> None:
+        enabled = torch.is_anomaly_enabled()
+        execute(module)
+        torch.autograd.set_detect_anomaly(enabled)
+
+    around_import(_SINE, load)
 
 
 def _shim_time_based_split() -> None:

@@ -294,6 +294,18 @@ def test_general_models_are_there_without_kmeans(tmp_path):
     assert run_script(KMEANS, tmp_path) == ""
 
 
+ANOMALY = """
+import recbole_ssr
+import torch
+import recbole.model.sequential_recommender as models
+assert models.SINE and not torch.is_anomaly_enabled()
+"""
+
+
+def test_sequential_models_leave_anomaly_detection_off(tmp_path):
+    assert run_script(ANOMALY, tmp_path) == ""
+
+
 STOCK_RUNS = """
 import glob
 import json
