@@ -262,8 +262,10 @@ class ModelContract:
         if why := model.why_no_fixed_steps():
             pytest.skip(why)
         drawn = model.draw(self.batch(200))  # more interactions than users, and than items
-        values = []
+        values, state = [], model.generator.get_state()
         for shapes, step in ((nullcontext(), drawn), (fixed_shapes(), model.padded(drawn))):
+            model.generator.set_state(state)
+            model.begin_epoch(0)
             model.zero_grad()
             with shapes:
                 losses = model.loss(step)

@@ -198,7 +198,8 @@ def losses_of(run):
 
 @pytest.mark.parametrize("model, changes", [
     ("SSR", {"band_filter": "chebyshev"}), ("SSR", {"modality_dropout": 0.3, "user_weights": True}),
-    ("FREEDOM", {}), ("FastLightGCN", {"objective": "sampled_softmax", "clip_grad_norm": {
+    ("FREEDOM", {}), ("LATTICE", {}), ("SMORE", {"view_dropout": 0.5}), ("PGL", {}),
+    ("FastLightGCN", {"objective": "sampled_softmax", "clip_grad_norm": {
         "max_norm": 0.1}}),
 ])
 def test_steps_of_one_shape_train_the_same(tiny, model, changes):
@@ -215,7 +216,8 @@ def test_steps_of_one_shape_train_the_same(tiny, model, changes):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="pytest -m gpu, with a CUDA device")
-@pytest.mark.parametrize("model", ["SSR", "FREEDOM", "FastLightGCN", "FeatureLightGCN"])
+@pytest.mark.parametrize("model", ["SSR", "FREEDOM", "FastLightGCN", "FeatureLightGCN", "LATTICE",
+                                   "MGCN", "SMORE", "PGL"])
 def test_a_captured_step_trains_the_same(tiny, model):
     settings = tiny | {"epochs": 4, "train_batch_size": 32, "device": "cuda",
                        "learning_rate_decay": 0.5, "learning_rate_decay_epochs": 2}

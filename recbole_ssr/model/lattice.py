@@ -132,8 +132,12 @@ class LATTICE(Baseline):
             return propagate_mean(self.graph, *x, self.n_layers)
         return row_mean(self.graph, x, (self.degrees["user"], self.degrees["item"]), self.n_layers)
 
-    def calculate_loss(self, interaction) -> LATTICELoss:
-        batch = self.batch(interaction)
+    def why_no_fixed_steps(self) -> str | None:
+        if self.rebuild != "epoch":
+            return f"rebuild {self.rebuild} has every batch mine the item graph anew"
+        return super().why_no_fixed_steps()
+
+    def loss(self, batch: Batch) -> LATTICELoss:
         user, item = self.embed(self.current())
         return LATTICELoss(
             self.rank(user, item, batch),

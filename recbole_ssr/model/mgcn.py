@@ -45,16 +45,15 @@ class MGCN(SideViews):
             modality_graph(config, features, c, k) for c, k in zip(features.modalities, ks))
         self.purify = nn.ModuleList(nn.Sequential(nn.Linear(d, d), nn.Sigmoid()) for _ in ks)
         self.attend = nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1, bias=False))
-        # The gates of all modalities as one layer: W_4 is (M d, d).
-        self.prefer = nn.Sequential(nn.Linear(d, len(ks) * d), nn.Sigmoid())
+        self.prefer = self.gates(len(ks))
 
     def item_views(self) -> list[Tensor]:
         layers = zip(self.X, self.project, self.purify, self.T)
         return [smoothed(T, self.E_i * purify(X.through(project)))
                 for X, project, purify, T in layers]
 
-    def side(self, behaviour: Tensor, views: Tensor) -> Tensor:
+    def side(self, views: Tensor, gate: Tensor) -> Tensor:
         attention = torch.softmax(self.attend(views), dim=1)
         common = (attention * views).sum(1)
-        apart = (views - common[:, None]) * self.prefer(behaviour).view_as(views)
+        apart = (views - common[:, None]) * gate
         return (common + apart.sum(1)) / (views.shape[1] + 1)

@@ -37,9 +37,10 @@ from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.item_graph import build_item_graph
 from recbole_ssr.model.propagation import propagate_mean, smoothed
-from recbole_ssr.nn.batch import Batch
-from recbole_ssr.nn.channel_dropout import dropout
+from recbole_ssr.nn.batch import Batch, padded
+from recbole_ssr.nn.channel_dropout import kept
 from recbole_ssr.nn.contrast import info_nce
+from recbole_ssr.nn.fixed_shapes import on_device
 from recbole_ssr.nn.normalise import unit_rows
 
 
@@ -48,6 +49,29 @@ class PGLLoss(NamedTuple):
 
     ranking: Tensor
     contrast: Tensor
+
+
+class Views(NamedTuple):
+    """Distinct nodes of a batch and two dropouts of their embeddings; None without dropout.
+
+    Shapes: nodes (n,) ids; weight (n,) of each in the mean; kept twice (n, C d).
+    """
+
+    nodes: Tensor
+    weight: Tensor
+    kept: tuple[Tensor, Tensor] | None
+
+    def padded(self, n: int) -> Views:
+        """Return as many rows, of weight 0 where there is no node."""
+        masks = self.kept and tuple(padded(mask, n, 0) for mask in self.kept)
+        return Views(padded(self.nodes, n, 0), padded(self.weight, n, 0), masks)
+
+
+class PGLStep(NamedTuple):
+    """A batch and what is contrasted: its users and its positive items; None where nothing is."""
+
+    batch: Batch
+    views: tuple[Views, Views] | None
 
 
 class PGL(Baseline):
@@ -67,7 +91,8 @@ class PGL(Baseline):
         self.S = build_item_graph(config, dataset.item_features)
         self.features = raw_features(config, dataset)
         self.W = nn.ModuleList(nn.Linear(X.width, d) for X in self.features)
-        self.E_user = xavier(self.n_users, len(self.features) * d)
+        self.width = len(self.features) * d
+        self.E_user = xavier(self.n_users, self.width)
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: ARG002
@@ -83,24 +108,39 @@ class PGL(Baseline):
             h = smoothed(self.S, h)
         return Embeddings(user, item + h)
 
-    def calculate_loss(self, interaction) -> PGLLoss:
+    def draw(self, interaction) -> PGLStep:
         batch = self.batch(interaction)
+        if not self.contrast_weight:
+            return PGLStep(batch, None)
+        views = tuple(map(self._views, (batch.users, batch.positive_ids.unique())))
+        return PGLStep(batch, on_device(views, batch.users.device))
+
+    def _views(self, nodes: Tensor) -> Views:
+        weight, shape = torch.full((len(nodes),), 1 / len(nodes)), (len(nodes), self.width)
+        masks = tuple(kept(shape, self.dropout, self.generator) for _ in range(2))
+        return Views(nodes, weight, masks if self.dropout else None)
+
+    def padded(self, drawn: PGLStep) -> PGLStep:
+        batch = drawn.batch
+        sizes = len(batch.user), len(batch.positive)
+        views = drawn.views and tuple(part.padded(n) for part, n in zip(drawn.views, sizes))
+        return PGLStep(batch.padded(self.objective.all_items), views)
+
+    def loss(self, step: PGLStep) -> PGLLoss:
         user, item = self(self.principal)
         return PGLLoss(
-            self.rank(user, item, batch),
-            self.contrast_weight * self.contrast(user, item, batch),
+            self.rank(user, item, step.batch),
+            self.contrast_weight * self.contrast(user, item, step.views),
         )
 
-    def contrast(self, user: Tensor, item: Tensor, batch: Batch) -> Tensor:
+    def contrast(self, user: Tensor, item: Tensor, views: tuple[Views, Views] | None) -> Tensor:
         """InfoNCE between two dropouts of the batch's users and of its positive items.
 
         Shapes: user (U, C d), item (I, C d); result ().
         """
         total = user.new_zeros(())
-        if not self.contrast_weight:
-            return total
-        for h, nodes in ((user, batch.users), (item, batch.positive_ids.unique())):
+        for h, (nodes, weight, masks) in zip((user, item), views or ()):
             h = h.index_select(0, nodes)
-            views = (dropout(h, self.dropout, self.generator) for _ in range(2))
-            total = total + info_nce(*views, self.temperature)
+            a, b = (h * mask for mask in masks) if masks else (h, h)
+            total = total + info_nce(a, b, self.temperature, weight)
         return total

@@ -63,9 +63,7 @@ class SMORE(SideViews):
         self.purify = nn.ModuleList(nn.Sequential(nn.Linear(d, d), nn.Sigmoid()) for _ in self.T)
         self.attend = nn.ModuleList(
             nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, d, bias=False)) for _ in names)
-        # The gates of all views as one layer: W_4 is ((M + 1) d, d).
-        self.prefer = nn.Sequential(nn.Linear(d, len(self.T) * d), nn.Sigmoid(),
-                                    nn.Dropout(config["view_dropout"]))
+        self.prefer, self.gate_dropout = self.gates(len(self.T)), config["view_dropout"]
 
     def item_views(self) -> list[Tensor]:
         layers = zip(self.filtered(), self.purify, self.T)
@@ -79,12 +77,12 @@ class SMORE(SideViews):
         return [torch.fft.irfft(F * torch.view_as_complex(w), n=self.width, dim=1, norm="ortho")
                 for F, w in zip(spectra, self.w)]
 
-    def side(self, behaviour: Tensor, views: Tensor) -> Tensor:
+    def side(self, views: Tensor, gate: Tensor) -> Tensor:
         single, fused = views[:, :-1], views[:, -1]
         logits = torch.stack([attend(fused) for attend in self.attend], dim=1)
         attended = torch.softmax(logits, self.softmax_dim) * single
         views = torch.cat([attended, fused[:, None]], dim=1)
-        return (self.prefer(behaviour).view_as(views) * views).mean(1)
+        return (gate * views).mean(1)
 
     def _product(self, spectra: list[Tensor]) -> Tensor:
         """Multiply the spectra of the modalities that an item has. Shapes: all (I, d // 2 + 1)."""

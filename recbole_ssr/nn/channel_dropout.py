@@ -18,7 +18,14 @@ def dropout(x: Tensor, p: float, generator: torch.Generator) -> Tensor:
     >>> x.unique()
     tensor([0., 2.])
     """
-    if not p:
-        return x
-    kept = torch.rand(x.shape, generator=generator, device=generator.device) >= p
-    return x * kept.to(x.device).to(x.dtype).mul_(1 / (1 - p))
+    return x * kept(x.shape, p, generator).to(x.device, x.dtype) if p else x
+
+
+def kept(shape: tuple[int, ...], p: float, generator: torch.Generator) -> Tensor:
+    """Return what dropout multiplies by, on the generator's device. Shapes: result as given.
+
+    >>> kept((1000,), 0.75, torch.Generator().manual_seed(0)).unique()
+    tensor([0., 4.])
+    """
+    drawn = torch.rand(shape, generator=generator, device=generator.device)
+    return (drawn >= p).float().mul_(1 / (1 - p))

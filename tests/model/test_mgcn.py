@@ -71,11 +71,11 @@ class TestMGCN(BaselineContract):
         torch.testing.assert_close(out.user, behaviour[0] + views[0] / 2)
 
     def test_equal_views_leave_nothing_apart(self):
-        """Then behaviour has no say in the side information either."""
+        """Then the gates have no say in the side information either."""
         model = self.build()
         view = torch.randn(4, 1, 8)
-        for behaviour in torch.randn(2, 4, 8):
-            side = model.side(behaviour, view.expand(4, 2, 8))
+        for gate in torch.rand(2, 4, 2, 8):
+            side = model.side(view.expand(4, 2, 8), gate)
             torch.testing.assert_close(side, view[:, 0] / 3)
 
     def test_content_reaches_an_item_only_through_its_id(self):
@@ -125,7 +125,7 @@ class TestMGCN(BaselineContract):
         self.fit(model, batch, 60)
         with torch.no_grad():
             (c, _), (V, _) = model.signals()
-            side = model.side(c, V.view(USERS, 2, 8))
+            side = model.side(V.view(USERS, 2, 8), model.prefer(c).view(USERS, 2, 8))
         cosines = F.cosine_similarity(side[1:], c[1:])
         other = F.cosine_similarity(side[1:], c[1:].roll(1, 0))
         assert cosines.mean() > other.mean() + 0.5
