@@ -6,14 +6,16 @@ import sys
 import numpy as np
 import pytest
 from benchmark_scripts import BENCHMARKS, scripts_of
+from tiny import SETTINGS, write_tiny
 from tune.made_trials import write_shop
 
 from recbole_ssr import registry
 from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.compare.plan import lines_of, plan_of
+from recbole_ssr.quick_start import run
 from recbole_ssr.tune.space import spaces_of
 
-scripts = scripts_of("datasets", "step_time", "prepare_time")
+scripts = scripts_of("datasets", "step_time", "prepare_time", "until_selected")
 YAMLS = sorted(BENCHMARKS.glob("*.yaml"))
 ALL_MODELS = {*registry.MODELS, "BPR", "LightGCN"}
 
@@ -82,3 +84,31 @@ def test_the_preparation_of_made_files_reports_time_and_memory(scripts, tmp_path
     assert re.search(r"s wall, .* s processor, peak [\d,]+ MiB", out)
     inter = tmp_path / "data/amazon-Benchmark_Goods/amazon-Benchmark_Goods.inter"
     assert len(inter.read_text().splitlines()) == 901
+
+
+def test_seconds_until_the_selected_epoch_are_of_the_epochs_that_finished_runs_selected(
+        scripts, tmp_path, monkeypatch, capsys):
+    settings = write_tiny(tmp_path) | SETTINGS | {"epochs": 2}
+    folders = [tmp_path / name for name in ("SSR", "GFCF")]
+    results = [run(folder.name, "tiny", config_dict=settings, folder=folder) for folder in folders]
+    script = scripts["until_selected"]
+    really = script.Finished.round
+
+    def of_known_time(self, k):
+        spent = really(self, k)
+        assert (min(spent) > 0) == bool(self.epochs)
+        return (9.0 + k, 11.0) if self.epochs else spent
+
+    monkeypatch.setattr(script.Finished, "round", of_known_time)
+    monkeypatch.setattr(sys, "argv", ["until_selected.py", *map(str, folders), "--rounds=3"])
+    assert script.main() == 0
+    ssr, closed = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[-2:]]
+    epochs = results[0].best_epoch + 1
+    assert ssr[3:7] == [str(epochs), "11.00", "11.00", str(22 * epochs)]
+    assert closed[3] == "closed form" and closed[4:6] == ["", ""]
+
+
+def test_a_run_that_has_not_ended_has_no_seconds(scripts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["until_selected.py", str(tmp_path)])
+    assert scripts["until_selected"].main() == 2
+    assert "no metrics.json: give folders of finished runs" in capsys.readouterr().err

@@ -52,7 +52,7 @@ class SideStep(NamedTuple):
 
 
 class SideViews(Baseline):
-    """A subclass writes :meth:`item_views` and :meth:`side`, and builds `prefer` of :meth:`gates`."""
+    """A subclass writes :meth:`item_views` and :meth:`side`; `prefer` is its :meth:`gates`."""
 
     paper_objective = "bpr"
     gate_dropout = 0.0
