@@ -108,7 +108,7 @@ class SSR(MultimodalRecommender):
     paper_objective = "bce"
     profile_classes = {"reference": "recbole_ssr.model.ssr_reference:ReferenceSSR"}
     embeds_new_items = True
-    newer_state = ("gains", "bias_gain")
+    newer_state = ("gains", "bias_gain", "gains_without_edges")
     footprint = staticmethod(footprint)
 
     def __init__(self, config, dataset):
@@ -141,6 +141,7 @@ class SSR(MultimodalRecommender):
         self.constants = Constants(inference_gains=band_gains(config["inference_gains"], M))
         self._set_facts(self.n_users, self.n_items)
         self.register_buffer("gains", torch.ones(M, C))
+        self.register_buffer("gains_without_edges", torch.ones(M, C))
         self.register_buffer("bias_gain", torch.ones(()))
         self.user_fusion, self.item_fusion = (
             SpectralFusion(
@@ -418,15 +419,31 @@ class SSR(MultimodalRecommender):
         graph that predicts it, in evaluation never, so that training overrates the bands which
         tell neighbours from others; what to take back is known to validation alone.
         """
-        gains = self.evaluation_gains()  # (M, C)
+        gains = self.evaluation_gains(self.gains)  # (M, C)
         factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)  # (1, M, C)
-        user, item = self.fuse(*self.spectra(), keep=(factors, factors))  # (U, d), (I, d)
+        of_users, of_items = self.spectra()
+        user, item = self.fuse(of_users, of_items, keep=(factors, factors))  # (U, d), (I, d)
+        new = self._without_edges()  # (n,)
+        if len(new):
+            gains = self.evaluation_gains(self.gains_without_edges)
+            factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
+            item = item.index_copy(0, new, fused(self.item_fusion, of_items.at(new), factors))
         bias = None if self.b is None else self.bias_gain * self.b  # (I,)
         return Embeddings(*self.objective.scored(user, item, bias))
 
-    def evaluation_gains(self) -> Tensor:
+    def evaluation_gains(self, fitted: Tensor) -> Tensor:
         """Return what slots are multiplied with in evaluation alone. Shapes: (M, C)."""
-        return self.constants["inference_gains"][:, None] * self.gains
+        return self.constants["inference_gains"][:, None] * fitted
+
+    def _without_edges(self) -> Tensor:
+        """Return the items that have gains of their own. Shapes: (n,).
+
+        The graph ends at an item without interactions: all of its energy is at the eigenvalue 1,
+        of which gains fitted to the bands of other items know nothing.
+        """
+        if torch.equal(self.gains, self.gains_without_edges):
+            return torch.empty(0, dtype=torch.long, device=self.gains.device)
+        return (self.item_degree == 0).nonzero().squeeze(1)
 
     @torch.no_grad()
     def linear_fusion(
@@ -444,11 +461,17 @@ class SSR(MultimodalRecommender):
     def _linear_fusion(
         self, users: Tensor | None, items: Tensor | None
     ) -> tuple[LinearFusion, LinearFusion]:
-        gains = self.evaluation_gains().unsqueeze(0)  # (1, M, C)
-        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items))
+        gains = self.evaluation_gains(self.gains).unsqueeze(0)  # (1, M, C)
+        by_item, new = gains, self._without_edges()
+        if len(new):
+            by_item = gains.repeat(self.n_items, 1, 1)  # (I, M, C)
+            by_item[new] = self.evaluation_gains(self.gains_without_edges)
+            by_item = select(by_item, items)
+        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items),
+                    (gains, by_item))
         return tuple(
-            LinearFusion(x.slots, fusion.coefficients(x.slots, x.facts, keep=x.factors(gains)))
-            for fusion, x in sides
+            LinearFusion(x.slots, fusion.coefficients(x.slots, x.facts, keep=x.factors(keep)))
+            for fusion, x, keep in sides
         )
 
     @torch.no_grad()
@@ -465,7 +488,8 @@ class SSR(MultimodalRecommender):
     ) -> Calibration | None:
         """Fit the gains of evaluation to held-out interactions, and take them over.
 
-        None where all interactions are of the graph already. Shapes: users, items (P,).
+        Items without interactions take them over where most that were held out are theirs. None
+        where all interactions are of the graph already. Shapes: users, items (P,).
         """
         self.drop_calibration()
         sample = held_out_sample(self.graph, users, items, repeatable)
@@ -480,23 +504,26 @@ class SSR(MultimodalRecommender):
         )
         self.gains.copy_(fitted.gains)
         self.bias_gain.copy_(fitted.bias)
+        if (self.item_degree[items.to(self.gains.device)] == 0).float().mean() > 0.5:
+            self.gains_without_edges.copy_(fitted.gains)
         self.drop_encoded()
         return fitted
 
     @contextmanager
     def uncalibrated(self) -> Iterator[None]:
         """Evaluate without the gains of calibration for a while."""
-        fitted = self.gains.clone(), self.bias_gain.clone()
+        buffers = self.gains, self.gains_without_edges, self.bias_gain
+        fitted = [buffer.clone() for buffer in buffers]
         self.drop_calibration()
         try:
             yield
         finally:
-            self.gains.copy_(fitted[0])
-            self.bias_gain.copy_(fitted[1])
+            for buffer, value in zip(buffers, fitted):
+                buffer.copy_(value)
             self.drop_encoded()
 
     def drop_calibration(self) -> None:
         """Set the gains of calibration back to 1."""
-        self.gains.fill_(1)
-        self.bias_gain.fill_(1)
+        for buffer in (self.gains, self.gains_without_edges, self.bias_gain):
+            buffer.fill_(1)
         self.drop_encoded()

@@ -293,6 +293,23 @@ class TestSSR(ModelContract):
         for a, b in zip(*(m.train().calculate_loss(batch) for m in (plain, model))):
             assert torch.equal(a, b)
 
+    def test_an_item_without_interactions_takes_over_gains_fitted_to_its_like_alone(self):
+        edges = self.edges()[0]
+        new = [pair for pair in edges if pair[1] == 6]
+        model = self.build(edges=[pair for pair in edges if pair[1] != 6],
+                           objective="sampled_softmax", calibration_prior=1.0)
+        before = self.fit(model, self.batch(), 30).eval().encode().item[:, :-1]  # without the bias
+        held_out = torch.tensor(list(self.edges()[1].items()))
+        model.calibrate(*held_out[held_out[:, 1] != 6].T)
+        after = model.encode()
+        torch.testing.assert_close(after.item[6, :-1], before[6])
+        assert not torch.allclose(after.item[7, :-1], before[7])
+        user, item = (side.parts().sum((0, 1)) for side in model.linear_fusion())
+        torch.testing.assert_close(user @ item.T + model.score_bias(), after.user @ after.item.T)
+        model.calibrate(*torch.tensor(new).T)
+        assert torch.equal(model.gains_without_edges, model.gains)
+        assert not torch.allclose(model.encode().item[6, :-1], before[6])
+
     def test_pairs_of_the_graph_calibrate_nothing(self):
         assert self.build().calibrate(*torch.tensor(self.edges()[0]).T) is None
 

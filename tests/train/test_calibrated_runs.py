@@ -72,7 +72,7 @@ def test_a_run_interrupted_while_it_calibrates_does_so_again(train, monkeypatch)
 def test_a_run_of_an_earlier_version_is_loaded_without(train):
     run = Path(train(calibrate=False).run)
     state = checkpoint.load(run / "best.pth")
-    for name in ("gains", "bias_gain"):
+    for name in ("gains", "gains_without_edges", "bias_gain"):
         del state["state_dict"][name]
     checkpoint.save(state, run / "best.pth")
     result = json.loads((run / "metrics.json").read_text())
