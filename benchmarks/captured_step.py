@@ -69,8 +69,7 @@ def row(name: str, dataset: str, data: dict, light, arguments) -> list[str]:
     plain = steps(name, dataset, data, arguments.batch_size)
     loader, trainer = trainer_for(name, dataset, data, arguments.batch_size, captured=False)
     epoch = f"{seconds_of_epoch(loader, trainer):.2f}"
-    why = plain.model.why_no_fixed_steps()
-    if why:
+    if plain.model.why_no_fixed_steps(trainer.config):
         direct, other = interleaved([plain.step, light.step], arguments.pairs)
         return [name, _ms(direct), "", _ratio(direct, other), "", "", epoch, ""]
     loader, trainer = trainer_for(name, dataset, data, arguments.batch_size, captured=True)

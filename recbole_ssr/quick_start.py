@@ -46,6 +46,7 @@ from recbole_ssr.processes import check_processes, check_size, take_place
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.run_folders import CONFIG, held, newest_unfinished
 from recbole_ssr.train import checkpoint
+from recbole_ssr.train.fixed_step import check_fixed_steps
 from recbole_ssr.train.trainer import BEST, LAST, RunMixin, run_trainer
 from recbole_ssr.train.weights import load_weights
 
@@ -361,6 +362,7 @@ def _opened(folder: str | Path | None,
         return _resumed(resume, model, dataset, config_files, config_dict, flags)
     config = build_config(model, dataset, config_files, config_dict, flags)
     check_processes(config, _place_of(config))
+    check_fixed_steps(config, config.model_class)
     if folder is None:
         return runs.create(config["run_dir"], config["dataset"], config["model"]), config, None
     folder = Path(folder)
@@ -385,6 +387,7 @@ def _resumed(resume, model, dataset, config_files, config_dict, flags):
         )
     config = _config_of(folder, config_dict=config_dict, flags=flags)
     check_processes(config, _place_of(config))
+    check_fixed_steps(config, config.model_class)
     if (folder / LAST).is_file():
         return folder, config, folder / LAST
     for file in (BEST, FILE, VALID_FILE):

@@ -255,11 +255,12 @@ class ModelContract:
         """What a GPU captures: padding has no part in anything."""
         if "objective" not in settings(self.model, self.profile):
             pytest.skip("it has one objective, its own")
+        options = settings(self.model, self.profile, **{**self.settings, "objective": objective})
         try:
             model = self.build(objective=objective).train()
         except UserError:
             pytest.skip(f"it trains no {objective}")
-        if why := model.why_no_fixed_steps():
+        if why := type(model).why_no_fixed_steps(options):
             pytest.skip(why)
         drawn = model.draw(self.batch(200))  # more interactions than users, and than items
         values, state = [], model.generator.get_state()

@@ -232,10 +232,12 @@ def test_a_captured_step_trains_the_same(tiny, model):
 @pytest.mark.parametrize("model, changes, why", [
     ("LightGCN", {}, "LightGCN is RecBole's own"), ("BM3", {}, "BM3 draws while it computes"),
     ("SSR", {"consistency": "distributions"}, "distinct users of a batch"),
+    ("LATTICE", {"rebuild": "step"}, "rebuild step"), ("GFCF", {}, "without training steps"),
 ])
 def test_a_model_whose_steps_have_no_one_shape_is_refused(tiny, model, changes, why):
     with pytest.raises(UserError, match=f"cuda_graph is True, but .*{why}.*; set it to False"):
-        train(tiny | changes, model, cuda_graph=True)
+        train(tiny | changes, model, cuda_graph=True, run_dir="refused")
+    assert not Path("refused").exists()
 
 
 # Resuming

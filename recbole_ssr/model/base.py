@@ -92,10 +92,11 @@ class MultimodalRecommender(GeneralRecommender):
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         return self.loss(self.draw(interaction))
 
-    def why_no_fixed_steps(self) -> str | None:
+    @classmethod
+    def why_no_fixed_steps(cls, config) -> str | None:  # noqa: ARG003
         """Return why not all steps of one size can have the same shapes; None where they can."""
-        if type(self).calculate_loss is not MultimodalRecommender.calculate_loss:
-            return f"{type(self).__name__} draws while it computes"
+        if cls.calculate_loss is not MultimodalRecommender.calculate_loss:
+            return f"{cls.__name__} draws while it computes"
         return None
 
     def batch(self, interaction) -> Batch:

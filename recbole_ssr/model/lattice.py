@@ -132,10 +132,11 @@ class LATTICE(Baseline):
             return propagate_mean(self.graph, *x, self.n_layers)
         return row_mean(self.graph, x, (self.degrees["user"], self.degrees["item"]), self.n_layers)
 
-    def why_no_fixed_steps(self) -> str | None:
-        if self.rebuild != "epoch":
-            return f"rebuild {self.rebuild} has every batch mine the item graph anew"
-        return super().why_no_fixed_steps()
+    @classmethod
+    def why_no_fixed_steps(cls, config) -> str | None:
+        if config["rebuild"] != "epoch":
+            return f"rebuild {config['rebuild']} has every batch mine the item graph anew"
+        return super().why_no_fixed_steps(config)
 
     def loss(self, batch: Batch) -> LATTICELoss:
         user, item = self.embed(self.current())

@@ -373,10 +373,12 @@ class SSR(MultimodalRecommender):
     def padded(self, drawn: SSRStep) -> SSRStep:
         return drawn.padded(self.objective.all_items, self.contrast_nodes)
 
-    def why_no_fixed_steps(self) -> str | None:
-        if self.consistency_on == "distributions" and self.mask_rate and self.consistency_weight:
+    @classmethod
+    def why_no_fixed_steps(cls, config) -> str | None:
+        masked = config["mask_rate"] and config["consistency_weight"]
+        if config["consistency"] == "distributions" and masked:
             return "consistency distributions is a mean over the distinct users of a batch"
-        return super().why_no_fixed_steps()
+        return super().why_no_fixed_steps(config)
 
     def loss(self, step: SSRStep) -> SSRLoss:
         batch, pairs = step.batch, step.pairs

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from recbole.utils import ModelType
 from torch import Tensor, nn
 
 from recbole_ssr.errors import UserError
@@ -20,6 +21,21 @@ from recbole_ssr.nn.fixed_shapes import each_tensor, fixed_shapes, on_device
 # Steps before a capture: libraries set up what they keep in the first ones, models what they keep
 # for an epoch in its first one.
 _WARM_UP, _WARM_UP_AGAIN = 3, 1
+
+
+def check_fixed_steps(config, model: type[nn.Module]) -> None:
+    """Raise UserError where cuda_graph is asked for and a model's steps cannot have one shape."""
+    if not config["cuda_graph"]:
+        return
+    refuse = getattr(model, "why_no_fixed_steps", None)
+    if refuse:
+        why = refuse(config)
+    elif model.type == ModelType.TRADITIONAL:
+        why = f"{model.__name__} is fitted without training steps"
+    else:
+        why = f"{model.__name__} is RecBole's own"
+    if why:
+        raise UserError(f"cuda_graph is True, but {why}; set it to False")
 
 
 class FixedStep:

@@ -24,7 +24,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint, monitors
 from recbole_ssr.train.calibration import calibrate
-from recbole_ssr.train.fixed_step import FixedStep
+from recbole_ssr.train.fixed_step import FixedStep, check_fixed_steps
 from recbole_ssr.train.parallel import check_in_step, own_users, share_gradients
 from recbole_ssr.train.sampling import balanced
 from recbole_ssr.train.state import model_state
@@ -130,13 +130,6 @@ class RunMixin:
         self._check_nan(total.sum())
         return tuple(total.tolist())
 
-    def _check_fixed_steps(self) -> None:
-        """Raise UserError where steps cannot have one shape."""
-        refuse = getattr(self.model, "why_no_fixed_steps", None)
-        why = refuse() if refuse else f"{type(self.model).__name__} is RecBole's own"
-        if why:
-            raise UserError(f"cuda_graph is True, but {why}; set it to False")
-
     def _decay_learning_rate(self, epoch: int) -> None:
         """Step sizes fall as decay^(epoch / period), of the epoch alone: a resumed run's agree."""
         decay = self.config["learning_rate_decay"]
@@ -180,8 +173,7 @@ class RunMixin:
         are trained and the last one is the best.
         """
         self._tell_parity()
-        if self.config["cuda_graph"]:
-            self._check_fixed_steps()
+        check_fixed_steps(self.config, type(self.model))
         train_data = balanced(train_data, self.config["sampling_power"])
         self.eval_collector.data_collect(train_data)
         if self.config["train_neg_sample_args"].get("dynamic", False):
