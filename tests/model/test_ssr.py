@@ -22,7 +22,7 @@ class TestSSR(ModelContract):
     # almost all energy of the checkerboard is in two eigenspaces, so exact bands would be empty.
     settings = {"objective": "bce", "init_std": 0.1, "consistency_weight": 0.001,
                 "contrast_nodes": 0, "band_filter": "chebyshev", "inference_gains": [1],
-                "item_graph_weight": 0.0, "gate_hidden_size": 16}
+                "item_graph_weight": 0.0, "gate_hidden_size": 16, "operator_rank": 4}
 
     def trained(self, **changes):
         model = self.build(**changes)
