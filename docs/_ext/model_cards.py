@@ -59,7 +59,7 @@ RESULTS = (
              without=("published†",)),
     Measured("The bundled baselines: TikTok", "The settings that validation chose in that run",
              place=1, without=("s/ep", "ep", "MiB", "parameters")),
-    Measured("SSR's defaults", "Amazon Baby, LATTICE's split, one seed"),
+    Measured("SSR's defaults", "Amazon Baby, LATTICE's split, one seed where no other number is said"),
     Measured("Ids alone: Amazon Baby", "Amazon Baby, LATTICE's split, ids alone, one seed"),
     Measured("A comparison that is killed and given again: ml-100k",
              "ml-100k, test part, defaults, three seeds"),
