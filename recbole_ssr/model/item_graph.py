@@ -61,12 +61,13 @@ def modality_graph(config, features, modality: str, k: int) -> ItemGraph:
 def neighbours_of(config, features, modality: str, k: int) -> torch.Tensor:
     """Return the k nearest items of every item with features, from the cache where it has them.
 
-    They are found on the device of the run. Shapes: result (n_present, k), see :func:`recbole_ssr.graph.knn.knn`.
+    They are found on the device of the run. Shapes: result (n_present, k), see
+    :func:`recbole_ssr.graph.knn.knn`.
     """
     here = features.has_feature(modality)
     n_known = features.n_known if features.n_known < len(here) else None
     new = () if n_known is None else ("new items from", n_known)
-    device = config["device"] if "device" in config else here.device
+    device = config["device"]
     key = content_key("knn", _VERSION, k, in_blocks(features, modality), here.numpy(), *new)
     near = cached_array(
         cache_folder(config["cache_dir"]) / "item-graphs", key,
