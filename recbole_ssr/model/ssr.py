@@ -421,15 +421,14 @@ class SSR(MultimodalRecommender):
         graph that predicts it, in evaluation never, so that training overrates the bands which
         tell neighbours from others; what to take back is known to validation alone.
         """
-        gains = self.evaluation_gains(self.gains)  # (M, C)
-        factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)  # (1, M, C)
+        gains, of_new = (
+            (g if keep is None else g * keep.to(g)).unsqueeze(0)  # (1, M, C)
+            for g in map(self.evaluation_gains, (self.gains, self.gains_without_edges)))
         of_users, of_items = self.spectra()
-        user, item = self.fuse(of_users, of_items, keep=(factors, factors))  # (U, d), (I, d)
+        user, item = self.fuse(of_users, of_items, keep=(gains, gains))  # (U, d), (I, d)
         new = self._without_edges()  # (n,)
         if len(new):
-            gains = self.evaluation_gains(self.gains_without_edges)
-            factors = (gains if keep is None else gains * keep.to(gains)).unsqueeze(0)
-            item = item.index_copy(0, new, fused(self.item_fusion, of_items.at(new), factors))
+            item = item.index_copy(0, new, fused(self.item_fusion, of_items.at(new), of_new))
         bias = None if self.b is None else self.bias_gain * self.b  # (I,)
         return Embeddings(*self.objective.scored(user, item, bias))
 
