@@ -46,11 +46,13 @@ from recbole_ssr.model.node_bands import (
 from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.rotation import fitted_centre, rotated
 from recbole_ssr.model.ssr_footprint import footprint
+from recbole_ssr.model.unseen_items import UnseenItems
 from recbole_ssr.nn.batch import padded
 from recbole_ssr.nn.fixed_shapes import on_device
 from recbole_ssr.nn.losses import weighted_mse
 from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.nodes import Nodes
+from recbole_ssr.products import csr_product
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
 from recbole_ssr.spectral.calibration import Calibration, calibration
 from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
@@ -122,6 +124,7 @@ class SSR(MultimodalRecommender):
         t = config["item_graph_weight"]
         self.item_graph = fitting_item_graph(config, features, self.graph) if t else None
         self.propagation = Propagation(self.graph, config["n_layers"], self.item_graph, t)
+        self.unseen = UnseenItems(self.item_degree, self.item_graph, t)
 
         std = config["init_std"]
         self.E_user = nn.Parameter(std * torch.randn(self.n_users, d))
@@ -419,32 +422,24 @@ class SSR(MultimodalRecommender):
 
         Slots are weighted by :meth:`evaluation_gains`. In training an interaction is part of the
         graph that predicts it, in evaluation never, so that training overrates the bands which
-        tell neighbours from others; what to take back is known to validation alone.
+        tell neighbours from others; what to take back is known to validation alone. Items
+        without interactions have what their neighbours contribute, too; see unseen_items.py.
         """
         gains, of_new = (
             (g if keep is None else g * keep.to(g)).unsqueeze(0)  # (1, M, C)
             for g in map(self.evaluation_gains, (self.gains, self.gains_without_edges)))
         of_users, of_items = self.spectra()
         user, item = self.fuse(of_users, of_items, keep=(gains, gains))  # (U, d), (I, d)
-        new = self._without_edges()  # (n,)
+        new = self.unseen["items"]  # (n,)
         if len(new):
-            item = item.index_copy(0, new, fused(self.item_fusion, of_items.at(new), of_new))
+            own = fused(self.item_fusion, of_items.at(new), of_new)  # (n, d)
+            item = item.index_copy(0, new, own + csr_product(self.unseen["near"], item))
         bias = None if self.b is None else self.bias_gain * self.b  # (I,)
         return Embeddings(*self.objective.scored(user, item, bias))
 
     def evaluation_gains(self, fitted: Tensor) -> Tensor:
         """Return what slots are multiplied with in evaluation alone. Shapes: (M, C)."""
         return self.constants["inference_gains"][:, None] * fitted
-
-    def _without_edges(self) -> Tensor:
-        """Return the items that have gains of their own. Shapes: (n,).
-
-        The graph ends at an item without interactions: all of its energy is at the eigenvalue 1,
-        of which gains fitted to the bands of other items know nothing.
-        """
-        if torch.equal(self.gains, self.gains_without_edges):
-            return torch.empty(0, dtype=torch.long, device=self.gains.device)
-        return (self.item_degree == 0).nonzero().squeeze(1)
 
     @torch.no_grad()
     def linear_fusion(
@@ -462,18 +457,21 @@ class SSR(MultimodalRecommender):
     def _linear_fusion(
         self, users: Tensor | None, items: Tensor | None
     ) -> tuple[LinearFusion, LinearFusion]:
-        gains = self.evaluation_gains(self.gains).unsqueeze(0)  # (1, M, C)
-        by_item, new = gains, self._without_edges()
+        gains, of_new = (self.evaluation_gains(g).unsqueeze(0)  # (1, M, C)
+                         for g in (self.gains, self.gains_without_edges))
+        new, sources = self.unseen["items"], self.unseen.with_neighbours(items)
+        by_item = gains
         if len(new):
             by_item = gains.repeat(self.n_items, 1, 1)  # (I, M, C)
-            by_item[new] = self.evaluation_gains(self.gains_without_edges)
-            by_item = select(by_item, items)
-        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, items),
+            by_item[new] = of_new
+            by_item = select(by_item, sources)
+        sides = zip((self.user_fusion, self.item_fusion), self.spectra(users, sources),
                     (gains, by_item))
-        return tuple(
+        user, item = (
             LinearFusion(x.slots, fusion.coefficients(x.slots, x.facts, keep=x.factors(keep)))
             for fusion, x, keep in sides
         )
+        return user, self.unseen.added_to(item, items)
 
     @torch.no_grad()
     def score_bias(self) -> Tensor:

@@ -9,6 +9,7 @@ from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import Propagation
 from recbole_ssr.model.node_bands import NodeBands, Pairs, before_fusion
 from recbole_ssr.model.ssr_reference import ReferenceSSR
+from recbole_ssr.model.unseen_items import UnseenItems
 
 EVERYTHING = {"projection": "mlp", "train_features": True, "modality_preferences": True,
               "user_weights": True, "item_graph_weight": 0.3, "modality_dropout": 0.2,
@@ -309,6 +310,40 @@ class TestSSR(ModelContract):
         model.calibrate(*torch.tensor(new).T)
         assert torch.equal(model.gains_without_edges, model.gains)
         assert not torch.allclose(model.encode().item[6, :-1], before[6])
+
+    @pytest.mark.parametrize("changes", [{}, {"operator_rank": 0, "gate_hidden_size": 0}])
+    def test_an_item_without_interactions_has_what_its_neighbours_contribute(self, changes):
+        edges = [pair for pair in self.edges()[0] if pair[1] != 6]
+        settings = {"objective": "bpr", "item_graph_weight": 2.0, "item_bias": 0.5, **changes}
+        model = self.build(edges=edges, **settings)
+        self.fit(model, self.batch(), 30).eval()
+        held_out = torch.tensor(list(self.edges()[1].items()))
+        model.calibrate(*held_out[held_out[:, 1] != 6].T)
+        with_neighbours = model.encode()
+        T = model.item_graph["T"].to_dense()[6].clone()
+        T[model.item_degree == 0] = 0
+        assert T.any()
+        model.unseen = UnseenItems(model.item_degree, None, 0.0)
+        alone = model.encode()
+        expected = alone.item[:, :-1].clone()
+        expected[6] += 2.0 * T @ expected
+        torch.testing.assert_close(with_neighbours.item[:, :-1], expected)
+
+    @pytest.mark.parametrize("objective", ["sampled_softmax", "bpr"])
+    def test_what_neighbours_add_is_a_part_of_the_slots(self, objective):
+        model = self.build(edges=[pair for pair in self.edges()[0] if pair[1] not in (5, 6)],
+                           objective=objective, item_graph_weight=2.0, item_bias=0.5)
+        self.fit(model, self.batch(), 30).eval()
+        held_out = torch.tensor(list(self.edges()[1].items()))
+        model.calibrate(*held_out[(held_out[:, 1] != 5) & (held_out[:, 1] != 6)].T)
+        scores = self.all_scores(model)
+        users, items = torch.tensor([3, 1]), torch.tensor([6, 2, 5])
+        for rows in ((None, None), (users, items)):
+            u, i = (side.parts().sum((0, 1)) for side in model.linear_fusion(*rows))
+            bias, expected = model.score_bias(), scores
+            if rows[0] is not None:
+                bias, expected = bias[items], scores[users][:, items]
+            torch.testing.assert_close(u @ i.T + bias, expected)
 
     def test_pairs_of_the_graph_calibrate_nothing(self):
         assert self.build().calibrate(*torch.tensor(self.edges()[0]).T) is None
