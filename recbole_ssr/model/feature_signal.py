@@ -88,9 +88,7 @@ class FeatureSignal(RawFeatures):
         self.n_users = n_users
         n_features = matrix.shape[1]
         if projection == "linear":
-            # torch's own default for a layer of n_features inputs, bias in the last row.
-            bound = n_features**-0.5
-            self.W = nn.Parameter(torch.empty(n_features + 1, width).uniform_(-bound, bound))
+            self.W = nn.Parameter(_initial_projection(n_features, width))
         else:
             self.W = None
             self.mlp = FeatureProjection(n_features, hidden, width)
@@ -127,3 +125,15 @@ class FeatureSignal(RawFeatures):
     def _apply(self, fn, recurse=True):
         self.drop_bands()
         return super()._apply(fn, recurse)
+
+
+def _initial_projection(n_features: int, width: int) -> Tensor:
+    """Return W, and the bias in its last row, of the energy of torch's own linear layer.
+
+    Rows of W are orthogonal, columns where there are more rows: entries drawn one by one would blur
+    the cosines of the features. Shapes: result (f + 1, d).
+    """
+    bound = n_features**-0.5
+    out = torch.empty(n_features + 1, width).uniform_(-bound, bound)
+    nn.init.orthogonal_(out[:-1], gain=(max(width / n_features, 1) / 3) ** 0.5)
+    return out
