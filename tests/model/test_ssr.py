@@ -6,7 +6,7 @@ from contract import ITEMS, USERS, ModelContract
 from torch.nn import functional as F
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
-from recbole_ssr.model.feature_signal import Propagation
+from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.node_bands import NodeBands, Pairs, before_fusion
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.model.unseen_items import UnseenItems
@@ -62,6 +62,17 @@ class TestSSR(ModelContract):
             sum(model.train().calculate_loss(batch)).backward()
         for a, b in zip(frozen.features, general.features):
             torch.testing.assert_close(a.W.grad, b.W.grad, rtol=1e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("f, d", [(5, 8), (8, 8), (12, 8)])
+    def test_features_keep_their_cosines_at_first(self, f, d):
+        F = torch.randn(200, f)
+        signal = FeatureSignal(F, torch.ones(200, dtype=torch.bool), d, n_users=3,
+                               projection="linear", hidden=0, trainable=False, preferences=False)
+        W = signal.W[:-1].detach()
+        gram = W @ W.T if f <= d else W.T @ W
+        torch.testing.assert_close(gram, gram[0, 0] * torch.eye(min(f, d)))
+        # The energy of a layer whose entries are uniform within 1 / sqrt(f): d / 3 f a row.
+        torch.testing.assert_close(W.square().sum() / f, torch.tensor(d / (3 * f)))
 
     def test_rows_are_those_of_the_whole(self):
         model = self.build()
