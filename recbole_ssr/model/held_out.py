@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
+from recbole_ssr.nn.rows import places
 from recbole_ssr.spectral.calibration import HeldOut
 
 USERS, ITEMS = 4096, 16384  # at most, ITEMS besides the held-out ones
@@ -43,7 +44,7 @@ def held_out_sample(
         return None
     users, items = pair // graph.n_items, pair % graph.n_items
     chosen = _at_most(users.unique(), USERS, generator)
-    row = _places(chosen, graph.n_users)
+    row = places(chosen, graph.n_users)
     users, items = users[row[users] >= 0], items[row[users] >= 0]
     positives = items.unique()
     is_other = torch.ones(graph.n_items, dtype=torch.bool)
@@ -51,7 +52,7 @@ def held_out_sample(
     others = is_other.nonzero().squeeze(1)
     drawn = _at_most(others, ITEMS, generator)
     candidates = torch.cat([positives, drawn])
-    column = _places(candidates, graph.n_items)
+    column = places(candidates, graph.n_items)
     seen = torch.stack([row[of_graph[0]], column[of_graph[1]]])
     weight = torch.zeros(len(candidates))
     if len(drawn):
@@ -67,10 +68,3 @@ def _at_most(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
     if len(ids) <= count:
         return ids
     return ids[torch.randperm(len(ids), generator=generator)[:count]].sort().values
-
-
-def _places(ids: Tensor, n: int) -> Tensor:
-    """Return the place of every id among `ids`, -1 where it has none. Shapes: result (n,)."""
-    places = torch.full((n,), -1)
-    places[ids] = torch.arange(len(ids))
-    return places

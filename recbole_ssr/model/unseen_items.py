@@ -21,6 +21,7 @@ from torch import Tensor
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 from recbole_ssr.model.node_bands import LinearFusion
+from recbole_ssr.nn.rows import places
 from recbole_ssr.products import csr_product
 
 
@@ -44,7 +45,7 @@ class UnseenItems(Constants):
             value = weight * T.values()[kept]
         super().__init__(
             items=items, item=item, other=other, weight=value,
-            near=csr_tensor(_places(items, n_items)[item], other, value, (len(items), n_items)),
+            near=csr_tensor(places(items, n_items)[item], other, value, (len(items), n_items)),
         )
 
     def with_neighbours(self, items: Tensor | None) -> Tensor | None:
@@ -68,18 +69,11 @@ class UnseenItems(Constants):
         sources = self.with_neighbours(items)
         if items is None:
             items = sources = torch.arange(n_items, device=parts.device)
-        row = _places(items, n_items)[self["item"]]
-        column = _places(sources, n_items)[self["other"]]
+        row = places(items, n_items)[self["item"]]
+        column = places(sources, n_items)[self["other"]]
         here = row >= 0
         near = csr_tensor(row[here], column[here], self["weight"][here],
                           (len(items), len(sources)))
         sums = [[own[:len(items)] + csr_product(near, own) for own in band] for band in parts]
         slots = torch.stack([torch.stack(band) for band in sums])
         return LinearFusion(slots, torch.ones_like(slots))
-
-
-def _places(ids: Tensor, n: int) -> Tensor:
-    """Return the place of every id among `ids`, -1 where it has none. Shapes: result (n,)."""
-    places = torch.full((n,), -1, device=ids.device)
-    places[ids] = torch.arange(len(ids), device=ids.device)
-    return places

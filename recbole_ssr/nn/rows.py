@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from recbole_ssr.nn.fixed_shapes import occurrences
@@ -23,3 +24,14 @@ def counts(positions: Tensor, distinct: Tensor) -> Tensor:
     tensor([2., 1.])
     """
     return occurrences(positions, len(distinct))
+
+
+def places(ids: Tensor, n: int) -> Tensor:
+    """Return the place of every id below n among `ids`, -1 where it has none. Shapes: result (n,).
+
+    >>> places(torch.tensor([2, 0]), n=4)
+    tensor([ 1, -1,  0, -1])
+    """
+    out = torch.full((n,), -1, device=ids.device)
+    out[ids] = torch.arange(len(ids), device=ids.device)
+    return out
