@@ -140,9 +140,9 @@ def browse(argv: Sequence[str], console: Console) -> int:
 def _loaded(run: str, flags: dict):
     from recbole_ssr.serve.recommender import load
 
-    new_items = text(flags, "new_items") if "new_items" in flags else None
-    with log_to_terminal() if new_items else nullcontext():
-        return load(run, str(flags.get("device", "auto")), new_items)
+    places = {key: text(flags, key) for key in ("new_items", "data_path") if key in flags}
+    with log_to_terminal() if "new_items" in places else nullcontext():
+        return load(run, str(flags.get("device", "auto")), **places)
 
 
 def _where(flags: dict) -> dict | None:

@@ -42,7 +42,10 @@ class Command(NamedTuple):
 
 
 _TRAIN, _DATA, _RUNS, _HERE = "Train", "Data", "Finished runs", "What there is"
-_OF_RUN = {"device=auto": "auto, cpu, cuda or cuda:N"}
+_OF_RUN = {
+    "device=auto": "auto, cpu, cuda or cuda:N",
+    "data_path=FOLDER": "the folder of datasets, where they have moved since the run",
+}
 _NEW_ITEMS = {"new-items=FOLDER": "features of items that the run has never seen, to rank too"}
 
 COMMANDS: dict[str, Command] = {
@@ -122,7 +125,6 @@ COMMANDS: dict[str, Command] = {
             "part=valid": "the part to evaluate on: valid or test",
             "out=FOLDER": "receives diagnosis.json and plots; default the run folder",
             **_OF_RUN,
-            "data_path=FOLDER": "the folder of datasets, where they have moved since the run",
         },
         ("Where the energy of the bands lies, how they are mixed and gated, what each is worth, "
          "and which claims of the paper hold here.", "recbole-ssr diagnose runs/<your run>", _ONLY),

@@ -221,13 +221,14 @@ class Recommender:
         return None if keep[1:].all() else torch.from_numpy(np.flatnonzero(keep))
 
 
-def load(run: str | Path, device: str = "auto", new_items: str | Path | None = None
-         ) -> Recommender:
+def load(run: str | Path, device: str = "auto", new_items: str | Path | None = None,
+         data_path: str | Path | None = None) -> Recommender:
     """Return the recommender of a run folder: its best epoch, ready to score.
 
     `new_items` is a folder of features, `<modality>.npy` and `.tokens`, of items to rank that the
-    run has never seen. Raises UserError where a folder cannot be used.
+    run has never seen. `data_path` names the folder of datasets where they have moved since the
+    run. Raises UserError where a folder cannot be used.
     """
     folder = runs.existing(run)
     with runs.quiet_host(), torch.no_grad():
-        return Recommender(load_run(folder, device), folder, new_items)
+        return Recommender(load_run(folder, device, data_path=data_path), folder, new_items)

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tiny import ITEMS, USERS
 
+import recbole_ssr
 from recbole_ssr.cli import main
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import read_rankings
@@ -200,3 +202,20 @@ def test_the_command_line(train, tmp_path, monkeypatch, capsys):
         assert main(["recommend", *words]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and all(part in error for part in parts), error
+
+
+def test_data_that_have_moved_can_be_named(train, tmp_path, monkeypatch, capsys):
+    run = train()
+    monkeypatch.chdir(tmp_path)
+    data = Path(yaml.safe_load((Path(run) / "config.yaml").read_text())["data_path"])
+    commands = [["recommend", run, "--users=u1"], ["export", run, "--out=embeddings"],
+                ["explain", run, "--user=u1", "--item=i1"]]
+    data.rename("moved")
+    try:
+        for words in commands:
+            assert main(words) == 2
+            assert "Set data_path" in capsys.readouterr().err
+            assert main([*words, "--data_path=moved"]) == 0
+        assert recbole_ssr.load(run, "cpu", data_path="moved").recommend("u1", 2)["user"].size == 2
+    finally:
+        Path("moved").rename(data)
