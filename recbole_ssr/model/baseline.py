@@ -63,9 +63,11 @@ def xavier(*shape: int, normal: bool = False) -> nn.Parameter:
 
 
 def xavier_linear(n_in: int, n_out: int, bias: bool = True, normal: bool = False) -> nn.Linear:
-    """Return a linear layer with Xavier's initial weights and a bias of zero."""
+    """Return a linear layer with Xavier's initial weights and torch's initial bias.
+
+    The released models have it so. It matters where a layer reads embeddings that start near 0,
+    as BM3's predictor: with a bias of 0 its recall on Amazon Baby is a tenth lower.
+    """
     layer = nn.Linear(n_in, n_out, bias=bias)
     (nn.init.xavier_normal_ if normal else nn.init.xavier_uniform_)(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
     return layer
