@@ -216,6 +216,10 @@ class PluginConfig(Config):
                         f"{self.model}."
                     )
                 self._drop(key, f"has no effect on {self.model}.")
+        for key in sorted(getattr(self.model_class, "unread_settings", ())):
+            if self.external_config_dict.get(key, default := self.internal_config_dict[key]) \
+                    != default:
+                self._drop(key, f"has no effect on profile {self.external_config_dict['profile']}.")
 
     def _check_effect(self, setting: Setting, value: object) -> None:
         """Refuse or drop a setting that nothing reads, unless its value is the default's."""

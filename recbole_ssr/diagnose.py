@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from recbole_ssr import runs
+from recbole_ssr.corruption import Corruption
+from recbole_ssr.data.dataset import MultimodalDataset
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.evaluation.user_metrics import Hits, values_at
 from recbole_ssr.files import expanded
@@ -225,8 +227,11 @@ def _stability(experiment: Experiment, slots: Slots) -> Stability:
     generator = torch.Generator().manual_seed(_DROP_SEED)
     kept = torch.rand(len(train.inter_feat), generator=generator) >= _DROPPED
     # Building a model draws initial parameters, which the trained ones replace.
+    thin = train.copy(train.inter_feat[kept])
+    if isinstance(thin, MultimodalDataset):  # the features that the run was measured with
+        thin = thin.with_features_of(Corruption.of(config, stage="inference"))
     with torch.random.fork_rng():
-        thinner = config.model_class(config, train.copy(train.inter_feat[kept]))
+        thinner = config.model_class(config, thin)
     thinner.to(config["device"]).eval()
     thinner.load_state_dict(dict(experiment.model.named_parameters()), strict=False)
     if isinstance(thinner, SSR):

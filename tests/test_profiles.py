@@ -7,6 +7,7 @@ from recbole.utils import get_model
 
 from recbole_ssr.config import build_config, config_hash, resolved
 from recbole_ssr.errors import UserError
+from recbole_ssr.flags import read_config_file
 from recbole_ssr.registry import model_class, properties_folder
 
 
@@ -55,6 +56,18 @@ def test_stock_recbole_knows_profiles(settings):
 def test_a_profile_that_does_not_exist_is_refused_with_the_nearest(settings):
     with pytest.raises(UserError, match="no profile 'refrence'. Did you mean 'reference'.*paper"):
         build_config("SSR", **settings, flags={"profile": "refrence"})
+
+
+def test_a_profile_says_which_settings_of_its_model_it_does_not_read(settings, caplog):
+    plain, given = (build_config("SSR", **settings, flags={"profile": "reference", **flags})
+                    for flags in ({}, {"item_bias": 3.0}))
+    assert [record.getMessage() for record in caplog.records] == [
+        "item_bias (command line) has no effect on profile reference."]
+    assert config_hash(given) == config_hash(plain)
+    keys, of_profile = (set(read_config_file(properties_folder() / f"model/SSR{name}.yaml"))
+                        for name in ("", ".reference"))
+    unread = given.model_class.unread_settings
+    assert not unread & of_profile and keys - of_profile - unread == {"knn_weights"}
 
 
 @pytest.mark.parametrize("key, value, told", [

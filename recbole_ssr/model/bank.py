@@ -8,6 +8,7 @@ import pkgutil
 from recbole_ssr import spectral
 from recbole_ssr.contributions import BANKS
 from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.spectral.exact import MOST_EXACT_NODES
 from recbole_ssr.spectral.filter_bank import FilterBank
 
 AUTO = "auto"
@@ -19,8 +20,9 @@ for _module in pkgutil.iter_modules(spectral.__path__):  # a bank registers itse
 def build_bank(config, graph) -> FilterBank:
     """Build the bank that `band_filter` names; factors of the graph come from the cache.
 
-    `auto` is exact where the smaller side of the graph has at most `exact_max_nodes` nodes, else
-    chebyshev. Raises UserError for settings that make no bank.
+    `auto` is exact where at most `exact_max_nodes` users, or items, have interactions, else
+    chebyshev: items that are added without any leave the bank as it was. Raises UserError for
+    settings that make no bank.
     """
     kind, known = config["band_filter"], (AUTO, *BANKS)
     if kind not in known:
@@ -28,8 +30,10 @@ def build_bank(config, graph) -> FilterBank:
             f"band_filter is {kind!r}; choose one of {', '.join(known)}.{nearest(kind, known)}"
         )
     if kind == AUTO:
-        small = min(graph.n_users, graph.n_items) <= config["exact_max_nodes"]
-        kind = "exact" if small else "chebyshev"
+        linked = min(int((graph[side].crow_indices().diff() > 0).sum()) for side in ("R", "Rt"))
+        small = linked <= config["exact_max_nodes"]
+        possible = min(graph.n_users, graph.n_items) <= MOST_EXACT_NODES
+        kind = "exact" if small and possible else "chebyshev"
     try:
         return BANKS[kind].function(config, graph)
     except ValueError as error:

@@ -48,6 +48,8 @@ class MultimodalRecommender(GeneralRecommender):
     # Whether an item without interactions has an embedding by its features.
     embeds_new_items = False
     needs_features = True  # of the items
+    # How many of the last channels of final embeddings hold an item's bias, not what it is like.
+    bias_channels = 0
     # Buffers that checkpoints of earlier versions lack: they are as in a new model there.
     newer_state: tuple[str, ...] = ()
 

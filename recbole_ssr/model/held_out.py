@@ -35,7 +35,7 @@ def held_out_sample(
     Shapes: users, items (P,) of the held-out interactions; item 0 is padding.
     """
     generator, device = torch.Generator().manual_seed(_SEED), graph["R"].device
-    pair = users.cpu().long() * graph.n_items + items.cpu()
+    pair = (users.cpu().long() * graph.n_items + items.cpu()).unique()
     of_graph = torch.stack([side.cpu() for side in graph.edges()])
     if repeatable:
         of_graph = of_graph[:, :0]

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
+from recbole_ssr.errors import UserError
 from recbole_ssr.model.bank import build_bank
 from recbole_ssr.model.base import ID, Batch, Embeddings, MultimodalRecommender
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
@@ -85,7 +86,7 @@ class SSRStep(NamedTuple):
     modality_masks: Nodes | None
     band_masks: Nodes | None
 
-    def padded(self, all_items: bool, contrast_nodes: int) -> SSRStep:
+    def padded(self, all_items: bool, contrast_nodes: int, mask_scope: str) -> SSRStep:
         """Return the step in the shapes that follow from its number of interactions alone."""
         batch = self.batch.padded(all_items)
         sizes = len(batch.users), len(batch.items)
@@ -96,7 +97,7 @@ class SSRStep(NamedTuple):
             aligned=_each(self.aligned, most, 0), once=_each(self.once, most, 0),
             modality_masks=_each(self.modality_masks, sizes, 1),
             band_masks=_each(self.band_masks, (sizes[0], len(pairs.items)), 1)
-            if self.band_masks and len(self.band_masks[0]) > 1 else self.band_masks,
+            if mask_scope == "node" else self.band_masks,
         )
 
 
@@ -181,9 +182,9 @@ class SSR(MultimodalRecommender):
         """
         if power is None:
             return None
-        seen = self.item_degree > 0
-        b = power * self.item_degree.clamp(min=_UNSEEN).log()
-        return nn.Parameter(b - b[seen].mean())
+        degree = self.graph["Rt"].crow_indices().diff()
+        b = power * degree.clamp(min=_UNSEEN).log()
+        return nn.Parameter(b - b[degree > 0].mean())
 
     def _set_facts(self, n_users: int, n_items: int) -> None:
         """Tell the gate what it may know of a node; `n_users` and `n_items` were trained on."""
@@ -191,6 +192,10 @@ class SSR(MultimodalRecommender):
         present = [feature.present for feature in self.features]
         facts = node_facts(self.graph, self.propagation, present, n_users, n_items)
         self.constants = Constants(**facts, inference_gains=gains).to(gains)
+
+    @property
+    def bias_channels(self) -> int:
+        return int(self.b is not None)
 
     @property
     def user_tables(self) -> tuple[str, ...]:
@@ -219,7 +224,11 @@ class SSR(MultimodalRecommender):
         """Share out the energy of all signals among the bands, from the parameters as they are."""
         signals = [self.propagation(self.E_user, self.E_item)]
         signals += [feature.signal(self.propagation) for feature in self.features]
-        self.bank.fit(tuple(torch.cat(side, dim=1) for side in zip(*signals)))
+        signal = tuple(torch.cat(side, dim=1) for side in zip(*signals))
+        if not any(side.any() for side in signal):
+            raise UserError("there is nothing to decompose: features and ids are all 0. Give "
+                            "features that are not, or init_std above 0")
+        self.bank.fit(signal)
         self._drop_bands()
 
     def _drop_bands(self) -> None:
@@ -292,8 +301,8 @@ class SSR(MultimodalRecommender):
         and items; on `representations`, the squared difference of the embeddings.
 
         `user` and `item` are the batch's users and pairs.items before their fusion; `full` is all
-        that was fused. Shapes: masks as :meth:`_band_masks`, None for none; bias (Bi,) of its
-        items.
+        that was fused. Shapes: masks (B or 1, M, 1 or C) of either, None for none; bias (Bi,) of
+        its items.
         """
         if masks is None:
             return full.user.new_zeros(())
@@ -319,6 +328,15 @@ class SSR(MultimodalRecommender):
             for n in ((n_users, n_items) if self.mask_scope == "node" else (1,))
         ]
         return tuple(mask.unsqueeze(2) for mask in (masks[0], masks[-1]))
+
+    def _masks_of_slots(self, step: SSRStep) -> Nodes | None:
+        """Return the factors of bands, on the modalities that the step leaves to a node: both
+        sides of the consistency loss lack the same. Shapes: (B or 1, M, 1 or C) of either side.
+        """
+        if step.band_masks is None or step.modality_masks is None:
+            return step.band_masks
+        (of_user, of_item), (users, items) = step.band_masks, step.modality_masks
+        return of_user * users, of_item * items.index_select(0, step.pairs.items)
 
     def _logits(self, x: Embeddings, bias: Tensor | None) -> Embeddings:
         """Scale embeddings so that inner products are the logits of the ranking objective."""
@@ -374,7 +392,7 @@ class SSR(MultimodalRecommender):
         return on_device(step, batch.users.device)
 
     def padded(self, drawn: SSRStep) -> SSRStep:
-        return drawn.padded(self.objective.all_items, self.contrast_nodes)
+        return drawn.padded(self.objective.all_items, self.contrast_nodes, self.mask_scope)
 
     @classmethod
     def why_no_fixed_steps(cls, config) -> str | None:
@@ -400,7 +418,7 @@ class SSR(MultimodalRecommender):
         return SSRLoss(
             ranking=self.ranking_loss(*embedded, batch=batch, item_bias=bias),
             consistency=self.consistency_weight * self.consistency(
-                pairs, step.band_masks, users, of_pairs, full=embedded, bias=bias),
+                pairs, self._masks_of_slots(step), users, of_pairs, full=embedded, bias=bias),
             alignment=self.contrast_weight * self.alignment(*aligned),
             l2=self.l2_weight * self.l2(batch),
         )

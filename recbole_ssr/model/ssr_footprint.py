@@ -32,7 +32,7 @@ def footprint(config, dataset) -> Footprint:
     f = [min(dim, most or dim) + 1 for dim in given]
     C, batch = len(f) + 1, 3 * config["train_batch_size"]  # users, positives, negatives
     batch = min(batch, N)
-    small = min(dataset.user_num, items)
+    small = min(dataset.user_num, items) - 1  # without padding
     exact = config["band_filter"] == "exact" or (
         config["band_filter"] == "auto" and small <= config["exact_max_nodes"])
     rank = small if exact else config["svd_modes"] if config["band_filter"] == "svd" else 0

@@ -60,9 +60,20 @@ class ReferenceSSR(MultimodalRecommender):
     """SSR as released. Settings: properties/model/SSR.reference.yaml over SSR.yaml."""
 
     embeds_new_items = True
+    unread_settings = frozenset({
+        "band_filter", "band_refit", "calibrate", "calibration_prior", "cheb_fit", "consistency",
+        "contrast_ids", "exact_max_nodes", "feature_components", "gate_gains", "gate_hidden_size",
+        "gate_speed", "inference_gains", "init_std", "item_bias", "item_graph_weight", "l2_weight",
+        "mask_scope", "modality_dropout", "modality_preferences", "projection",
+        "ranking_temperature", "softmax_candidates", "softmax_cosine", "svd_bands", "svd_modes",
+        "user_weights",
+    })
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        if config["operator_rank"] < 1:
+            raise UserError(f"operator_rank is {config['operator_rank']}; the operator of profile "
+                            "reference has at least rank 1")
         if self.objective.name != "bce":
             raise UserError(f"profile reference trains objective bce only, not "
                             f"{self.objective.name}; choose it with profile paper")

@@ -28,6 +28,7 @@ from recbole_ssr.model.base import MultimodalRecommender
 from recbole_ssr.model.closed_form import ClosedForm
 from recbole_ssr.model.receivers import NOTHING, with_receivers
 from recbole_ssr.model.ssr import SSR
+from recbole_ssr.model.ssr_reference import ReferenceSSR
 
 _ITEMS_AT_ONCE = 256  # of a closed form, whose rows are dense over all items
 
@@ -69,10 +70,13 @@ def parts_of(experiment: Experiment, user: int, item: int) -> Parts:
         return _parts_of_ssr(model, user, item)
     if isinstance(model, MultimodalRecommender) and model.affine_users and model.user_tables:
         return _parts_of_affine(model, user, item)
+    name = experiment.config["model"]
+    if isinstance(model, ReferenceSSR):
+        name += f" with profile {experiment.config['profile']}"
     raise UserError(
-        f"the scores of {experiment.config['model']} are no sums over a user's items; explain "
-        "works for SSR, for models of linear propagation (FastLightGCN, FeatureLightGCN, FREEDOM, "
-        "PGL, MENTOR, LATTICE, BM3, SLMRec, FastSGL) and for closed forms"
+        f"the scores of {name} are no sums over a user's items; explain "
+        "works for SSR by default, for models of linear propagation (FastLightGCN, "
+        "FeatureLightGCN, FREEDOM, PGL, MENTOR, LATTICE, BM3, SLMRec, FastSGL) and for closed forms"
     )
 
 

@@ -110,7 +110,8 @@ class Recommender:
     def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
         """Return the k items most similar to an item: columns item, rank, score.
 
-        By the cosine of the final embeddings; a closed form says what the item alone brings up.
+        By the cosine of the final embeddings, without biases; a closed form says what the item
+        alone brings up.
         Raises UserError for an unknown item and a model without either.
         """
         i = self.catalogue.item_id(item)
@@ -118,7 +119,9 @@ class Recommender:
             similarity = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
             similarity = similarity.block(torch.tensor([0]))[0]
         else:
-            embeddings = F.normalize(self.embeddings().item, dim=1)
+            item = self.embeddings().item
+            alike = item.shape[1] - getattr(self.experiment.model, "bias_channels", 0)
+            embeddings = F.normalize(item[:, :alike], dim=1)
             similarity = embeddings @ embeddings[i]
         similarity[[0, i]] = -torch.inf
         values, ids = similarity.topk(min(k, len(self.items) - 1))

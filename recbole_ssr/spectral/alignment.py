@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from recbole_ssr.distributed.sharing import own_part, summed
 
+_LOWEST_EXPONENT = -80.0  # exp of less is no normal float32
+
 
 def cross_modal_infonce(
     a: Tensor, b: Tensor, counts: Tensor, temperature: float, block: int = 2048,
@@ -46,24 +48,30 @@ class _LogDenominators(Function):
 
     The gradient is computed along with the value, so that the exponentials are taken once and
     nothing of size V x V survives a block. Unit vectors bound the similarities by 1 / tau, which
-    serves as the shift that log-sum-exp needs. With e the exponentials and Z the denominators, the
+    serves as the shift that log-sum-exp needs; where tau is so small that all of a row could vanish
+    below it, the shift is the row's maximum. With e the exponentials and Z the denominators, the
     gradient of x is :math:`\sum_y w_x w_y e_{xy} (1 / Z_x + 1 / Z_y)\, y / \tau`: one product where
-    all denominators are known, two where the vectors exceed a block.
+    all denominators and one shift are known, else two.
     """
 
     @staticmethod
     def forward(ctx, x, weight, temperature, block, exclude_self, own):
-        shift = (weight.log() - 1 / temperature).expand(min(block, len(x)), -1)
+        by_row = -2 / temperature < _LOWEST_EXPONENT
+        shift = 0.0 if by_row else 1 / temperature
+        offset = (weight.log() - shift).expand(min(block, len(x)), -1)
         total, gradient = x.new_zeros(()), None
         for start in range(own.start, own.stop, block):
             rows = slice(start, min(start + block, own.stop))
             anchors, w = x[rows], weight[rows]
-            E = torch.addmm(shift[: len(anchors)], anchors, x.T, alpha=1 / temperature).exp_()
+            E = torch.addmm(offset[: len(anchors)], anchors, x.T, alpha=1 / temperature)
             if exclude_self:
-                E.diagonal(start).zero_()
-            Z = E.sum(1)
-            total += (w * (Z.log() + 1 / temperature)).sum()
-            if len(anchors) == len(x):
+                E.diagonal(start).fill_(-torch.inf)
+            if by_row:
+                shift = E.amax(1)
+                F.threshold_(E.sub_(shift[:, None]), _LOWEST_EXPONENT, -torch.inf)
+            Z = E.exp_().sum(1)
+            total += (w * (Z.log() + shift)).sum()
+            if len(anchors) == len(x) and not by_row:
                 # E holds w_y e_xy already; both factors at once: w_x (1 / Z_x + 1 / Z_y).
                 inverse = Z.reciprocal()
                 gradient = (E.mul_(inverse[:, None] + inverse) @ x).mul_((w / temperature)[:, None])

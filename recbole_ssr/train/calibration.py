@@ -33,7 +33,10 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     model that has no gains to fit, or where other items than all are ranked.
     """
     model = trainer.model
-    if not (hasattr(model, "calibrate") and isinstance(valid_data, FullSortEvalDataLoader)):
+    if not hasattr(model, "calibrate"):
+        return {}
+    if not isinstance(valid_data, FullSortEvalDataLoader):
+        logger.info("not calibrated: validation ranks sampled items, not all")
         return {}
     file = trainer.saved_model_file
     wait_for_all()  # one of them may be writing it

@@ -87,6 +87,10 @@ def test_auto_is_exact_up_to_the_limit_of_the_smaller_side(config, n_users, n_it
     assert type(build_bank(config, graph)) is ExactBank
     config["exact_max_nodes"] = ITEMS - 1
     assert type(build_bank(config, graph)) is ChebyshevBank
+    config["exact_max_nodes"] = ITEMS
+    users, items = graph.edges()
+    wider = BipartiteGraph(users, items, n_users + 9, n_items + 9)  # without interactions
+    assert type(build_bank(config, wider)) is ExactBank
     assert type(build_bank(config | {"band_filter": "exact"}, graph)) is ExactBank
 
 

@@ -27,6 +27,8 @@ def test_every_user_with_what_is_held_out_and_seen(repeatable):
     assert sorted(sample.items.tolist()) == list(range(1, 8))  # all but padding
     assert (sample.held_out.log_weight == 0).all()
     assert held_out_sample(GRAPH, torch.tensor([1]), torch.tensor([1])) is None
+    twice = held_out_sample(GRAPH, USERS.repeat(2), ITEMS.repeat(2), repeatable)
+    assert torch.equal(twice.held_out.positives, sample.held_out.positives)
 
 
 def test_of_many_a_sample_stands_for_all(monkeypatch):

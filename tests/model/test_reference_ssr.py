@@ -92,6 +92,10 @@ class TestReferenceSSR(ModelContract):
         with pytest.raises(UserError, match="bce only, not bpr"):
             self.build(objective="bpr")
 
+    def test_an_operator_of_no_rank_is_refused(self):
+        with pytest.raises(UserError, match="operator_rank is 0"):
+            self.build(operator_rank=0)
+
     def test_a_filter_bank_that_cannot_be_built_is_the_users_error(self):
         with pytest.raises(UserError, match="at least 5"):
             self.build(n_bands=6, cheb_degree=4)

@@ -5,6 +5,7 @@ import torch
 from contract import ITEMS, USERS, ModelContract
 from torch.nn import functional as F
 
+from recbole_ssr.errors import UserError
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.node_bands import NodeBands, Pairs, before_fusion
@@ -235,6 +236,35 @@ class TestSSR(ModelContract):
             cosine = F.cosine_similarity((u @ i.T).flatten(), (wu @ wi.T).flatten(), dim=0)
             change[rate] = 1 - cosine.item()
         assert change[0.6] < change[0.0]
+
+    @pytest.mark.parametrize("scope", ["node", "global"])
+    def test_what_bands_are_masked_of_lacks_the_same_modality_as_its_target(self, scope):
+        """Masks that leave every band change no prediction, whatever modality is dropped."""
+        model = self.build(modality_dropout=1.0, mask_rate=1e-9, consistency_weight=1.0,
+                           mask_scope=scope)
+        model = self.fit(model, self.batch(256), 5).train()
+        assert model.calculate_loss(self.batch(64)).consistency.item() == pytest.approx(0, abs=1e-9)
+        model.mask_rate = 0.5
+        assert model.calculate_loss(self.batch(64)).consistency > 0
+
+    def test_steps_of_one_size_have_one_shape_even_of_a_single_user(self):
+        model = self.build(mask_rate=0.3, consistency_weight=0.1).train()
+        batch = self.batch(8)
+        one = {**batch, "user_id": torch.full((8,), 3)}
+        shapes = [[part.shape for part in model.padded(model.draw(b)).band_masks]
+                  for b in (batch, one)]
+        assert shapes[0] == shapes[1]
+        drawn = model.draw(one)
+        loss, padded = (torch.stack(model.loss(step)) for step in (drawn, model.padded(drawn)))
+        torch.testing.assert_close(padded, loss)
+
+    def test_without_any_signal_there_is_nothing_to_decompose(self):
+        model = self.build()
+        with torch.no_grad():
+            model.E_user.zero_(), model.E_item.zero_()
+        model.features = model.features[:0]
+        with pytest.raises(UserError, match="init_std"):
+            model.fit_bands()
 
     def test_evaluation_ranks_by_the_cosine_that_the_objective_trains(self):
         for bias in (None, 0.5):

@@ -60,6 +60,12 @@ def test_new_items_are_ranked_by_colour_and_known_ones_stay(model, with_new, rec
     assert liked > fresh[red_user != red_item]["score"].mean()
 
 
+def test_new_items_beyond_the_limit_of_exact_bands_keep_the_bands_of_the_run(train, folder):
+    run = train("SSR", exact_max_nodes=ITEMS, embedding_size=4)
+    before = recbole_ssr.load(run, "cpu").score("u1", "i3")
+    assert recbole_ssr.load(run, "cpu", folder).score("u1", "i3") == pytest.approx(before, rel=1e-4)
+
+
 def test_a_new_item_of_feature_lightgcn_is_its_projected_features(with_new, folder):
     """Without interactions: unit((sum of W_c f_c + b_c) / (L + 1)), f_c unit rows."""
     result = with_new("FeatureLightGCN")

@@ -57,12 +57,24 @@ def test_blocks_do_not_change_the_value():
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_gradient(exclude_self):
+@pytest.mark.parametrize("temperature, block", [(0.5, 3), (0.02, 3), (0.02, 2048)])
+def test_gradient(exclude_self, temperature, block):
     a, b = (v.requires_grad_() for v in vectors())
     counts = torch.tensor([2.0, 1, 1, 1], dtype=torch.float64)
     assert gradcheck(
-        lambda a, b: cross_modal_infonce(a, b, counts, 0.5, 3, exclude_self), (a, b)
+        lambda a, b: cross_modal_infonce(a, b, counts, temperature, block, exclude_self), (a, b)
     )
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.007, 0.0001])
+def test_no_temperature_that_is_allowed_makes_it_infinite(temperature):
+    """All of a row lies far below 1 / tau once the vector itself is left out."""
+    a, b = (v.float() for v in vectors(nodes=3))
+    value = cross_modal_infonce(a, b, torch.ones(3), temperature, exclude_self=True)
+    x = F.normalize(torch.cat([v.reshape(-1, 5) for v in (a, b)]).double(), dim=1)
+    similar = (x @ x.T / temperature).fill_diagonal_(-torch.inf)
+    positive = (x[:6] * x[6:]).sum(1).repeat(2) / temperature
+    assert value.item() == pytest.approx((similar.logsumexp(1) - positive).mean().item(), rel=1e-4)
 
 
 def test_aligned_modalities_lose_less_than_shuffled_ones():
