@@ -24,6 +24,8 @@ _NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "items_key",
                  "overwrite", "modalities", "recipe", "category", "expected", "user_column",
                  "item_column", "time_column", "rating_column", "label_column")
 FLAGS = tuple(name for name in NAMES if name not in SHARED + _NOT_FOR_RUNS)
+# A run that prepares nothing has no use for these; no_download is a promise that it keeps.
+_OF_PREPARING = frozenset(FLAGS) & set(WITHOUT_EFFECT) - {"no_download"}
 
 
 def take_flags(flags: dict[str, object]) -> dict[str, object]:
@@ -62,8 +64,15 @@ def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path
         flags: those flags, and the run's ``split_seed`` where it has one.
         dataset, data_path: of the run.
     """
+    folder = Path(data_path, dataset)
+    if folder.exists() or recipe_of(dataset) is None:
+        for key in flags.keys() & _OF_PREPARING:
+            hint = " The interactions of a training step are train_batch_size." \
+                if key == "batch_size" else ""
+            raise UserError(f"--{key} says how a dataset is prepared, and {dataset} is not now. "
+                            f"Leave it out.{hint}")
     flags = {key: value for key, value in flags.items() if key not in WITHOUT_EFFECT}
-    manifest = read_manifest(Path(data_path, dataset))
+    manifest = read_manifest(folder)
     if manifest is None and recipe_of(dataset) is None:
         for key in flags.keys() - {"split_seed"}:
             raise UserError(f"--{key} shapes a dataset while it is prepared, and a run does not "
@@ -76,7 +85,7 @@ def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path
     for key, value in vars(options_of(flags)).items():
         if key in flags and made.get(key) != value:
             raise UserError(
-                f"{Path(data_path, dataset)} was prepared with {key}={made.get(key)!r}, not "
+                f"{folder} was prepared with {key}={made.get(key)!r}, not "
                 f"{value!r}. Prepare it anew with recbole-ssr prepare {dataset} --{key}={value} "
                 f"--overwrite, or leave --{key} out."
             )

@@ -25,6 +25,7 @@ from recbole.utils import ModelType
 from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.eval_settings import check_evaluation
+from recbole_ssr.files import expanded
 from recbole_ssr.flags import ConfigLoader, read_config_file
 from recbole_ssr.settings import NO_EFFECT, REFUSED, Setting, settings_of
 
@@ -145,7 +146,9 @@ class PluginConfig(Config):
         self._settings = {setting.name: setting for setting in settings_of(
             model, plugin_profile, self.external_config_dict.get("band_filter"))}
         if "data_path" in self.sources:  # read before all others are checked
-            self._checked("data_path", self.external_config_dict["data_path"])
+            folder = self._checked("data_path", self.external_config_dict["data_path"])
+            if str(folder).startswith("~"):
+                self.external_config_dict["data_path"] = str(expanded(folder))
         try:
             chosen = registry.model_class(model, plugin_profile)
             return model, chosen, str(self.external_config_dict["dataset"])
@@ -230,7 +233,7 @@ class PluginConfig(Config):
             del self.external_config_dict[key], self.sources[key]
         elif value != setting.default and setting.status == NO_EFFECT:
             self._drop(key, f"has no effect. {setting.doc}")
-        elif value != setting.default and setting.families \
+        elif value not in (None, setting.default) and setting.families \
                 and not self._families & set(setting.families):
             self._drop(key, f"has no effect on {self.model}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def _split_flag(word: str) -> tuple[str, str | None]:
 
 def _file_list(text: str | None, words: list[str]) -> list[str]:
     """Take the words up to the next flag out of `words`."""
-    files = (text or "").split()
+    files = [text] if text and os.path.isfile(text) else (text or "").split()
     while words and not words[0].startswith("--"):
         files.append(words.pop(0))
     if not files:

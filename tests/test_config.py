@@ -394,6 +394,13 @@ def test_a_setting_of_the_host_is_honoured_or_refused(settings, told):
     assert "\n" not in str(caught.value)
 
 
+def test_the_home_folder_of_a_data_path_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    dataset_at(tmp_path / "data", "books")
+    config = build_config("Toy", "books", config_dict={"data_path": "~/data"})
+    assert Path(config["data_path"]) == tmp_path / "data" / "books"
+
+
 def test_a_wrong_value_beside_a_prepared_dataset_is_named_with_its_file(tmp_path):
     root = dataset_at(tmp_path / "data", "books")
     file = write(root / "books" / "books.yaml", "epochs: ten\n")
@@ -427,6 +434,8 @@ def test_settings_of_a_family_hold_for_it_and_values_of_the_default_are_silent(c
     assert build_config("SASRec", config_dict={"MAX_ITEM_LIST_LENGTH": 9})[
         "MAX_ITEM_LIST_LENGTH"] == 9
     assert build_config("BPR", config_dict={"require_pow": True})["require_pow"] is True
+    for absent in (None, "[0,inf)"):  # null in the yaml of RecBole's ml-100k
+        build_config("BPR", config_dict={"entity_kg_num_interval": absent})
     kept = {"nproc": 1, "neg_sampling": None, "save_dataset": False, "state": "INFO"}
     assert config_hash(build_config("Toy", config_dict=kept)) == config_hash(build_config("Toy"))
     assert not caplog.records

@@ -46,6 +46,12 @@ def test_config_files_is_a_list(argv):
     assert parse_flags(argv) == {"config_files": ["a.yaml", "b.yaml"], "seed": 1}
 
 
+def test_a_file_whose_name_has_a_blank_is_one_file(tmp_path):
+    file = tmp_path / "my settings.yaml"
+    file.touch()
+    assert parse_flags([f"--config_files={file}"]) == {"config_files": [str(file)]}
+
+
 def test_code_stays_text(tmp_path):
     target = tmp_path / "X"
     code = f"__import__('os').system('touch {target}')"

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from recbole_ssr.compare.comparison_options import is_comparison, options_of
+from recbole_ssr.commands.table import COMMANDS
+from recbole_ssr.compare.comparison_options import NAMES, is_comparison, options_of
 from recbole_ssr.distributed.place import from_environment
 from recbole_ssr.errors import MissingDataset, UserError
+from recbole_ssr.files import expanded
 from recbole_ssr.flags import parse_flags, read_config_file
 from recbole_ssr.runs import log_to_terminal
 
@@ -57,6 +59,7 @@ def tune(argv: Sequence[str], console: Console) -> int:
 
     _alone()
     files, flags = _files_and_flags(argv)
+    _check_of_tune(flags)
     for name, as_of in (("model", "models"), ("trials", "tune")):
         if name in flags:
             flags[as_of] = flags.pop(name)
@@ -73,6 +76,16 @@ def tune(argv: Sequence[str], console: Console) -> int:
     console.print(f"Presets: {', '.join(map(str, presets))}; train with --config_files FILE, "
                   "compare with --preset=FILE.", soft_wrap=True, markup=False)
     return 0
+
+
+def _check_of_tune(flags: dict) -> None:
+    """Raise UserError for an option of compare that a search does not heed; settings pass."""
+    for name in NAMES:
+        if name in flags and name not in COMMANDS["tune"].flags:
+            instead = {"seeds": "--seed=N", "tune": "--trials=N"}.get(name)
+            raise UserError(f"--{name}={flags[name]} is for recbole-ssr compare; "
+                            + (f"tune takes {instead}" if instead else
+                               "leave it out: recbole-ssr tune --help lists what a search takes"))
 
 
 def _alone() -> None:
@@ -148,7 +161,7 @@ def _with_dataset(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T
     shaping = options | {key: settings[key] for key in ("split_seed",) if key in settings}
     if shaping and not flags.get("resume"):
         on_demand.check_flags(shaping, str(settings.get("dataset") or DEMO_DATASET),
-                              settings.get("data_path") or DATA_PATH)
+                              expanded(settings.get("data_path") or DATA_PATH))
     try:
         return work()
     except MissingDataset as missing:

@@ -111,8 +111,8 @@ class LGMRec(Baseline):
         norm = frobenius(len(batch.user), *(
             e.index_select(0, rows) for e, rows in
             ((e_u, batch.user), (e_i, batch.positive), (e_i, batch.negative))))
-        return LGMRecLoss(self.ranking_loss(e_u, e_i, batch),
-                          self.contrast_weight * self.contrast(y, batch),
+        contrast = self.contrast(y, batch) if self.contrast_weight else norm.new_zeros(())
+        return LGMRecLoss(self.ranking_loss(e_u, e_i, batch), self.contrast_weight * contrast,
                           self.norm_weight * norm)
 
     def _embed(self) -> tuple[Embeddings, list[Nodes]]:

@@ -51,7 +51,7 @@ class NewItems:
             )
         dataset = experiment.dataset
         known = dataset.field2id_token[dataset.iid_field].astype(str)
-        self.tokens = _new_tokens(Path(folder), known)
+        self.tokens = _new_tokens(Path(folder), dataset.item_features.modalities, known)
         self.n_known = len(known)
         self.experiment = _extended(experiment, Path(folder), self.tokens)
         self._rows = None
@@ -89,10 +89,14 @@ class _Joined:
         return scores if items is None else scores[:, items.to(scores.device)]
 
 
-def _new_tokens(folder: Path, known: np.ndarray) -> list[str]:
-    """Return the tokens of all modalities that are none of the known ones, sorted."""
-    named = set()
-    for modality in list_modalities(folder):
+def _new_tokens(folder: Path, modalities: Sequence[str], known: np.ndarray) -> list[str]:
+    """Return the tokens of the run's modalities that are none of the known ones, sorted."""
+    named, there = set(), list_modalities(folder)
+    useless = [modality for modality in there if modality not in modalities]
+    if useless and len(useless) < len(there):
+        logger.warning("%s has features %s, of which the run has none: left out", folder,
+                       ", ".join(useless))
+    for modality in there if len(useless) == len(there) else set(there) - set(useless):
         names = feature_paths(folder, modality)[1]
         if names.is_file():  # else loading the features says what is missing
             named.update(read_tokens(names))

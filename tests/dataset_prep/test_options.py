@@ -4,7 +4,7 @@
 import pytest
 
 from recbole_ssr.dataset_prep.command import options_from
-from recbole_ssr.dataset_prep.on_demand import FLAGS, take_flags
+from recbole_ssr.dataset_prep.on_demand import FLAGS, check_flags, take_flags
 from recbole_ssr.dataset_prep.options import (
     NAMES,
     SHARED,
@@ -121,6 +121,15 @@ def test_the_flags_of_a_preparation_are_taken_out_of_those_of_a_run():
     flags = {"no_download": True, "split": "mmrec", "epochs": 3, "device": "cpu"}
     assert take_flags(flags) == {"no_download": True, "split": "mmrec"}
     assert flags == {"epochs": 3, "device": "cpu"}
+
+
+def test_what_says_how_to_prepare_is_refused_where_nothing_is_prepared(tmp_path):
+    (tmp_path / "amazon-baby").mkdir()
+    for dataset in ("shop", "amazon-baby"):
+        with pytest.raises(UserError, match=f"--batch_size .* {dataset} .* train_batch_size"):
+            check_flags({"batch_size": 17}, dataset, tmp_path)
+        check_flags({"no_download": True}, dataset, tmp_path)
+    check_flags({"batch_size": 17}, "amazon-sports", tmp_path)  # which will be prepared
 
 
 def test_no_flag_of_a_preparation_is_also_a_setting_of_a_run():

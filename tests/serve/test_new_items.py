@@ -124,6 +124,13 @@ def test_what_cannot_be_used_is_refused(train, folder, tmp_path):
         recbole_ssr.load(train(), "cpu", tmp_path / "sound")
 
 
+def test_features_that_the_run_has_none_of_name_no_new_item(train, folder, tmp_path, caplog):
+    write_features(tmp_path, "text", np.load(folder / "text.npy")[:1], ["red1"])
+    write_features(tmp_path, "sound", np.ones((1, 3), np.float32), ["silent"])
+    assert recbole_ssr.load(train("SSR"), "cpu", tmp_path).items[-1] == "red1"
+    assert "sound, of which the run has none" in caplog.text
+
+
 def test_new_items_are_nobody_s_neighbours_but_their_own():
     features = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [1, 0.01], [0.95, 0]])
     present = torch.tensor([True, True, True, True, True])

@@ -172,13 +172,31 @@ def test_histories_of_every_format(tmp_path):
                                       '{"user": "2", "items": ["b"]}\n')
     for file in tmp_path.iterdir():
         assert read_histories(file) == expected, file
-    (tmp_path / "bad.jsonl").write_text('{"user": 1}\n')
-    with pytest.raises(UserError, match="line 1"):
-        read_histories(tmp_path / "bad.jsonl")
+    for bad in ('{"user": 1}\n', '{"user": 1, "items": "196"}'):  # one text is no list of items
+        (tmp_path / "bad.jsonl").write_text(bad)
+        with pytest.raises(UserError, match="line 1"):
+            read_histories(tmp_path / "bad.jsonl")
+    (tmp_path / "bad.csv").write_text("user,item\nu,a\n,b\n")
+    with pytest.raises(UserError, match="row 2: user is missing"):
+        read_histories(tmp_path / "bad.csv")
     with pytest.raises(UserError, match="h.xls"):
         read_histories(tmp_path / "h.xls")
     (tmp_path / "names.txt").write_text("u1\n\nu2\nu1\n")
     assert tokens_from(str(tmp_path / "names.txt")) == tokens_from("u1, u2") == ["u1", "u2"]
+    many = [f"u{n}" for n in range(5000)]
+    assert tokens_from(",".join(many)) == many
+    (tmp_path / "names.txt").write_text("u\u20281\nu2\n")
+    assert tokens_from(str(tmp_path / "names.txt")) == ["u\u20281", "u2"]
+
+
+def test_ids_of_a_parquet_file_with_gaps_stay_whole_numbers(tmp_path):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame({"user": [7, 8], "item": [1.0, 2.0], "rating": [4.0, None]})
+    table.to_parquet(tmp_path / "h.parquet")
+    assert read_histories(tmp_path / "h.parquet") == {"7": ["1"], "8": ["2"]}
+    pd.DataFrame({"user": [7, None], "item": [1, 2]}).to_parquet(tmp_path / "h.parquet")
+    with pytest.raises(UserError, match="row 2: user is missing"):
+        read_histories(tmp_path / "h.parquet")
 
 
 def test_the_command_line(train, tmp_path, monkeypatch, capsys):
