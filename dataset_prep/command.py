@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from recbole_ssr.dataset_prep.options import (
     NAMES,
+    TEXTS,
     Options,
     options_of,
     recipe_names,
@@ -13,11 +14,12 @@ from recbole_ssr.dataset_prep.options import (
 )
 from recbole_ssr.dataset_prep.splits import split_names
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.flags import parse_flags
+from recbole_ssr.flags import parse_flags, typed_flags, value_of
 from recbole_ssr.option import meanings
 
 _SWITCHES = ("no_download", "overwrite")
 _FLAG_OF = {"source": "from"}
+_TYPED = tuple(_FLAG_OF.get(name, name) for name in TEXTS)
 _LEFT_OUT = ("time_column", "rating_column", "label_column")
 _GROUPS = {
     "name": "All", "recipe": "Public files", "source": "A folder that others published",
@@ -30,7 +32,8 @@ _NAMES = ("NAME: one of recbole-ssr datasets, or amazon-<Category>, amazon2023-<
 def options_from(argv: Sequence[str]) -> Options:
     """Parse the words after `prepare`; UserError for what cannot be understood."""
     words, rest = _positional(argv)
-    flags = {_dest(key): value for key, value in parse_flags(rest).items()}
+    typed, others = _typed_and_others(rest)
+    flags = {_dest(key): value for key, value in {**_texts(typed), **parse_flags(others)}.items()}
     # A shell turns --rating_column='', which leaves the column out, into a flag without a value.
     flags |= {key: "" for key in _LEFT_OUT if key in flags and flags[key] is None}
     for key in flags:
@@ -85,6 +88,23 @@ def _positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             words.append(word)
     return words, rest
+
+
+def _typed_and_others(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate the flags whose value is any text, with their values, from the others."""
+    parts: tuple[list[str], list[str]] = [], []
+    of_text = False
+    for word in words:
+        if word.startswith("--"):
+            of_text = word[2:].partition("=")[0].replace("-", "_") in _TYPED
+        parts[not of_text].append(word)
+    return parts
+
+
+def _texts(words: Sequence[str]) -> dict[str, object]:
+    """Read texts as they were typed, but for quotes and null, which are YAML's."""
+    return {key: value_of(key, text) if text in ("", "None", "null") or str(text)[0] in "'\"" else
+            text for key, text in typed_flags(words, _TYPED).items()}
 
 
 def _dest(flag: str) -> str:

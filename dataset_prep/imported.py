@@ -17,8 +17,9 @@ logger = logging.getLogger("recbole_ssr")
 def prepare_imported(options: Options) -> Path:
     """Import the folder ``path``; return the dataset's folder.
 
-    No interaction is dropped and the published split is kept as it is, unless another is asked
-    for. Raises UserError for a folder that is none of the known layouts, or damaged.
+    The published split is kept as it is, with every interaction, unless another is asked for or
+    has to be drawn; repeated pairs are then dropped. Raises UserError for a folder that is none of
+    the known layouts, or damaged.
     """
     if options.min_interactions:
         raise UserError("--min_interactions would change a published dataset. Leave it out.")

@@ -31,7 +31,13 @@ def k_core(interactions: Interactions, k: int) -> Interactions:
     return interactions.select(kept)
 
 
-def without_repeats(interactions: Interactions) -> Interactions:
-    """Keep the first of the rows that name the same user and item."""
-    rows = np.sort(np.unique(interactions.pairs(), return_index=True)[1])
-    return interactions if len(rows) == len(interactions) else interactions.select(rows)
+def without_repeats(interactions: Interactions, fixed: np.ndarray | None = None) -> Interactions:
+    """Keep the first of the rows that name the same user and item.
+
+    Rows of `fixed`, a mask (n,), all stay, and no other row that names the same as one of them.
+    """
+    pairs = interactions.pairs()
+    stay = np.zeros(len(pairs), dtype=bool) if fixed is None else fixed.copy()
+    others = np.flatnonzero(~np.isin(pairs, pairs[stay]))
+    stay[others[np.unique(pairs[others], return_index=True)[1]]] = True
+    return interactions if stay.all() else interactions.select(stay)

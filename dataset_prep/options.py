@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -75,6 +76,12 @@ class Options:
 
 
 NAMES = tuple(f.name for f in fields(Options))
+_TYPES = {f.name: str(f.type).split(" |")[0] for f in fields(Options)}
+# Those whose value is any text, which may look like a number.
+TEXTS = tuple(name for name, kind in _TYPES.items() if kind == "str")
+# Those that may name a file or a folder.
+_PATHS = ("data_path", "raw", "cache_dir", "path", "interactions", "items", "images", "split",
+          "text_encoder", "image_encoder")
 # Settings of a run that its preparation shares. Not `modalities`: a run on one modality must not
 # leave a dataset of one behind, on which a later run is unimodal without a word.
 SHARED = ("data_path", "cache_dir", "split_seed", "device", "show_progress")
@@ -87,12 +94,15 @@ def options_of(options: Mapping[str, object],
                recipe: Mapping[str, object] | None = None) -> Options:
     """Merge options over those of a recipe. UserError for unknown names and wrong types."""
     merged = {**(recipe or {}), **{k: v for k, v in options.items() if v is not None}}
-    types = {f.name: str(f.type).split(" |")[0] for f in fields(Options)}
     for key, value in merged.items():
-        if key not in types:
-            raise UserError(f"Unknown option {key!r} of prepare.{nearest(key, types)} See "
+        if key not in _TYPES:
+            raise UserError(f"Unknown option {key!r} of prepare.{nearest(key, _TYPES)} See "
                             "recbole-ssr prepare --help.")
-        merged[key] = _as_type(key, value, types[key])
+        merged[key] = _as_type(key, value, _TYPES[key])
+        if key in _PATHS:
+            merged[key] = os.path.expanduser(merged[key])
+    if "vectors" in merged:
+        merged["vectors"] = _files(merged["vectors"])
     return Options(**merged)
 
 
@@ -124,6 +134,14 @@ def recipe_names() -> tuple[str, ...]:
     folder = Path(str(files("recbole_ssr.properties")), "dataset")
     stems = [file.stem for file in sorted(folder.glob("*-*.yaml"))]
     return tuple(name for name in (*stems, *RECIPES) if recipe_of(name))
+
+
+def _files(vectors: dict) -> dict[str, str]:
+    for modality, file in vectors.items():
+        if not (isinstance(modality, str) and isinstance(file, str)):
+            raise UserError(f"--vectors: {modality!r}: {file!r} must be a name and a file, for "
+                            "instance '{image: vectors.npy}'. Put names of digits into quotes.")
+    return {modality: os.path.expanduser(file) for modality, file in vectors.items()}
 
 
 def _as_type(key: str, value: object, kind: str) -> object:

@@ -19,6 +19,9 @@ _OF_OWN = _ENCODED | {"interactions", "items", "items_key", "text", "vectors", "
 _OF_RECIPE = _ENCODED | {"raw", "recipe", "category", "reviews_url", "meta_url", "images_url",
                          "modalities", "expected", "min_rating"}
 
+# Options that mean nothing without another one, where a preparation has that.
+_NEEDS = {"items_key": "items", "text": "items", "text_encoder": "items", "image_encoder": "images"}
+
 
 def prepare(options: Options) -> Path:
     """Make the dataset that the options describe; return its folder, whole or not at all.
@@ -63,6 +66,10 @@ def _check_effect(options: Options, of_kind: set[str], what: str) -> None:
         if key not in _COMMON | of_kind and value != getattr(defaults, key):
             raise UserError(f"--{key} has no effect on {what}. Leave it out; recbole-ssr prepare "
                             "--help says what belongs together.")
+    for key, needed in _NEEDS.items():
+        if needed in of_kind and getattr(options, key) and not getattr(options, needed):
+            raise UserError(f"--{key} has no effect without --{needed}. Give --{needed}, or leave "
+                            f"--{key} out.")
 
 
 def _need_name(options: Options, suggestion: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,36 +26,43 @@ import yaml
 
 import recbole_ssr
 from recbole_ssr.data.ids import flaw_of_id
-from recbole_ssr.data.manifest import MANIFEST
+from recbole_ssr.data.manifest import MANIFEST, read_manifest
 from recbole_ssr.data.split_hash import split_hash
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.errors import UserError
 
+logger = logging.getLogger("recbole_ssr")
+
 PARTS = ("train", "valid", "test")
 _CHUNK = 16 * 2**20
+# What `recbole-ssr data` leaves beside a dataset; it is of the one that is replaced.
+_REPORT = (Path("dataset.json"), Path("dataset.png"))
 
 
 class Draft:
     """A dataset in the making; a context manager whose `finish` moves it to its place.
 
     Everything is written into a hidden folder beside the place. Whatever ends the block before
-    `finish` leaves no trace, and an existing dataset of the name stays as it was until then.
+    `finish` leaves no trace, and an existing dataset of the name stays as it was until then. Of the
+    dataset that `overwrite` replaces, whatever its manifest does not list is kept.
 
     Raises UserError for a name that is no file name, a folder that is in the way (unless
-    `overwrite`), and a place that cannot be written.
+    `overwrite`, and it is a prepared dataset), and a place that cannot be written.
     """
 
     def __init__(self, data_path: str | Path, name: str, overwrite: bool = False):
         if not re.fullmatch(r"[A-Za-z0-9][\w.\-]*", name):
             raise UserError(f"The dataset name {name!r} is no file name. Use letters, digits, '_', "
                             "'-' and '.', and start with a letter or digit.")
-        self.name, self.place = name, Path(data_path, name)
+        self.name, self.place = name, Path(os.path.expanduser(data_path), name)
         self.folder = self.place.with_name(f".{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}.draft")
         self.about: dict[str, object] = {}
         self._overwrite = overwrite
-        if self.place.exists() and not overwrite:
-            raise UserError(f"{self.place} exists. Choose another --name, or replace it with "
-                            "--overwrite.")
+        if self.place.exists():
+            self._check_prepared()
+            if not overwrite:
+                raise UserError(f"{self.place} exists. Choose another --name, or replace it with "
+                                "--overwrite.")
 
     def __enter__(self) -> Draft:
         try:
@@ -86,10 +94,10 @@ class Draft:
                              ("timestamp", interactions.timestamps),
                              ("x_label", interactions.labels)):
             if values is not None:
-                columns[f"{name}:float"] = _exact(values) if name == "timestamp" else values
+                columns[f"{name}:float"] = _exact(values)
         _check_tokens(interactions)
         pd.DataFrame(columns).to_csv(self.folder / f"{self.name}.inter", sep="\t", index=False,
-                                     quoting=3, float_format="%g", lineterminator="\n")
+                                     quoting=3, lineterminator="\n")
         counts = np.bincount(interactions.labels, minlength=3).tolist()
         self.about |= {"users": interactions.n_users, "items": interactions.n_items,
                        "interactions": len(interactions), **dict(zip(PARTS, counts))}
@@ -110,18 +118,65 @@ class Draft:
         return self.place
 
     def _move(self) -> None:
-        old = self.folder.with_suffix(".old")
+        old, foreign = self.folder.with_suffix(".old"), []
+        if self.place.exists():
+            if not self._overwrite:
+                raise UserError(f"{self.place} was made by another process in the meantime.")
+            self._check_prepared()
+            foreign = self._foreign()
         try:
             if self.place.exists():
-                if not self._overwrite:
-                    raise UserError(f"{self.place} was made by another process in the meantime.")
                 os.replace(self.place, old)
             os.replace(self.folder, self.place)
-        except OSError:
+        except BaseException:
             if old.exists() and not self.place.exists():
                 os.replace(old, self.place)
             raise
+        try:
+            for path in foreign:
+                (self.place / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(old / path, self.place / path)
+        except OSError as error:
+            raise UserError(f"{self.place} is replaced, but {path}, which is no part of a dataset, "
+                            f"could not be kept in it ({error}). Move it there from {old}.") \
+                from error
+        if foreign:
+            logger.info("kept in %s: %s", self.place, ", ".join(map(str, foreign)))
         shutil.rmtree(old, ignore_errors=True)
+
+    def _check_prepared(self) -> None:
+        if not (self.place / MANIFEST).is_file():
+            raise UserError(f"{self.place} exists and is no prepared dataset, as it has no "
+                            f"{MANIFEST}: --overwrite does not replace it. Choose another --name, "
+                            "or move it away.")
+
+    def _foreign(self) -> list[Path]:
+        """Return what the dataset in the place has beside its own files, folders as a whole.
+
+        Raises UserError where the draft has a file of that name.
+        """
+        try:
+            own = set(map(Path, read_manifest(self.place)["files"]))
+        except UserError:  # damaged, which --overwrite is to mend
+            own = {Path(f"{self.name}.inter"), Path(f"{self.name}.yaml"),
+                   *(path.relative_to(self.place) for path in self.place.glob("features/*")
+                     if path.suffix in (".npy", ".tokens", ".missing"))}
+        own |= {Path(MANIFEST), *_REPORT}
+        shared = {folder for path in own for folder in path.parents}
+        found, folders = [], [self.place]
+        for folder in folders:
+            for entry in sorted(folder.iterdir()):
+                path = entry.relative_to(self.place)
+                is_folder = entry.is_dir() and not entry.is_symlink()
+                if is_folder and (path in shared or (self.folder / path).is_dir()):
+                    folders.append(entry)
+                elif path not in own:
+                    found.append(path)
+        taken = [str(path) for path in found if os.path.lexists(self.folder / path)]
+        if taken:
+            raise UserError(f"{self.place} has {', '.join(taken)}, which its {MANIFEST} does not "
+                            "list and the new dataset would replace. Move it away.")
+        return found
 
 
 def damaged_files(folder: str | Path, manifest: dict) -> list[str]:
@@ -185,13 +240,13 @@ def _check_tokens(interactions: Interactions) -> None:
                                 "blanks, which an .inter file cannot hold. Rename it.")
 
 
-def _exact(times: np.ndarray) -> np.ndarray:
-    """Return (n,) times so that their text has all digits: numbers, or text where some have parts.
-    """
-    if times.dtype.kind == "i":
-        return times
-    return np.array([str(int(time)) if time.is_integer() else repr(time)
-                     for time in times.tolist()], dtype=object)
+def _exact(values: np.ndarray) -> np.ndarray:
+    """Return (n,) numbers so that their text has all digits: integers as they are, else as text."""
+    if values.dtype.kind == "i":
+        return values
+    distinct, which = np.unique(values, return_inverse=True)
+    texts = [np.format_float_positional(value, trim="-") for value in distinct]
+    return np.array(texts, dtype=object)[which]
 
 
 def _yaml(name: str, settings: dict[str, tuple[object, str]]) -> str:

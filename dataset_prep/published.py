@@ -104,10 +104,11 @@ def remarks(interactions: Interactions) -> list[str]:
     parts = [np.unique(pairs[labels == part]) for part in range(3)]
     within = len(pairs) - sum(map(len, parts))
     if within:
-        notes.append(f"{within:,} interactions repeat one of the same part, and are kept")
+        notes.append(f"{within:,} interactions repeat one of the same part; a published split "
+                     "keeps them")
     if repeats > within:
-        notes.append(f"{repeats - within:,} interactions are in two parts, and are kept as "
-                     "published")
+        notes.append(f"{repeats - within:,} interactions are in two parts; a published split keeps "
+                     "them")
     for name, codes in (("users", interactions.users), ("items", interactions.items)):
         trained = np.zeros(codes.max(initial=-1) + 1, dtype=bool)
         trained[codes[labels == 0]] = True

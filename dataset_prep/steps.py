@@ -15,7 +15,7 @@ from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.kcore import k_core, without_repeats
 from recbole_ssr.dataset_prep.options import WITHOUT_EFFECT, Options
 from recbole_ssr.dataset_prep.prepared import PARTS, Draft, split_hash_of
-from recbole_ssr.dataset_prep.split_rules import VALID
+from recbole_ssr.dataset_prep.split_rules import TEST, VALID
 from recbole_ssr.dataset_prep.splits import Split, label, read_split
 from recbole_ssr.errors import UserError
 
@@ -94,13 +94,32 @@ def split_of(interactions: Interactions) -> str:
 
 def split_into(draft: Draft, interactions: Interactions, options: Options,
                default: str) -> Interactions:
-    """Label the interactions by the split asked for, write them, and record the split."""
+    """Label the interactions by the split asked for, write them, and record the split.
+
+    Rows that repeat a user and item stay where the split is the published one. A drawn split would
+    put them into two parts: the first is kept, or where the test part is published, that one.
+    """
     split = read_split(options.split or default)
     if options.split_seed is not None:
         split = split.with_seed(options.split_seed)
+    if split.rule != "published":
+        interactions = _once(draft, interactions, split)
     interactions = interactions.with_labels(label(interactions, split))
     record_split(draft, interactions, split)
     return interactions
+
+
+def _once(draft: Draft, interactions: Interactions, split: Split) -> Interactions:
+    """Drop repeated pairs before a split is drawn; say what went."""
+    brings_test = split.rule == "published-test" and interactions.labels is not None
+    kept = without_repeats(interactions, interactions.labels == TEST if brings_test else None)
+    repeats = len(interactions) - len(kept)
+    if repeats:
+        draft.about["read"] = {"users": interactions.n_users, "items": interactions.n_items,
+                               "interactions": len(interactions), "repeated_pairs": repeats}
+        logger.info("%s repeated pairs dropped, so that the split that is drawn puts none into two "
+                    "parts", f"{repeats:,}")
+    return kept
 
 
 def record_split(draft: Draft, interactions: Interactions, split: Split) -> None:

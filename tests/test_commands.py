@@ -231,7 +231,10 @@ def test_the_list_of_datasets_has_sizes_and_modalities(capsys, tmp_path):
 
 @pytest.mark.parametrize("text, sizes", [
     ("user_id:token\titem_id:token\nNA\t1\n\"a\t1\nNA\t2\n", (2, 2, 3)),
-    ("time:float\titem_id:token\tuser_id:token\n1\ti\tu\n2\ti\tv\n", (1, 2, 2)),
+    ("time:float\titem_id:token\tuser_id:token\n1\ti\tu\n2\ti\tv\n", (2, 1, 2)),
+    ("iid:token\tplayer:token\ni\tu\ni\tv\n", (2, 1, 2)),
+    ("a:token\tb:token\ni\tu\ni\tv\n", (1, 2, 2)),
+    ("b:token\tplayer:token\tuserID:token\ni\ta\tu\ni\tb\tv\n", (2, 1, 2)),
     ("user_id:token\n", (None,) * 3), ("", (None,) * 3), ("\xff\xfe", (None,) * 3)])
 def test_sizes_are_those_of_the_file(text, sizes, tmp_path):
     (tmp_path / "a.inter").write_bytes(text.encode("latin-1"))

@@ -18,6 +18,7 @@ from recbole_ssr.commands.words import flags_of, text
 from recbole_ssr.data.demo import MODALITIES
 from recbole_ssr.data.feature_files import open_matrix
 from recbole_ssr.data.manifest import read_manifest
+from recbole_ssr.dataset_prep.mmrec import ITEMS, USERS
 from recbole_ssr.dataset_prep.options import DATA_PATH, recipe_names, recipe_of
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import expanded
@@ -86,21 +87,32 @@ def recipe_entry(name: str) -> Entry:
 def counted(file: Path) -> tuple[int | None, int | None, int | None]:
     """Return users, items and interactions of an .inter file; None each where it is too large.
 
-    Users and items are its first two columns of tokens.
+    Their columns are those of a usual name; where there is none, the first other one of tokens.
     """
     nothing = None, None, None
     try:
         with open(file, encoding="utf-8-sig") as lines:
             names = lines.readline().rstrip("\n").split("\t")
-        tokens = [k for k, name in enumerate(names) if name.endswith(":token")][:2]
+        tokens = {name.removesuffix(":token"): k for k, name in enumerate(names)
+                  if name.endswith(":token")}
         if len(tokens) < 2 or file.stat().st_size > _MOST_BYTES:
             return nothing
-        table = pd.read_csv(file, sep="\t", usecols=tokens, dtype=str, quoting=3,
+        user, item = _users_and_items(tokens)
+        table = pd.read_csv(file, sep="\t", usecols=[user, item], dtype=str, quoting=3,
                             keep_default_na=False)
     except (OSError, ValueError):
         return nothing
-    user, item = (table.iloc[:, k].nunique() for k in range(2))
-    return user, item, len(table)
+    first, second = (table.iloc[:, k].nunique() for k in range(2))  # in the order of the file
+    return *((first, second) if user < item else (second, first)), len(table)
+
+
+def _users_and_items(tokens: dict[str, int]) -> tuple[int, int]:
+    """Return the columns of users and of items among two or more, name -> position."""
+    user, item = (next((tokens[name] for name in names if name in tokens), None)
+                  for names in (USERS, ITEMS))
+    others = (k for k in tokens.values() if k not in (user, item))
+    user = next(others) if user is None else user
+    return user, next(others) if item is None else item
 
 
 def widths(folder: Path) -> str:

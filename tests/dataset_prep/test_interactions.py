@@ -90,3 +90,14 @@ def test_the_first_of_repeated_rows_stays(rows):
             wanted.append((f"u{user}", f"i{item}", n))
         seen.add((user, item))
     assert triples(without_repeats(made(rows))) == wanted
+
+
+@given(ROWS, st.integers(0, 2**16 - 1))
+def test_fixed_rows_stay_and_no_other_repeats_them(rows, bits):
+    fixed = np.array([bool(bits >> n % 16 & 1) for n in range(len(rows))])
+    seen, wanted = {row[:2] for row, stays in zip(rows, fixed) if stays}, []
+    for n, (user, item, _) in enumerate(rows):
+        if fixed[n] or (user, item) not in seen:
+            wanted.append((f"u{user}", f"i{item}", n))
+        seen.add((user, item))
+    assert triples(without_repeats(made(rows), fixed)) == wanted

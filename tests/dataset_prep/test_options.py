@@ -65,6 +65,16 @@ def test_words_may_stand_anywhere():
         assert (options.source, options.path, options.name) == ("mmrec", "folder", "x")
 
 
+@pytest.mark.parametrize("typed, read", [
+    ("007", "007"), ("1e3", "1e3"), ("2020-01-02", "2020-01-02"), ("yes", "yes"), ("[a]", "[a]"),
+    ("a: b", "a: b"), ("'\"007\"'", '"007"'), ('"a b"', "a b"), ("None", None), ("null", None)])
+def test_texts_are_read_as_typed(typed, read):
+    words = [f"--user-column={typed}", "--interactions", typed, "--min_interactions=3", "--name=x"]
+    options = options_from(words)
+    assert (options.user_column, options.interactions) == (read, read)
+    assert (options.min_interactions, options.name) == (3, "x")
+
+
 @pytest.mark.parametrize("words, message", [
     (["amazon-sport"], "no recipe for 'amazon-sport'. Did you mean 'amazon-sports'"),
     (["amazon-sports", "--slit=mmrec"], "no flag --slit. Did you mean 'split'"),
@@ -75,6 +85,8 @@ def test_words_may_stand_anywhere():
     (["amazon-sports", "--overwrite=7"], "--overwrite=7 must be True or False"),
     (["amazon-sports", "--modalities={a: 1}"], "--modalities={'a': 1} must be a list"),
     (["--interactions=x.csv", "--vectors=v.npy", "--name=x"], "--vectors='v.npy' must be entries"),
+    (["--interactions=x.csv", "--vectors={5: v.npy}"], "--vectors: 5: 'v.npy' must be a name"),
+    (["--interactions=x.csv", "--name=a", "--name=b"], "--name is given twice"),
 ])
 def test_a_mistake_is_named_with_its_remedy(words, message):
     with pytest.raises(UserError) as error:
@@ -93,6 +105,7 @@ def test_a_mistake_is_named_with_its_remedy(words, message):
     ({"path": "shop", "name": "x", "items": "i.csv"}, "--items has no effect on the import"),
     ({"interactions": "o.csv", "name": "x", "modalities": ["text"]}, "--modalities has no effect"),
     ({"recipe": "amazon", "name": "x", "vectors": {"a": "b"}}, "--vectors has no effect on x"),
+    ({"recipe": "amazon", "name": "x", "image_encoder": "m"}, "no effect without --images"),
 ])
 def test_options_that_fit_no_preparation_are_refused(given, message):
     with pytest.raises(UserError) as error:

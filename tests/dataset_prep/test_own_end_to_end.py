@@ -118,6 +118,15 @@ def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     (["--interactions=orders.csv", "--split=published"], "split of their own"),
     (["--interactions=orders.csv", "--text_encoder=nowhere/model", "--items=products.csv"],
      "nowhere/model" if find_spec("sentence_transformers") else "pip install recbole_ssr[encode]"),
+    (["--interactions=orders.csv", "--text=title"], "--text has no effect without --items"),
+    (["--interactions=orders.csv", "--items_key=sku"], "--items_key has no effect without --items"),
+    (["--interactions=orders.csv", "--text_encoder=tfidf"], "--text_encoder has no effect without"),
+    (["--interactions=orders.csv", "--image_encoder=clip", "--items=products.csv"],
+     "--image_encoder has no effect without --images"),
+    (["--interactions=orders.csv", "--vectors={audio: audio.npy, image: 5}"],
+     "--vectors: 'image': 5 must be a name and a file"),
+    (["--interactions=orders.csv", "--vectors={image: }"], "--vectors: 'image': None must be"),
+    (["--interactions=orders.csv", "--vectors={image: [a.npy]}"], "'image': ['a.npy'] must be"),
 ])
 def test_a_mistake_is_one_message_and_leaves_no_dataset(work, capsys, words, message):
     (work / "others.csv").write_text("item_id,title\nx,y\n")
@@ -163,6 +172,75 @@ def test_other_published_layouts_train(kind):
         assert {(int(u), int(i)) for u, i, label in rows if label == str(part)} == {
             tuple(pair) for pair in pairs.tolist()}
     assert main(["--dataset=other", *RUN]) == 0
+
+
+def rows_of(name):
+    """The (user, item) and the part of each row of a prepared dataset."""
+    file = Path("dataset", name, f"{name}.inter")
+    head, *rows = [line.split("\t") for line in file.read_text().splitlines()]
+    assert head[-1] == "x_label:float"
+    return [((row[0], row[1]), int(row[-1])) for row in rows]
+
+
+@pytest.mark.usefixtures("work")
+@pytest.mark.parametrize("split", [[], ["--split=leave-one-out"], ["--split=ratio-global"]])
+def test_a_split_drawn_for_an_import_puts_no_pair_into_two_parts(split, capsys):
+    rng = np.random.default_rng(0)
+    lines = [f"u{u}\ti{i}\t{rng.integers(1e6)}\n"
+             for u in range(30) for i in rng.integers(25, size=12)]
+    Path("published").mkdir()
+    Path("published/p.inter").write_text(
+        "".join(["user_id:token\titem_id:token\ttimestamp:float\n", *lines]))
+    distinct = {tuple(line.split("\t")[:2]) for line in lines}
+    assert main(["prepare", "--from=recbole", "published", "--name=drawn", *split]) == 0
+    pairs = [pair for pair, _ in rows_of("drawn")]
+    assert len(pairs) == len(distinct) and set(pairs) == distinct
+    assert f"{len(lines) - len(distinct)} repeated pairs dropped" in capsys.readouterr().err
+    assert manifest("drawn")["read"] == {"users": 30, "items": 25, "interactions": 360,
+                                         "repeated_pairs": 360 - len(distinct)}
+
+
+@pytest.mark.usefixtures("work")
+def test_a_published_test_part_stays_and_nothing_drawn_repeats_it():
+    Path("published").mkdir()
+    # Each user's training names item 0 twice, and item 9, which is in the test part twice.
+    Path("published/train.txt").write_text("".join(f"{u} 0 1 2 0 9 3 4\n" for u in range(9)))
+    Path("published/test.txt").write_text("".join(f"{u} 9 5 9\n" for u in range(9)))
+    assert main(["prepare", "--from=lightgcn", "published", "--name=drawn"]) == 0
+    rows = rows_of("drawn")
+    assert [pair for pair, part in rows if part == 2] == [
+        (str(u), item) for u in range(9) for item in "959"]
+    assert sorted(pair for pair, part in rows if part < 2) == [
+        (str(u), item) for u in range(9) for item in "01234"]
+    assert manifest("drawn")["valid"] == 9 and manifest("drawn")["read"]["repeated_pairs"] == 18
+    # The published split keeps all.
+    Path("published/valid.txt").write_text("0 0\n")
+    assert main(["prepare", "--from=lightgcn", "published", "--name=kept"]) == 0
+    assert len(rows_of("kept")) == 9 * 10 + 1 and "read" not in manifest("kept")
+
+
+@pytest.mark.usefixtures("work")
+def test_texts_are_read_as_typed_and_home_is_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    (tmp_path / "me").mkdir()
+    for name in ("orders.csv", "audio.npy", "audio.tokens"):
+        Path(name).rename(tmp_path / "me" / name)
+    for name in ("007", "1e3"):
+        assert main(["prepare", f"--name={name}", "--interactions=~/orders.csv",
+                     "--vectors={audio: ~/audio.npy}", "--data_path=~/ds"]) == 0
+        assert (tmp_path / f"me/ds/{name}/{name}.inter").is_file()
+    assert not Path("~").exists()
+
+
+@pytest.mark.usefixtures("work")
+def test_the_report_goes_where_out_says_as_typed(capsys):
+    assert main(["prepare", "--name=shop", "--interactions=orders.csv"]) == 0
+    for words, folder in ((["--out=007"], "007"), (["--out", "5"], "5")):
+        assert main(["data", "shop", *words]) == 0
+        assert Path(folder, "dataset.json").is_file()
+    capsys.readouterr()
+    assert main(["data", "shop", "--out"]) == 2
+    assert "error: --out needs a value: --out=..." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("work")

@@ -108,6 +108,68 @@ def test_a_dataset_is_replaced_only_on_demand_and_only_when_the_new_one_is_whole
     assert [p.name for p in tmp_path.iterdir()] == ["made"]
 
 
+def test_what_a_manifest_does_not_list_outlives_the_dataset(tmp_path):
+    folder = write(tmp_path)
+    (folder / "images/small").mkdir(parents=True)
+    for name in ("images/small/i0.png", "notes.txt", "features/audio.npy", "dataset.json"):
+        (folder / name).write_text(name)
+    (folder / "old").symlink_to("images")
+    write(tmp_path, overwrite=True)
+    assert damaged_files(folder, read_manifest(folder)) == []
+    for name in ("images/small/i0.png", "notes.txt", "features/audio.npy"):
+        assert (folder / name).read_text() == name
+    assert os.readlink(folder / "old") == "images"
+    assert not (folder / "dataset.json").exists()  # a report on the one that was replaced
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_file_that_a_new_dataset_would_replace_is_named_and_stays(tmp_path):
+    folder = write(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["features/text.npy"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "features/text.npy").write_text("mine")
+    with pytest.raises(UserError, match=r"made has features/text\.npy, .* Move it away"):
+        write(tmp_path, overwrite=True)
+    assert (folder / "features/text.npy").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_is_no_prepared_dataset_is_never_replaced(tmp_path):
+    (tmp_path / "made/photos").mkdir(parents=True)
+    (tmp_path / "made/photos/a.png").touch()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"no manifest\.json: --overwrite does not replace it"):
+            write(tmp_path, overwrite=overwrite)
+    assert (tmp_path / "made/photos/a.png").is_file()
+
+
+def test_a_damaged_manifest_is_mended_by_overwriting(tmp_path):
+    folder = write(tmp_path)
+    (folder / "manifest.json").write_text("{")
+    (folder / "notes.txt").write_text("mine")
+    write(tmp_path, overwrite=True)
+    assert damaged_files(folder, read_manifest(folder)) == []
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_home_is_home_in_the_data_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert write("~/ds") == tmp_path / "ds/made" and not (tmp_path / "~").exists()
+
+
+def test_ratings_keep_their_digits(tmp_path):
+    ratings = [1_234_567, 4.1, 4.5, 3, 0.1234567, -2, 1e-7, 16_777_216]
+    made = Interactions.from_tokens([f"u{k}" for k in range(8)], ["i"] * 8, ratings=ratings,
+                                    labels=[0] * 8)
+    with Draft(tmp_path, "made") as draft:
+        draft.add_interactions(made)
+        folder = draft.finish({})
+    texts = [line.split("\t")[2] for line in (folder / "made.inter").read_text().splitlines()[1:]]
+    assert texts == ["1234567", "4.1", "4.5", "3", "0.1234567", "-2", "0.0000001", "16777216"]
+
+
 def test_drafts_of_killed_processes_are_cleared_and_those_of_living_ones_stay(tmp_path):
     child = os.fork()
     if child == 0:

@@ -208,14 +208,15 @@ def test_pairs_in_two_parts_are_kept_and_noted(folder, kind):
     WRITERS[kind](folder, split)
     result = read_published(folder)
     assert parts_of(result.interactions) == expected(split)
-    assert "3 interactions are in two parts, and are kept as published" in result.notes
+    assert "3 interactions are in two parts; a published split keeps them" in result.notes
 
 
 def test_repeats_within_a_part_are_kept_and_noted(folder):
     write_mmrec(folder, ([*SPLIT[0], (0, 0)], *SPLIT[1:]))
     result = read_published(folder)
     assert len(result.interactions) == 11
-    assert "1 interactions repeat one of the same part, and are kept" in result.notes
+    note = "1 interactions repeat one of the same part; a published split keeps them"
+    assert note in result.notes
 
 
 def test_entries_of_a_matrix_that_are_no_interaction(folder):
