@@ -62,6 +62,16 @@ def xavier(*shape: int, normal: bool = False) -> nn.Parameter:
     return nn.Parameter(init(torch.empty(*shape)))
 
 
+def xavier_sides(*sizes: int, trained: bool = True) -> list[nn.Parameter]:
+    """Return one table a side, drawn as a single one as where a model has users and items in one.
+
+    Untrained they still belong to the state. Shapes: sizes n_1, n_2, .., d; results (n_k, d).
+    """
+    *rows, width = sizes
+    table = nn.init.xavier_normal_(torch.empty(sum(rows), width))
+    return [nn.Parameter(side.clone(), requires_grad=trained) for side in table.split(rows)]
+
+
 def xavier_linear(n_in: int, n_out: int, bias: bool = True, normal: bool = False) -> nn.Linear:
     """Return a linear layer with Xavier's initial weights and torch's initial bias.
 

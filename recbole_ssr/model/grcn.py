@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import Baseline, raw_features, xavier
+from recbole_ssr.model.baseline import Baseline, raw_features, xavier, xavier_sides
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.edge_dot import edge_dot
 from recbole_ssr.nn.edges import EdgePattern, edge_product, edge_softmax
@@ -79,13 +79,11 @@ class GRCN(Baseline):
         self.n_layers, self.l2_weight = config["n_layers"], config["l2_weight"]
         self.n_routings = 0 if config["released_routing"] else config["n_routings"]
         self.features = raw_features(config, dataset)
-        self.E_user, self.E_item = (xavier(n, d, normal=True) for n in (self.n_users, self.n_items))
+        self.E_user, self.E_item = xavier_sides(self.n_users, self.n_items, d)
         self.P = nn.ParameterList(xavier(self.n_users, d, normal=True) for _ in self.features)
         self.W = nn.ModuleList(nn.Linear(f.width, d) for f in self.features)
         if self.edge_weights == "confidence":
-            C = len(self.features)
-            self.c_user, self.c_item = (
-                xavier(n, C, normal=True) for n in (self.n_users, self.n_items))
+            self.c_user, self.c_item = xavier_sides(self.n_users, self.n_items, len(self.features))
         users, items = self.graph.edges()
         self.to_user = EdgePattern(users, items, (self.n_users, self.n_items))
         self.to_item = EdgePattern(items, users, (self.n_items, self.n_users))

@@ -37,7 +37,7 @@ from torch.nn import functional as F
 
 from recbole_ssr.graph.neighbour_mean import NeighbourMean
 from recbole_ssr.model.base import Embeddings
-from recbole_ssr.model.baseline import Baseline, raw_features, xavier_linear
+from recbole_ssr.model.baseline import Baseline, raw_features, xavier_linear, xavier_sides
 from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.raw_features import RawFeatures
 from recbole_ssr.nn.sparse import sparse_product
@@ -61,7 +61,7 @@ class MMGCN(Baseline):
         super().__init__(config, dataset)
         self.l2_weight, self.trained = config["l2_weight"], config["train_preferences"]
         features = raw_features(config, dataset)
-        self.E_user, self.E_item = _tables(
+        self.E_user, self.E_item = xavier_sides(
             self.n_users, self.n_items, config["embedding_size"], trained=self.trained)
         self.networks = nn.ModuleList(ModalityNetwork(f, self.n_users, config) for f in features)
         self.mean = NeighbourMean(self.graph)
@@ -94,7 +94,7 @@ class ModalityNetwork(nn.Module):
         if width > config["raw_feature_size"]:
             width = config["feature_hidden_size"]
             self.project = xavier_linear(features.width, width, normal=True)
-        self.P, = _tables(n_users, width, trained=config["train_preferences"])
+        self.P, = xavier_sides(n_users, width, trained=config["train_preferences"])
         widths = [width] + [d] * (config["n_layers"] - 1)
         self.layers = nn.ModuleList(Layer(w, d, config["combination"]) for w in widths)
 
@@ -131,10 +131,3 @@ class Layer(nn.Module):
         if self.concat:
             return F.leaky_relu(self.W3(torch.cat([h, x_hat], dim=1)))
         return F.leaky_relu(self.W3(h) + x_hat)
-
-
-def _tables(*sizes: int, trained: bool) -> list[nn.Parameter]:
-    """Return one table a side, drawn as a single one; untrained they still belong to the state."""
-    *rows, width = sizes
-    table = nn.init.xavier_normal_(torch.empty(sum(rows), width))
-    return [nn.Parameter(side.clone(), requires_grad=trained) for side in table.split(rows)]
