@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from recbole_ssr.compare.data import check_modalities, check_split, load_data
 from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
 from recbole_ssr.compare.local import LocalEngine
-from recbole_ssr.compare.plan import Plan, lines_of, plan_of
+from recbole_ssr.compare.plan import RUNS, Plan, lines_of, plan_of
 from recbole_ssr.compare.store import (
     SPLITS,
     Task,
@@ -54,14 +55,17 @@ def compare(options: ComparisonOptions, console: Console) -> Compared:
     engine = _engine(options)
     for folder in (options.out, options.out / SPLITS):
         sweep(folder, ABANDONED_SECONDS)
-    tuned = presets_of(options)
-    plan = plan_of(options, lines_of(options, tuned))
+    lines = lines_of(options, presets_of(options))
+    plan = plan_of(options, lines)
+    if not options.no_run:
+        _make(options.out)
     data = load_data(options.settings)
     check_modalities(options, data)
-    if options.tune and not options.no_run:
-        selected, _ = tune_lines(options, tuned, engine, console)
-        lines = lines_of(options, tuned_lines(tuned, selected))
-        plan = plan_of(options, lines, distinct=False)
+    if options.tune:
+        selected = selected_of(options, lines, engine, console)
+        if not options.no_run:
+            write_presets(options, lines, selected)
+        plan = plan_of(options, lines_of(options, tuned_lines(lines, selected)), distinct=False)
     check_split(plan.tasks.values(), data)
     if not options.no_run:
         _run(plan.in_order(), engine, _jobs(options), console)
@@ -87,8 +91,10 @@ def report(comparison: Comparison, out: Path) -> Compared:
 
 def search(options: ComparisonOptions, console: Console) -> tuple[dict[str, Selected], list[Path]]:
     """Tune every line of a comparison; return what was selected and the presets written."""
-    presets = presets_of(options)
-    return tune_lines(options, presets, _engine(options), console)
+    engine, lines = _engine(options), lines_of(options, presets_of(options))
+    _make(options.out)
+    selected = selected_of(options, lines, engine, console)
+    return selected, write_presets(options, lines, selected)
 
 
 def presets_of(options: ComparisonOptions) -> dict[str, Line]:
@@ -105,31 +111,51 @@ def presets_of(options: ComparisonOptions) -> dict[str, Line]:
     return lines
 
 
-def tune_lines(options: ComparisonOptions, presets: Mapping[str, Line], engine: Engine,
-               console: Console) -> tuple[dict[str, Selected], list[Path]]:
-    """Search the settings of every line with the same budget, and leave a preset of each."""
-    lines = {line.label: line for line in lines_of(options, presets)}
-    models = {label: (line.model, {**options.settings, **line.settings})
-              for label, line in lines.items()}
-    method = Method(options.tune, options.sampler, options.pruner)
+def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engine,
+                console: Console) -> dict[str, Selected]:
+    """Search the settings of every line with the same budget, from those of its preset on.
+
+    With `no_run` nothing is searched: it is what searches have selected so far.
+    """
+    models, start = {}, {}
+    for line in lines:
+        own = options.models[line.label][1]
+        begin = {key: value for key, value in line.settings.items() if key not in own}
+        common = {key: value for key, value in options.settings.items() if key not in begin}
+        models[line.label] = line.model, {**common, **own}
+        if begin:
+            start[line.label] = begin
+    method = Method(options.tune, options.sampler, options.pruner, seed=options.seeds[0])
     jobs = _jobs(options)
     with Board(console, (), max(jobs, 1), total=options.tune * len(models)) as board:
-        selected = tune(models, engine, options.out, method, options.storage, options.space,
-                        seed=options.seeds[0], jobs=jobs, watch=board.watch,
-                        follow=board.follow)
-    files = [write_preset(options.out, line, lines[label].settings)
-             for label, line in selected.items()]
-    return selected, files
+        return tune(models, engine, options.out, method, options.storage, options.space,
+                    seed=options.seeds[0], jobs=jobs, watch=board.watch, follow=board.follow,
+                    start=start, run=not options.no_run)
 
 
-def tuned_lines(presets: Mapping[str, Line],
-                selected: Mapping[str, Selected]) -> dict[str, Line]:
-    """Return the lines with what tuning selected, above their presets."""
+def write_presets(options: ComparisonOptions, lines: Sequence[Line],
+                  selected: Mapping[str, Selected]) -> list[Path]:
+    """Leave what was selected as a preset of every line, and return the files."""
+    return [write_preset(options.out, selected[line.label], {**options.settings, **line.settings})
+            for line in lines]
+
+
+def tuned_lines(lines: Sequence[Line], selected: Mapping[str, Selected]) -> dict[str, Line]:
+    """Return the lines with what tuning selected, above what they had."""
     return {
-        label: Line(label, line.model, {**(presets[label].settings if label in presets else {}),
-                                        **line.settings}, (), trials=line.complete + line.pruned)
-        for label, line in selected.items()
+        line.label: replace(line, settings={**line.settings, **selected[line.label].settings},
+                            trials=selected[line.label].complete + selected[line.label].pruned)
+        for line in lines
     }
+
+
+def _make(out: Path) -> None:
+    """Make the folder of runs, before anything takes time. Raises UserError where it cannot be."""
+    try:
+        (out / RUNS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out / RUNS}: {error.strerror}. Name one that you "
+                        "may write with --out=FOLDER.") from None
 
 
 def _engine(options: ComparisonOptions) -> Engine:

@@ -138,11 +138,17 @@ def _numbers(value: object) -> list[float] | None:
 
 def _borders(name: str, value: object) -> tuple[int, ...]:
     borders = value if isinstance(value, (list, tuple)) else [value]
-    if not borders or any(type(b) is not int or b < 0 for b in borders) \
+    if not borders or any(type(b) is not int or b < 1 for b in borders) \
             or list(borders) != sorted(set(borders)):
-        raise UserError(f"{name}={value!r} must be ascending whole numbers, the most training "
-                        "interactions of each group, as in [5, 10, 20].")
+        raise UserError(f"{name}={value!r} must be ascending whole numbers from 1 on, the most "
+                        "training interactions of each group, as in [5, 10, 20].")
     return tuple(borders)
+
+
+def _head_share(name: str, value: object) -> float:
+    if type(value) not in (int, float) or not 0 < value <= 1:
+        raise UserError(f"{name}={value!r} must be a share above 0 and at most 1.")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -208,8 +214,9 @@ class ComparisonOptions:
         (5, 10, 20), _borders)
     head_share: float = option(
         "head_share=0.8", "share of the training interactions that make an item a head item", 0.8,
-        number(0, 1))
+        _head_share)
     no_run: bool = option("no_run", "report on what is there, run nothing", False, switch)
+    typed: frozenset[str] = frozenset()  # keys of settings that are from flags
 
 
 NAMES = tuple(entry.name for entry in fields(ComparisonOptions) if entry.metadata)
@@ -237,10 +244,14 @@ def options_of(files: Sequence[str], flags: Mapping) -> ComparisonOptions:
             raise UserError(f"{name}={settings[name]!r} belongs to a single run; a comparison "
                             f"takes {instead}.")
     dataset = str(settings.setdefault("dataset", registry.DEMO_DATASET))
-    first = settings.pop("seed", _DEFAULT_SEED)
-    options = ComparisonOptions(settings, **values(ComparisonOptions, {"models": None, **asked}))
+    seeded, first = "seed" in settings, settings.pop("seed", _DEFAULT_SEED)
+    options = ComparisonOptions(settings, **values(ComparisonOptions, {"models": None, **asked}),
+                                typed=frozenset(flags) & settings.keys())
     if type(first) is not int:
         raise UserError(f"seed={first!r} must be a whole number.")
+    if type(options.seeds) is tuple and seeded and ("seed" in flags or "seeds" not in flags):
+        raise UserError(f"seed={first} and the list seeds={list(options.seeds)} exclude each "
+                        "other. Leave one out; --seeds=N counts N seeds from --seed.")
     if type(options.seeds) is int:
         options = replace(options, seeds=tuple(range(first, first + options.seeds)))
     options = replace(options, out=Path(options.out or Path(OUT) / dataset))

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from recbole_ssr.compare.engine import Outcome, Progress, Source
 from recbole_ssr.compare.store import Task, is_complete, progress_of
+from recbole_ssr.result import larger_is_better
 
 _WORKED = ("done", "pruned")
 ENDED = (*_WORKED, "failed")
@@ -38,6 +39,12 @@ class Row:
     began: float | None = None
     ended: float | None = None
     error: str | None = None
+
+    @property
+    def best(self) -> float:
+        """Return the best validation so far; by default more is better, unless settings say so."""
+        better = max if larger_is_better(str(self.task.settings.get("valid_metric", ""))) else min
+        return better(self.progress.valid)
 
 
 class Board:
@@ -128,7 +135,7 @@ class Board:
         if row.error:
             text += f", {row.error}"
         elif row.progress.valid:
-            text += f", best {max(row.progress.valid):.4f} on validation"
+            text += f", best {row.best:.4f} on validation"
         if row.progress.epoch and row.ended is not None and row.began is not None:
             text += f", {row.progress.epoch} epochs in {duration(row.ended - row.began)}"
         return f"{text} ({self.summary()})"
@@ -262,7 +269,7 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
     pace = statistics.fmean(progress.seconds[-_RECENT:]) if progress.seconds else None
     end = now if row.ended is None else row.ended
     return (row.task.label, str(row.task.seed), row.state, epoch,
-            f"{max(progress.valid):.4f}" if progress.valid else "",
+            f"{row.best:.4f}" if progress.valid else "",
             "" if pace is None else f"{pace:.3g}",
             "" if row.began is None else duration(end - row.began))
 

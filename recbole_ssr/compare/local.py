@@ -143,8 +143,11 @@ def start(task: Task, threads: int, server: ForkServer | None = None) -> subproc
 
 
 def outcome_of(task: Task, code: int) -> Outcome:
-    """Return how the process of a task ended; a failure is recorded in the run folder."""
-    if code == 0 and is_complete(task):
+    """Return how the process of a task ended; a failure is recorded in the run folder.
+
+    What is complete stays so, whatever became of the process after its last file.
+    """
+    if is_complete(task):
         return Outcome()
     tail = _tail(task.folder / LOG)
     if code == BUSY:

@@ -56,13 +56,28 @@ class Plan(NamedTuple):
 
 
 def lines_of(options: ComparisonOptions, presets: Mapping[str, Line]) -> tuple[Line, ...]:
-    """Return the lines, without results, each with its tuned settings below its own."""
-    lines = []
-    for label, (model, settings) in options.models.items():
-        tuned = presets.get(label)
-        if tuned:
-            settings = {**tuned.settings, **settings}
-        lines.append(Line(label, model, settings, (), trials=tuned.trials if tuned else None))
+    """Return the lines, without results, each with its tuned settings below its own.
+
+    Tuned settings win over those of files, flags over both. A line that has others than were
+    selected does not count as tuned.
+    """
+    lines, common = [], options.settings
+    typed = {key: common[key] for key in options.typed}
+    for label, (model, own) in options.models.items():
+        tuned, given = presets.get(label), {**typed, **own}
+        if tuned is None:
+            lines.append(Line(label, model, own, ()))
+            continue
+        replaced = [key for key, value in tuned.settings.items()
+                    if key in given and given[key] != value]
+        for key in replaced:
+            logger.warning("%s: %s=%r is given, in place of %r, which its preset has%s.", label,
+                           key, given[key], tuned.settings[key],
+                           "" if tuned.trials is None else ": it does not count as tuned")
+        kept = {key: value for key, value in tuned.settings.items() if key not in typed
+                and not (key in common and common[key] == value)}
+        lines.append(Line(label, model, {**kept, **own}, (),
+                          trials=None if replaced else tuned.trials))
     return tuple(lines)
 
 

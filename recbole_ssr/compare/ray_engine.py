@@ -208,6 +208,8 @@ class _Runs:
 
 def failed(task: Task, error: Exception) -> Outcome:
     """Return how a run ended that an error of Ray cut off; it is recorded in the run folder."""
+    if is_complete(task):
+        return Outcome()
     if failure_of(task) is None:
         write_failure(task.folder, reason_of(error), str(error))
     return Outcome(failure_of(task).reason)

@@ -20,6 +20,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.files import ABANDONED_SECONDS, in_one_step, sweep
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
+from recbole_ssr.runs import make
 from recbole_ssr.train.trainer import LAST
 
 TASK_FILE, PROGRESS_FILE, ERROR_FILE = "task.json", "progress.json", "error.json"
@@ -187,7 +188,7 @@ def begin(task: Task, progress: Progress) -> None:
 
 def write_task(task: Task) -> None:
     """Leave a task in its folder."""
-    task.folder.mkdir(parents=True, exist_ok=True)
+    make(task.folder)
     content = task._asdict()
     del content["folder"]
     _write(task.folder / TASK_FILE, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from recbole_ssr.flags import read_config_file
 from recbole_ssr.tune.tuning import Selected
 
 FOLDER = "presets"
+_LONGEST = 50  # characters of a file's name: of four bytes each, with a draft's, 255 hold them
 _NOTE = re.compile(r"# ([a-z ]+): (.*)")
 
 
@@ -45,6 +47,8 @@ class Preset(NamedTuple):
 def write_preset(out: str | Path, selected: Selected, settings: Mapping | None = None) -> Path:
     """Write `<out>/presets/<label>.yaml` and return its path.
 
+    A label that is no name of a file is changed, and a hash of it appended.
+
     Args:
         out: output folder of the comparison.
         selected: of tuning.
@@ -54,7 +58,7 @@ def write_preset(out: str | Path, selected: Selected, settings: Mapping | None =
     of_model = _keys_of(selected.model)
     fixed = {key: value for key, value in (settings or {}).items() if key in of_model}
     content = {"model": selected.model, **fixed, **selected.settings}
-    path = Path(out) / FOLDER / f"{re.sub(r'[^A-Za-z0-9._+-]+', '_', selected.label)}.yaml"
+    path = Path(out) / FOLDER / f"{_name_of(selected.label)}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,6 +86,14 @@ def read_presets(paths: str | Path | Iterable[str | Path]) -> dict[str, Preset]:
                                 f"{preset.model}. Name the one to use.")
             presets[preset.model] = preset
     return presets
+
+
+def _name_of(label: str) -> str:
+    """Return a label as the name of a file; no two labels have the same."""
+    name = re.sub(r"[^\w.+-]+", "_", label)[:_LONGEST]
+    if name == label:
+        return name
+    return f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
 def _files(path: Path) -> list[Path]:
@@ -117,7 +129,7 @@ def _notes(selected: Selected) -> dict[str, str]:
         "dataset": selected.dataset,
         "split": selected.split or "not told",
         "metric": f"{selected.metric} on validation",
-        "reached": f"{selected.value:.6g}, default settings {default}",
+        "reached": f"{selected.value:.6g}, {selected.begun} {default}",
         "trials": f"{selected.complete + selected.pruned} ({selected.complete} complete, "
                   f"{selected.pruned} pruned), {selected.failed} failed, budget {method.trials}",
         "sampler": f"{method.sampler}, seed {method.seed}, {pruner}",

@@ -115,6 +115,7 @@ class TuneSource:
             return
         if metric in result.valid:
             search.complete(number, result.valid[metric],
-                            result.protocol.get("split_fingerprint"))
+                            result.protocol.get("split_fingerprint"),
+                            result.training.get("features"))
         else:
             search.fail(number, f"{task.folder} has no {metric} on validation")

@@ -102,7 +102,8 @@ class Space:
     Attributes:
         model: the class.
         dimensions: by key, in the order in which a grid counts them.
-        default: by key, what the model takes where nothing is tuned; it may lie outside.
+        default: by key, what the search begins from, the model's defaults or a preset; it may lie
+            outside.
         listed: the only settings to try, by key; empty where all combinations are.
     """
 
@@ -136,12 +137,14 @@ class Space:
 
 
 def spaces_of(models: Mapping[str, tuple[str, Mapping]],
-              entries: Iterable[str | Path | Mapping] = ()) -> dict[str, Space]:
+              entries: Iterable[str | Path | Mapping] = (),
+              start: Mapping[str, Mapping] | None = None) -> dict[str, Space]:
     """Return the space of every line of a comparison, all keys and values checked.
 
     Args:
         models: label -> model and its settings. What they set is fixed, and not searched.
         entries: what a user wants searched, as yamls or their content; later ones win.
+        start: label -> settings over the model's defaults to begin from.
 
     Raises UserError, naming key and value, for what a model would not take.
     """
@@ -153,27 +156,32 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]],
                             f"{nearest(name, names)}")
     spaces, used = {}, set()
     for label, (model, settings) in models.items():
-        model, base = registry.canonical(model), _config(model, settings)
+        begin = (start or {}).get(label, {})
+        model, base = registry.canonical(model), _config(model, {**begin, **settings})
         for_all = {key: entry for key, entry in shared.items()
                    if len(models) == 1 or key in {*base.final_config_dict, *KEYS_WITHOUT_YAML}}
         entry = by_model.get(model, {})
         if isinstance(entry, list):
-            spaces[label] = listed_space(model, settings, entry)
+            spaces[label] = listed_space(model, settings, entry, begin)
             continue
-        spaces[label] = space_of(model, settings, {**for_all, **entry})
+        spaces[label] = space_of(model, settings, {**for_all, **entry}, begin)
         used |= for_all.keys()
     for key in shared.keys() - used:  # no model has it: the message of any will do
         _check_key(model, base, key)
     return spaces
 
 
-def space_of(model: str, settings: Mapping, user: Mapping | None = None) -> Space:
+def space_of(model: str, settings: Mapping, user: Mapping | None = None,
+             start: Mapping | None = None) -> Space:
     """Return a model's space: its grid, a `user`'s entries above it, without what `settings` fix.
+
+    `start` are settings over the model's defaults to begin from.
 
     Raises UserError for a key that the model does not have or that belongs to the protocol, a
     value that it refuses. A model with nothing to tune has a space of one point, its default.
     """
-    user, base = user or {}, _config(model, settings)
+    user, given = user or {}, {**(start or {}), **settings}
+    base = _config(model, given)
     grid = _grid_of(model, base)
     # A user's own entries come first, so that a mistake there is found before the rest is checked.
     entries = {**user, **{key: entry for key, entry in grid.items() if key not in user}}
@@ -189,25 +197,27 @@ def space_of(model: str, settings: Mapping, user: Mapping | None = None) -> Spac
         _check_key(model, base, key)
         default[key] = base[key]
         if isinstance(entry, Mapping):
-            dimensions[key] = _range(model, settings, key, entry, default[key])
+            dimensions[key] = _range(model, given, key, entry, default[key])
         else:
-            dimensions[key] = _choice(model, settings, key, entry)
+            dimensions[key] = _choice(model, given, key, entry)
     if not dimensions:
         logger.warning("There is nothing to tune for %s: it has no grid, or all keys of it are "
                        "given. Name keys and values in a yaml: --space=space.yaml.", model)
     return Space(model, dimensions, default)
 
 
-def listed_space(model: str, settings: Mapping, listed: Sequence[Mapping]) -> Space:
+def listed_space(model: str, settings: Mapping, listed: Sequence[Mapping],
+                 start: Mapping | None = None) -> Space:
     """Return the space of some settings of a model. Raises UserError for what it would not take."""
-    base = _config(model, settings)
+    given = {**(start or {}), **settings}
+    base = _config(model, given)
     keys = dict.fromkeys(key for entry in listed for key in entry)
     for key in keys:
         _check_key(model, base, key)
         if key in settings:
             raise UserError(f"The search space of {model} names {key}, which its line sets to "
                             f"{settings[key]!r}. Leave it out of one of them.")
-    configs = [_config(model, settings, **entry) for entry in listed]
+    configs = [_config(model, given, **entry) for entry in listed]
     if len(set(map(config_hash, configs))) < len(configs):
         raise UserError(f"The search space of {model} lists settings twice: {list(listed)!r}.")
     points = tuple({key: config[key] for key in keys} for config in configs)

@@ -36,12 +36,13 @@ def study_name(space: Space, config: PluginConfig) -> str:
     return f"{config['model']}-{config['dataset']}-{digest}"
 
 
-def open_storage(storage: str | None, out: str | Path, model: str):
+def open_storage(storage: str | None, out: str | Path, model: str, make: bool = True):
     """Return the Optuna storage of a model's studies.
 
     Args:
         storage: None for `<out>/tune/<Model>.journal`; the path of a journal, or of a folder of
             them; or the address of a database, as sqlite:///tune.db or postgresql://...
+        make: False returns None where there is no journal.
 
     Raises UserError for a storage that cannot be reached or read.
     """
@@ -54,7 +55,7 @@ def open_storage(storage: str | None, out: str | Path, model: str):
     if path.suffix in _DATABASE_FILES:
         raise UserError(f"storage={storage!r} looks like a database. Write its address, "
                         f"sqlite:///{storage}, or name a journal, {path.stem}.journal.")
-    return _journal(path)
+    return _journal(path) if make or path.exists() else None
 
 
 def open_study(storage, name: str, larger_is_better: bool):
@@ -63,6 +64,14 @@ def open_study(storage, name: str, larger_is_better: bool):
     direction = "maximize" if larger_is_better else "minimize"
     return optuna.create_study(storage=storage, study_name=name, direction=direction,
                                load_if_exists=True, pruner=optuna.pruners.NopPruner())
+
+
+def existing_study(storage, name: str):
+    """Return the study of a name, None where there is none."""
+    try:
+        return require_optuna().load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
 
 
 def _journal(path: Path):

@@ -21,6 +21,7 @@ from recbole_ssr.tune.space import Space, key_of
 from recbole_ssr.tune.storage import require_optuna
 from recbole_ssr.tune.trials import (
     DEFAULT,
+    FEATURES,
     REASON,
     SETTINGS,
     SPLIT,
@@ -40,6 +41,9 @@ _DUPLICATES = 10  # settings again that a sampler may propose before an untried 
 _PROPOSALS = 100  # settings again after which a space that cannot be listed counts as exhausted
 _NAMELESS = 20.0  # seconds that a trial may be without its worker's name, which is written at once
 
+# Settings that change the fingerprint of the features; the others that do belong to the protocol.
+_OF_FEATURES = ("modalities", "feature_path", "feature_fill", "feature_scaling")
+
 
 class Search:
     """The search over one space in one study. Several may share the study, here or elsewhere.
@@ -48,12 +52,12 @@ class Search:
         study: from `open_study`.
         space: what to try.
         method: how.
-        worker: this process.
+        worker: this process, None where it only looks at trials.
 
     Raises UserError for a method that cannot search this space.
     """
 
-    def __init__(self, study, space: Space, method: Method, worker: Worker):
+    def __init__(self, study, space: Space, method: Method, worker: Worker | None):
         method.check()
         if method.sampler == "grid" and (space.size is None or space.size > _LISTED):
             size = "continuous ranges" if space.size is None else f"{space.size:,} points"
@@ -67,7 +71,8 @@ class Search:
         self._failed: set[int] = set()  # of this process alone: others may have had their reasons
         self._order = self._shuffled()
         study.pruner = self._pruner()
-        worker.join(study)
+        if worker is not None:
+            worker.join(study)
 
     def ask(self) -> Asked | None:
         """Begin a further trial; None where there is none, or none until others have ended."""
@@ -93,10 +98,11 @@ class Search:
         except self._optuna.exceptions.UpdateFinishedTrialError:
             return False  # this process was taken for dead, and another goes on with the trial
 
-    def complete(self, number: int, value: float, split: str | None = None) -> None:
-        """End a trial with its best value on validation, of a split's fingerprint."""
+    def complete(self, number: int, value: float, split: str | None = None,
+                 features: str | None = None) -> None:
+        """End a trial with its best value on validation; fingerprints of its split and features."""
         if math.isfinite(value):
-            self._tell(number, {SPLIT: split}, value=value)
+            self._tell(number, {SPLIT: split, FEATURES: features}, value=value)
         else:
             self.fail(number, f"validation gave {value}")
 
@@ -132,16 +138,25 @@ class Search:
     def best(self) -> Trial | None:
         """Return the complete trial that is best on validation, the first of equals, or None.
 
-        Raises UserError where trials saw different splits, whose values do not compare.
+        Raises UserError where trials saw different splits or features, whose values do not compare.
         """
         done = [trial for trial in self.trials() if trial.state == "complete"]
-        splits = {trial.split for trial in done if trial.split}
-        if len(splits) > 1:
-            names = ", ".join(sorted(split[:12] for split in splits))
-            raise UserError(f"Trials of {self.study.study_name} saw different splits ({names}): "
-                            "the data changed in between. Move its journal and its runs away.")
+        self._check_same("splits", {trial.split for trial in done})
+        by_settings: dict[str, set] = {}  # features may be what is searched
+        for trial in done:
+            chosen = {key: trial.settings[key] for key in _OF_FEATURES if key in trial.settings}
+            by_settings.setdefault(key_of(chosen), set()).add(trial.features)
+        for features in by_settings.values():
+            self._check_same("features", features)
         sign = 1 if self.study.direction.name == "MAXIMIZE" else -1
         return max(done, key=lambda trial: (sign * trial.value, -trial.number), default=None)
+
+    def _check_same(self, what: str, fingerprints: set[str | None]) -> None:
+        known = sorted(name[:12] for name in fingerprints if name)
+        if len(known) > 1:
+            raise UserError(f"Trials of {self.study.study_name} saw different {what} "
+                            f"({', '.join(known)}): the data changed in between. Move its journal "
+                            "and its runs away.")
 
     def default(self) -> Trial | None:
         """Return the complete trial of the model's default settings, or None."""

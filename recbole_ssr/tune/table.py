@@ -27,13 +27,15 @@ def trials_table(selected: Selected, rows: int = 10) -> Sheet:
 def selected_table(selected: Mapping[str, Selected]) -> Sheet:
     """Return a row per line: what was selected, what it reached, and after how many trials."""
     metrics = list(dict.fromkeys(line.metric for line in selected.values()))
+    ours = {line.begun for line in selected.values()} != {"default settings"}
+    begun = "first" if ours else "default"
     rows = [(label, ", ".join(f"{key} {text(value)}" for key, value in line.settings.items())
              or "as they are", f"{line.value:.4f}",
              "" if line.default is None else f"{line.default:.4f}",
              str(line.complete + line.pruned), str(line.pruned), str(line.failed))
             for label, line in selected.items()]
     return Sheet(f"Selected on validation ({', '.join(metrics)})",
-                 ("model", Column("settings", PROSE), "selected", "default", "trials", "pruned",
+                 ("model", Column("settings", PROSE), "selected", begun, "trials", "pruned",
                   "failed"), rows)
 
 

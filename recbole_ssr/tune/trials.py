@@ -10,7 +10,8 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.option import one_of
 
 # Attributes of an Optuna trial. One that failed without a reason was withdrawn: it counts nowhere.
-SETTINGS, DEFAULT, WORKER, REASON, SPLIT = "settings", "default", "worker", "reason", "split"
+SETTINGS, DEFAULT, WORKER, REASON = "settings", "default", "worker", "reason"
+SPLIT, FEATURES = "split", "features"
 
 
 class Method(NamedTuple):
@@ -55,6 +56,7 @@ class Trial(NamedTuple):
         valid: valid_metric after every evaluation.
         seconds: from start to end, None while it runs.
         split: fingerprint of the split it was validated on, where it is known.
+        features: that of the item features it was trained on, None without any.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Trial(NamedTuple):
     valid: tuple[float, ...] = ()
     seconds: float | None = None
     split: str | None = None
+    features: str | None = None
 
 
 class Asked(NamedTuple):
@@ -82,7 +85,7 @@ def plain_trial(trial) -> Trial:
     attributes = trial.user_attrs
     return Trial(trial.number, states.get(trial.state.name, "running"), trial.value,
                  json.loads(attributes.get(SETTINGS, "{}")), attributes.get(REASON), valid,
-                 seconds, attributes.get(SPLIT))
+                 seconds, attributes.get(SPLIT), attributes.get(FEATURES))
 
 
 def counts(trial) -> bool:

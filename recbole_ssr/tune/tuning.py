@@ -18,7 +18,7 @@ from recbole_ssr.tune.heartbeat import Worker
 from recbole_ssr.tune.importance import importance
 from recbole_ssr.tune.source import TuneSource
 from recbole_ssr.tune.space import Space, spaces_of
-from recbole_ssr.tune.storage import open_storage, open_study, study_name
+from recbole_ssr.tune.storage import existing_study, open_storage, open_study, study_name
 from recbole_ssr.tune.study import Search
 from recbole_ssr.tune.trials import Method, Trial
 
@@ -32,8 +32,8 @@ class Selected(NamedTuple):
         label, model, dataset: of the line.
         settings: of the best trial, by key of the space; the rest is as the line gives it.
         metric: valid_metric, for instance "recall@20".
-        value: of the best trial on validation; default: of the model's default settings, None
-            where that trial failed.
+        value: of the best trial on validation; default: of the settings that the search begins
+            from, None where that trial failed.
         complete, pruned, failed: trials, over all machines.
         trials: all of them, by number.
         size: settings that the space has, None of continuous ranges.
@@ -42,6 +42,7 @@ class Selected(NamedTuple):
         split: fingerprint of the split, None where runs do not tell.
         larger_is_better: the direction of the metric.
         importance: see `importance`.
+        begun: what the search begins from, in words.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Selected(NamedTuple):
     split: str | None
     larger_is_better: bool = True
     importance: dict[str, float] = {}
+    begun: str = "default settings"
 
 
 def tune(
@@ -75,6 +77,8 @@ def tune(
     watch: Watch | None = None,
     follow: Callable[[Source], Source] | None = None,
     poll: float = 5.0,
+    start: Mapping[str, Mapping] | None = None,
+    run: bool = True,
 ) -> dict[str, Selected]:
     """Search the settings of every line and return what is best on validation.
 
@@ -90,15 +94,26 @@ def tune(
         watch: called with what runs.
         follow: what the engine is given instead of the source of trials, for a live table.
         poll: seconds between looks at trials that other machines still run.
+        start: label -> settings over the model's defaults that the first trial has; what of them is
+            not searched, all trials have.
+        run: False looks at trials that are there and begins none.
 
     Raises UserError for mistakes in settings, spaces, method or storage, before anything is
     trained, and for a line none of whose trials finished. An interruption leaves everything so
     that the same call goes on.
     """
     method.check()
-    spaces = spaces_of(models, space)
-    configs = {label: build_config(model, config_dict={**settings, "seed": seed})
+    spaces, start = spaces_of(models, space, start), start or {}
+    models = {label: (model, {**{key: value for key, value in start.get(label, {}).items()
+                                 if key not in spaces[label].dimensions}, **settings})
+              for label, (model, settings) in models.items()}
+    configs = {label: build_config(model, config_dict={**start.get(label, {}), **settings,
+                                                       "seed": seed})
                for label, (model, settings) in models.items()}
+    if not run:
+        return {label: _selected(label, _found(label, spaces[label], configs[label], storage, out,
+                                               method), configs[label], label in start)
+                for label in models}
     with Worker() as worker:
         searches = {label: _search(spaces[label], configs[label], storage, out, method, worker)
                     for label in models}
@@ -114,7 +129,7 @@ def tune(
         except BaseException:
             source.release()
             raise
-        return {label: _selected(label, search, configs[label])
+        return {label: _selected(label, search, configs[label], label in start)
                 for label, search in searches.items()}
 
 
@@ -126,6 +141,17 @@ def _search(space: Space, config: PluginConfig, storage: str | None, out: str | 
         logger.info("%s has %d settings to try, fewer than %d trials.", space.model, space.size,
                     method.trials)
     return Search(study, space, method, worker)
+
+
+def _found(label: str, space: Space, config: PluginConfig, storage: str | None, out: str | Path,
+           method: Method) -> Search:
+    """Return a search that is there, to look at."""
+    opened = open_storage(storage, out, config["model"], make=False)
+    study = None if opened is None else existing_study(opened, study_name(space, config))
+    if study is None:
+        raise UserError(f"No search over {label} with these settings has begun, so that nothing is "
+                        "selected. Give the command without --no_run, or without --tune.")
+    return Search(study, space, method, None)
 
 
 def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch,
@@ -159,7 +185,7 @@ def _metric(config: PluginConfig) -> str:
     return str(config["valid_metric"]).lower()
 
 
-def _selected(label: str, search: Search, config: PluginConfig) -> Selected:
+def _selected(label: str, search: Search, config: PluginConfig, from_preset: bool) -> Selected:
     best, trials = search.best(), tuple(search.trials())
     if best is None:
         reasons = "; ".join(search.failures()) or "none of its trials finished"
@@ -172,5 +198,5 @@ def _selected(label: str, search: Search, config: PluginConfig) -> Selected:
         _metric(config), best.value, default.value if default else None, **count, trials=trials,
         size=search.space.size, method=search.method, study=search.study.study_name,
         split=best.split, larger_is_better=config["valid_metric_bigger"],
-        importance=importance(search),
+        importance=importance(search), **({"begun": "its preset"} if from_preset else {}),
     )

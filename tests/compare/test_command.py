@@ -17,6 +17,7 @@ from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.result import RunResult
+from recbole_ssr.tune.presets import read_presets
 
 OUT = Path("comparisons/tiny")
 REPORTED = {}  # the newest comparison of every folder
@@ -260,6 +261,118 @@ def test_the_command_tune_searches_and_leaves_a_preset(tiny, engine, capsys):
     preset = OUT / "presets" / "FastLightGCN.yaml"
     config = build_config(config_files=["tiny.yaml", preset])
     assert config["model"] == "FastLightGCN" and config["n_layers"] in (1, 2, 3)
+
+
+def untuned(*keys):
+    """Take keys out of the common file, for searches to try them."""
+    files = yaml.safe_load(Path("tiny.yaml").read_text())
+    Path("tiny.yaml").write_text(yaml.safe_dump(
+        {key: value for key, value in files.items() if key not in keys}))
+
+
+def test_a_report_alone_is_on_what_tuning_selected(tiny, engine, capsys):
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("learning_rate: [0.01, 0.1]\n")
+    untuned("learning_rate")
+    words = [*tiny, "--models=FastLightGCN,BPR", "--space=space.yaml", "--tune=2",
+             "--sampler=grid"]
+    assert main([*words, "--no_run"]) == 2
+    assert "No search over FastLightGCN" in capsys.readouterr().err and not OUT.exists()
+    assert main(words) == 0
+    before, count = reported(OUT), len(engine.ran)
+    REPORTED.clear()
+    for budget in ([], ["--tune=3"]):
+        assert main([*words[:-2], *(budget or ["--tune=2"]), *words[-1:], "--no_run"]) == 0
+        assert len(engine.ran) == count
+        after = reported(OUT)
+        assert [(line.settings, line.trials, line.results) for line in after.lines] == [
+            (line.settings, line.trials, line.results) for line in before.lines]
+        assert all("learning_rate" in line.settings for line in after.lines)
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_seed_is_that_of_the_search(tiny):
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("learning_rate: {low: 0.001, high: 0.1, log: true}\n")
+    untuned("learning_rate")
+    words = ["tune", *tiny, "--model=FastLightGCN", "--trials=2", "--sampler=random",
+             "--space=space.yaml", "--pruner=none"]
+    notes, searched = [], []
+    for seed in ([], ["--seed=2020"], ["--seed=7"]):
+        assert main([*words, *seed]) == 0
+        notes.append(read_presets(OUT / "presets")["FastLightGCN"].notes)
+        searched.append({json.loads(path.read_text())["settings"]["learning_rate"]
+                         for path in OUT.glob("runs/*/task.json") if path not in searched})
+    assert [note["sampler"] for note in notes] == [
+        f"random, seed {seed}, no pruner" for seed in (2020, 2020, 7)]
+    # Another seed is another study, whose draws are its own.
+    assert notes[0]["study"] == notes[1]["study"] != notes[2]["study"]
+    assert searched[0] == searched[1] and len(searched[2]) == 3
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_preset_keeps_what_it_was_selected_under(tiny):
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("n_layers: [1, 2]\n")
+    untuned("embedding_size")
+    assert main(["tune", *tiny, "--model=FastLightGCN", "--trials=2", "--space=space.yaml",
+                 "--embedding_size=4"]) == 0
+    preset = yaml.safe_load((OUT / "presets" / "FastLightGCN.yaml").read_text())
+    assert preset["embedding_size"] == 4 and preset["learning_rate"] == 0.01  # flag and file
+    assert not {"epochs", "topk", "dataset", "data_path"} & preset.keys()
+
+
+def test_a_preset_is_where_a_search_begins_and_flags_hold(tiny, engine):
+    pytest.importorskip("optuna")
+    Path("preset.yaml").write_text("# trials: 9 (9 complete, 0 pruned), 0 failed, budget 9\n"
+                                   "model: FastLightGCN\nn_layers: 2\nlearning_rate: 0.02\n")
+    Path("space.yaml").write_text("n_layers: [1, 2]\nlearning_rate: [0.01, 0.05]\n"
+                                  "l2_weight: null\n")
+    words = [*tiny, "--preset=preset.yaml", "--space=space.yaml", "--sampler=grid"]
+
+    def tried():
+        tasks = [json.loads(path.read_text())["settings"] for path in sorted(
+            OUT.glob("runs/*/task.json"), key=lambda path: path.stat().st_mtime_ns)]
+        return [(task["n_layers"], task["learning_rate"]) for task in tasks]
+
+    assert main(["tune", *words, "--model=FastLightGCN", "--trials=3"]) == 0
+    first = tried()
+    assert first[0] == (2, 0.02) and len({n for n, _ in first}) == 2 and len(first) == 3
+    assert main(["tune", *words, "--model=FastLightGCN", "--trials=9", "--learning_rate=0.03"]) == 0
+    assert tried()[3:] == [(2, 0.03), (1, 0.03)]
+    # Without a search: the flag wins, and nothing is told of as tuned.
+    assert main([*words[:-2], "--models=FastLightGCN", "--learning_rate=0.04"]) == 0
+    (line,) = reported(OUT).lines
+    assert (line.settings, line.trials) == ({"n_layers": 2}, None)
+    assert tried()[-1] == (2, 0.04) and engine.ran[-1][2] == "test"
+    assert main([*words[:-2], "--models=FastLightGCN"]) == 0
+    (line,) = reported(OUT).lines
+    assert (line.settings, line.trials) == ({"n_layers": 2, "learning_rate": 0.02}, 9)
+
+
+@pytest.mark.parametrize("words", [["--models=FastLightGCN"], ["tune", "--model=FastLightGCN"]])
+def test_a_folder_that_cannot_be_made_is_told_before_data_are_read(
+        tiny, engine, words, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "load_data", None)
+    Path("taken").write_text("")
+    for out in ("taken", "taken/below"):
+        assert main([*words[:1], *tiny, *words[1:], f"--out={out}"]) == 2
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert said.startswith(f"error: cannot make the folder {out}/runs: ") and "--out=" in said
+    assert not engine.ran
+
+
+@pytest.mark.parametrize("word, says", [
+    ("--seeds=3", "tune takes --seed=N"), ("--tune=3", "tune takes --trials=N"),
+    ("--no_run", "compare"), ("--noise=image:0.3", "compare"), ("--interactions=0.5", "compare"),
+    ("--published", "compare"), ("--user_groups=[5]", "compare"), ("--reference=SSR", "compare"),
+    ("--drop-modality=image", "compare"),
+])
+def test_a_search_refuses_what_only_a_comparison_heeds(tiny, engine, word, says, capsys):
+    assert main(["tune", *tiny, "--model=FastLightGCN", word]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+    assert said.startswith(f"error: --{name}=") and says in said and not engine.ran
 
 
 @pytest.mark.usefixtures("engine")

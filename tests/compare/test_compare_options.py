@@ -58,6 +58,17 @@ def test_seeds_count_from_the_seed():
     assert "seed" not in read("--models=SSR", "--seed=7").settings
 
 
+def test_a_list_of_seeds_takes_the_place_of_the_seed_of_a_file(tmp_path):
+    file = tmp_path / "compare.yaml"
+    file.write_text("models: [SSR, BPR]\nseed: 3\n")
+    assert read(f"--config_files={file}", "--seeds=[1, 2]").seeds == (1, 2)
+    assert read(f"--config_files={file}", "--seeds=2").seeds == (3, 4)
+    file.write_text("models: [SSR, BPR]\nseeds: [1, 2]\n")
+    with pytest.raises(UserError, match=r"seed=3 and the list seeds=\[1, 2\] exclude each other"):
+        read(f"--config_files={file}", "--seed=3")
+    assert read(f"--config_files={file}", "--seed=3", "--seeds=2").seeds == (3, 4)
+
+
 @pytest.mark.parametrize("words, levels", [
     ("--noise=image:0.3", {"image": (0.3,)}),
     ("--noise=image:0.5,0.1", {"image": (0.1, 0.5)}),
@@ -106,7 +117,13 @@ def test_dropped_modalities_are_a_condition_and_no_setting():
     (["--models=SSR", "--interactions=1.5"], "interactions=1.5"),
     (["--models=SSR", "--interactions=some"], "interactions='some'"),
     (["--models=SSR", "--user_groups=[5, 3]"], "ascending"),
-    (["--models=SSR", "--head_share=2"], "from 0 to 1"),
+    (["--models=SSR", "--user_groups=[0, 5]"], "from 1 on"),
+    (["--models=SSR", "--user_groups=null"], "from 1 on"),
+    (["--models=SSR", "--head_share=2"], "above 0 and at most 1"),
+    (["--models=SSR", "--head_share=0"], "head_share=0 must"),
+    (["--models=SSR", "--head_share=null"], "head_share=None must"),
+    (["--models=SSR", "--head_share=.nan"], "head_share=nan must"),
+    (["--models=SSR", "--seeds=[1, 2]", "--seed=7"], "seed=7 and the list seeds=[1, 2]"),
     (["--models=SSR", "--published=maybe"], "True or False"),
     (["--models=SSR,BPR", "--reference=SRS"], "'SSR'"),
 ])

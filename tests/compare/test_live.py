@@ -58,6 +58,22 @@ def test_states_epochs_best_values_and_times_are_shown(tmp_path):
     assert " ".join(lines[6]).endswith("7 s so far")
 
 
+@pytest.mark.parametrize("metric, best", [("Recall@20", "0.3000"), ("LogLoss", "0.1000"),
+                                          ("rmse", "0.1000")])
+def test_the_best_value_is_that_of_the_metric(tmp_path, metric, best):
+    one = task(tmp_path)._replace(settings={"valid_metric": metric})
+    board = Board(console_of(terminal=False), [one])
+    source = board.follow(FixedSource([one]))
+    source.take()
+    values = [0.2, 0.1, 0.3]
+    board.watch([(one, Progress("training", 3, 100, values, [1.0] * 3))])
+    assert shown(board)[1].split()[4] == best
+    one.folder.mkdir()
+    write_progress(one.folder, Progress("testing", 3, 100, values, [1.0] * 3))
+    source.finished(one, Outcome())
+    assert f"done, best {best} on validation" in board.console.file.getvalue()
+
+
 @pytest.mark.parametrize("height", [8, 14, 24])
 def test_many_runs_fit_the_terminal(tmp_path, height):
     labels = [f"SSR with a label {'x' * 40} [objective=bpr] {n}" for n in range(12)]

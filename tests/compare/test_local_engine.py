@@ -13,6 +13,7 @@ from waiting import is_alive
 from recbole_ssr.compare import fork_server, forked, local, worker
 from recbole_ssr.compare.engine import FixedSource, Outcome
 from recbole_ssr.compare.local import LocalEngine
+from recbole_ssr.compare.ray_engine import failed
 from recbole_ssr.compare.store import (
     Task,
     failure_of,
@@ -45,6 +46,8 @@ for epoch in range(do.get("epochs", 0)):
     time.sleep(do.get("pause", 0))
 if do.get("hang"):
     time.sleep(300)
+if do.get("early"):
+    leave("metrics.json", {})
 if "signal" in do:
     os.kill(os.getpid(), do["signal"])
 if "status" in do:
@@ -165,6 +168,17 @@ def test_one_failure_leaves_the_others_complete(stub):
     for task in tasks[:4]:
         assert failure_of(task).reason == errors[task.label]
     assert "hello from killed" in content(tasks[0], "error.json")["traceback"]
+
+
+def test_what_ends_badly_after_its_result_is_done(stub):
+    ends = {"killed": {"signal": 9}, "status": {"status": 3}, "busy": {"status": worker.BUSY}}
+    tasks = [stub(name, early=True, **end) for name, end in ends.items()]
+    source = FixedSource([*tasks, stub("next")])
+    run(source)
+    assert set(source.outcomes.values()) == {Outcome()} and len(source.outcomes) == 4
+    assert [state_of(task) for task in tasks] == ["done"] * 3
+    assert not (tasks[0].folder / "error.json").exists()
+    assert failed(tasks[0], OSError("the machine is gone")) == Outcome()  # by Ray, just so
 
 
 def test_an_old_failure_is_not_taken_for_a_new_one(stub):

@@ -1,6 +1,7 @@
 """From what is asked to runs: which there are, in which order, and which share a folder."""
 
 import pytest
+import yaml
 from tiny import SETTINGS, write_tiny
 
 from recbole_ssr.compare.comparison_options import options_of
@@ -42,12 +43,32 @@ def test_folders_depend_on_what_changes_results_alone(plan):
                                                                      n_layers=1)
 
 
-def test_own_settings_win_over_tuned_ones_and_those_over_common_ones(plan):
+@pytest.mark.parametrize("own, flags, expected, tuned", [
+    ({}, {}, (0.5, 4), True),
+    ({"embedding_size": 16}, {}, (0.5, 16), False),
+    ({}, {"learning_rate": 0.2}, (0.2, 4), False),
+    ({"learning_rate": 0.3}, {"learning_rate": 0.2}, (0.3, 4), False),
+    ({"learning_rate": 0.5}, {"embedding_size": 4, "n_layers": 1}, (0.5, 4), True),
+])
+def test_presets_win_over_files_flags_over_presets_and_own_settings_over_all(
+        tmp_path, caplog, own, flags, expected, tuned):
+    file = tmp_path / "common.yaml"
+    file.write_text(yaml.safe_dump({**SETTINGS, **write_tiny(tmp_path / "data"), "dataset": "tiny",
+                                    "learning_rate": 0.1}))
     presets = {"BPR": Line("BPR", "BPR", {"learning_rate": 0.5, "embedding_size": 4}, (), trials=7)}
-    found = plan(models={"BPR": {"embedding_size": 16}}, learning_rate=0.1, presets=presets)
+    options = options_of([str(file)], {"models": {"BPR": own}, **flags})
+    found = plan_of(options, lines_of(options, presets))
     settings = found.of("BPR")[0].settings
-    assert (settings["learning_rate"], settings["embedding_size"]) == (0.5, 16)
-    assert found.lines[0].trials == 7
+    assert (settings["learning_rate"], settings["embedding_size"]) == expected
+    # A line that has other settings than were selected is not told of as tuned.
+    assert found.lines[0].trials == (7 if tuned else None)
+    assert ("does not count as tuned" in caplog.text) == (not tuned)
+
+
+def test_a_line_tells_of_tuned_settings_where_they_are_not_those_of_all(plan):
+    presets = {"BPR": Line("BPR", "BPR", {"learning_rate": 0.01, "embedding_size": 4}, ())}
+    line, = plan(models="BPR", learning_rate=0.01, presets=presets, embedding_size=8).lines
+    assert line.settings == {}
 
 
 def test_curves_take_runs_of_their_own_after_all_others(plan):

@@ -76,6 +76,13 @@ def test_an_unknown_model_dataset_or_stage_is_a_mistake(settings):
         task_of("SSR", "SSR", settings, 1, "runs", "tset")
 
 
+def test_a_folder_that_cannot_be_made_is_a_mistake(settings):
+    (task,) = tasks_of(settings, "runs", ["SSR"])
+    Path("runs").write_text("")
+    with pytest.raises(UserError, match=f"cannot create the run folder {task.folder}"):
+        write_task(task)
+
+
 def test_a_task_is_read_back(settings):
     task = task_of("SSR, deeper", "SSR", settings | {"data_path": Path(settings["data_path"])}, 1,
                    "runs", "valid")

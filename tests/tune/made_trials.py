@@ -84,7 +84,7 @@ class FakeEngine:
         return Outcome()
 
 
-def leave_result(task, value, split="abc"):
+def leave_result(task, value, split="abc", features=None):
     """Leave what a run of the stage "valid" leaves."""
     task.folder.mkdir(parents=True, exist_ok=True)
     RunResult(
@@ -92,4 +92,5 @@ def leave_result(task, value, split="abc"):
         protocol={"split_fingerprint": split}, config_hash="0", valid={METRIC: value}, test={},
         best_epoch=0, epochs=1, seconds_per_epoch=0.0, seconds_per_evaluation=0.0, seconds=0.0,
         peak_mib=None, parameters=1, device="cpu", versions={}, history=[],
+        training={"features": features},
     ).write(VALID_FILE)

@@ -55,8 +55,14 @@ def test_a_preset_says_how_it_was_found(tmp_path):
 
 
 def test_lines_of_one_model_have_a_file_each(tmp_path):
-    paths = [write_preset(tmp_path, selected(label)) for label in ("SSR", "no mask / 2")]
-    assert [path.name for path in paths] == ["SSR.yaml", "no_mask_2.yaml"]
+    labels = ("SSR", "größer", "no mask / 2", "no mask/2", "no_mask_2", "\u2207", "\u2206",
+              "x" * 300, "x" * 301)
+    paths = [write_preset(tmp_path, selected(label)) for label in labels]
+    names = [path.name for path in paths]
+    assert names[:2] == ["SSR.yaml", "größer.yaml"] and names[4] == "no_mask_2.yaml"
+    assert all(name.startswith("no_mask_2-") for name in names[2:4])
+    assert len({name.lower() for name in names}) == len(labels)
+    assert [path.is_file() for path in paths] == [True] * len(labels)
 
 
 def test_files_folders_and_lists_are_read(tmp_path):

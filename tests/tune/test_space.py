@@ -25,7 +25,7 @@ def test_a_models_own_grid_is_its_space(shop):
     grid = read_config_file(properties_folder() / "grid" / "LGMRec.yaml")
     space = space_of("LGMRec", shop)
     assert {key: list(d.values) for key, d in space.dimensions.items()} == grid
-    assert space.size == 3 * 2 * 3 * 3
+    assert space.size == 3 * 2 * 3 * 3 * 2
     config = build_config("LGMRec", config_dict=shop)
     assert space.default == {key: config[key] for key in grid}
 

@@ -250,6 +250,28 @@ def test_trials_of_other_splits_do_not_compare(tmp_path):
         of.best()
 
 
+def test_trials_on_other_features_do_not_compare(tmp_path):
+    def found(name, of, *features):
+        one = search(tmp_path, of, sampler="grid", name=name)
+        for fingerprint in features:
+            one.complete(one.ask().number, 0.1, "a" * 64, fingerprint)
+        return one.best()
+
+    with pytest.raises(UserError, match="different features .bbbbbbbbbbbb, cccccccccccc."):
+        found("changed", space(n_layers=[1, 2]), "b" * 64, "c" * 64)
+    assert found("same", space(n_layers=[1, 2]), "b" * 64, "b" * 64).features == "b" * 64
+    assert found("none", space(n_layers=[1, 2]), None, "b" * 64)  # of weight 0 they are not read
+    # Where the search itself changes the features, each of its choices has its own.
+    scaled = {"feature_scaling": ["l2", "none"], "n_layers": [1, 2]}
+    assert found("scaled", replace(space(**scaled), listed=(
+        {"feature_scaling": "l2", "n_layers": 1}, {"feature_scaling": "none", "n_layers": 1})),
+        "b" * 64, "c" * 64)
+    with pytest.raises(UserError, match="different features"):
+        found("mixed", replace(space(**scaled), listed=(
+            {"feature_scaling": "l2", "n_layers": 1}, {"feature_scaling": "l2", "n_layers": 2})),
+            "b" * 64, "c" * 64)
+
+
 # Several processes
 
 

@@ -93,6 +93,59 @@ def test_a_run_that_is_there_is_not_trained_again(tmp_path, shop):
     assert not second.trained and again["MGCN"].settings == found["MGCN"].settings
 
 
+def test_trials_on_features_that_changed_are_refused(tmp_path, shop):
+    for k, (contrast_weight, n_layers) in enumerate([(0.03, 2), (0.03, 1)]):
+        task = task_of("MGCN", "MGCN", {**shop, "contrast_weight": contrast_weight,
+                                        "n_layers": n_layers}, 2020, tmp_path / "runs", "valid")
+        leave_result(task, 0.5, features=f"{k}" * 64)
+    with pytest.raises(UserError, match="different features .000000000000, 111111111111."):
+        tuned(tmp_path, engine_of(), shop, ["MGCN"], trials=8)
+
+
+def test_a_search_begins_from_a_preset_and_goes_on_from_there(tmp_path, shop):
+    preset = {"contrast_weight": 0.1, "n_layers": 2, "temperature": 0.5}
+    engine = FakeEngine(values, (*KEYS, "temperature"))
+
+    def found(lines, space=SPACE["MGCN"], **more):
+        return tune({"MGCN": ("MGCN", {**shop, **lines})}, engine, tmp_path, Method(4, "grid"),
+                    space=[{"MGCN": space}], start={"MGCN": preset}, poll=0.01, **more)["MGCN"]
+
+    line, tried = found({}), [settings for _, settings in engine.trained]
+    assert tried[0] == preset and len({settings["n_layers"] for settings in tried}) == 2
+    assert {settings["temperature"] for settings in tried} == {0.5}  # what is not searched stays
+    assert line.default == value(preset) and line.begun == "its preset"
+    assert selected_table({"MGCN": line}).columns[3].name == "first"
+    engine.trained.clear()
+    found({"n_layers": 1})  # what the line sets is neither searched nor the preset's
+    assert [settings["n_layers"] for _, settings in engine.trained] == [1] * len(engine.trained)
+    engine.trained.clear()
+    found({}, [{"contrast_weight": 0.01}, {"contrast_weight": 0.02}])
+    listed = [settings for _, settings in engine.trained]
+    assert {**preset, "contrast_weight": 0.02} in listed and len(listed) <= 3
+
+
+def test_what_was_selected_is_looked_up_without_a_trial(tmp_path, shop):
+    engine = engine_of()
+    with pytest.raises(UserError, match="No search over MGCN.*--no_run"):
+        looked_up(tmp_path, engine, shop)
+    assert not list(tmp_path.rglob("*"))
+    found = tuned(tmp_path, engine, shop)
+    journals = {path: path.read_bytes() for path in tmp_path.glob("tune/*.journal")}
+    engine.trained.clear()
+    assert looked_up(tmp_path, engine, shop) == found and not engine.trained
+    # A larger budget is not used up, and another space is another search.
+    assert looked_up(tmp_path, engine, shop, trials=9)["MGCN"].settings == found["MGCN"].settings
+    with pytest.raises(UserError, match="No search over MGCN"):
+        looked_up(tmp_path, engine, shop, space=[{"MGCN": {"n_layers": [1, 2, 3]}}])
+    assert not engine.trained
+    assert {path: path.read_bytes() for path in journals} == journals
+
+
+def looked_up(out, engine, shop, trials=4, space=(SPACE,)):
+    lines = {name: (name, shop) for name in ("MGCN", "VBPR")}
+    return tune(lines, engine, out, Method(trials, "grid"), space=space, run=False)
+
+
 def test_an_interrupted_search_equals_an_unbroken_one(tmp_path, shop):
     unbroken = tuned(tmp_path / "a", engine_of(), shop, sampler="tpe", trials=5)
     done, settings = [], []
