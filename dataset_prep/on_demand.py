@@ -69,8 +69,8 @@ def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path
         for key in flags.keys() & _OF_PREPARING:
             hint = " The interactions of a training step are train_batch_size." \
                 if key == "batch_size" else ""
-            raise UserError(f"--{key} says how a dataset is prepared, and {dataset} is not now. "
-                            f"Leave it out.{hint}")
+            raise UserError(f"--{key} says how to prepare a dataset, and {dataset} needs no "
+                            f"preparation. Leave it out.{hint}")
     flags = {key: value for key, value in flags.items() if key not in WITHOUT_EFFECT}
     manifest = read_manifest(folder)
     if manifest is None and recipe_of(dataset) is None:
