@@ -14,7 +14,7 @@ from recbole_ssr.dataset_prep.options import (
 )
 from recbole_ssr.dataset_prep.splits import split_names
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.flags import parse_flags, typed_flags, value_of
+from recbole_ssr.flags import parse_flags, split_flags, typed_flags, value_of
 from recbole_ssr.option import meanings
 
 _SWITCHES = ("no_download", "overwrite")
@@ -32,7 +32,7 @@ _NAMES = ("NAME: one of recbole-ssr datasets, or amazon-<Category>, amazon2023-<
 def options_from(argv: Sequence[str]) -> Options:
     """Parse the words after `prepare`; UserError for what cannot be understood."""
     words, rest = _positional(argv)
-    typed, others = _typed_and_others(rest)
+    typed, others = split_flags(rest, _TYPED)
     flags = {_dest(key): value for key, value in {**_texts(typed), **parse_flags(others)}.items()}
     # A shell turns --rating_column='', which leaves the column out, into a flag without a value.
     flags |= {key: "" for key in _LEFT_OUT if key in flags and flags[key] is None}
@@ -88,17 +88,6 @@ def _positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             words.append(word)
     return words, rest
-
-
-def _typed_and_others(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separate the flags whose value is any text, with their values, from the others."""
-    parts: tuple[list[str], list[str]] = [], []
-    of_text = False
-    for word in words:
-        if word.startswith("--"):
-            of_text = word[2:].partition("=")[0].replace("-", "_") in _TYPED
-        parts[not of_text].append(word)
-    return parts
 
 
 def _texts(words: Sequence[str]) -> dict[str, object]:

@@ -78,6 +78,21 @@ def parse_flags(argv: Sequence[str]) -> dict[str, object]:
     return flags
 
 
+def split_flags(argv: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate the flags of some names, with the words behind them, from all other words.
+
+    >>> split_flags(["--name", "007", "--k=5"], names=["name"])
+    (['--name', '007'], ['--k=5'])
+    """
+    parts: tuple[list[str], list[str]] = [], []
+    named = False
+    for word in argv:
+        if word.startswith("--"):
+            named = word[2:].partition("=")[0].replace("-", "_") in names
+        parts[not named].append(word)
+    return parts
+
+
 def typed_flags(argv: Sequence[str], known: Sequence[str]) -> dict[str, str | bool]:
     """Read flags as :func:`parse_flags`, values as they were typed: a token may look like a number.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recbole_ssr.commands.words import text
-from recbole_ssr.flags import parse_flags, typed_flags
+from recbole_ssr.flags import parse_flags, split_flags, typed_flags
 from recbole_ssr.runs import log_to_terminal
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def data(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.report.terminal import print_sheets
 
     words = [word for word in argv[:1] if not word.startswith("-")]
-    typed, others = _out_and_others(argv[len(words):])
-    out = text(typed, "out") if typed else None
+    typed, others = split_flags(argv[len(words):], ["out"])  # a folder may look like a number
+    out = text(typed_flags(typed, ["out"]), "out") if typed else None
     report = dataset_report(words[0] if words else None, flags=parse_flags(others), out=out)
     print_sheets(console, tables(report))
     manifest = read_manifest(report.folder)
@@ -51,11 +51,3 @@ def data(argv: Sequence[str], console: Console) -> int:
                           f"{manifest['made_at'][:10]} by {manifest['made_by']}.")
     console.print(f"Files: {out or report.folder} (dataset.json, dataset.png)", soft_wrap=True)
     return 0
-
-
-def _out_and_others(words: Sequence[str]) -> tuple[dict, list[str]]:
-    """Return --out as it was typed, a folder that may look like a number, and the other words."""
-    of_out = [word.partition("=")[0] == "--out" or before == "--out" and not word.startswith("--")
-              for before, word in zip(("", *words), words)]
-    typed = [word for word, is_out in zip(words, of_out) if is_out]
-    return typed_flags(typed, ("out",)), [w for w, is_out in zip(words, of_out) if not is_out]

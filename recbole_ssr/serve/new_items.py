@@ -92,11 +92,11 @@ class _Joined:
 def _new_tokens(folder: Path, modalities: Sequence[str], known: np.ndarray) -> list[str]:
     """Return the tokens of the run's modalities that are none of the known ones, sorted."""
     named, there = set(), list_modalities(folder)
-    useless = [modality for modality in there if modality not in modalities]
-    if useless and len(useless) < len(there):
+    useful = [modality for modality in there if modality in modalities]
+    if 0 < len(useful) < len(there):
         logger.warning("%s has features %s, of which the run has none: left out", folder,
-                       ", ".join(useless))
-    for modality in there if len(useless) == len(there) else set(there) - set(useless):
+                       ", ".join(modality for modality in there if modality not in modalities))
+    for modality in useful or there:  # where none is, loading them says so
         names = feature_paths(folder, modality)[1]
         if names.is_file():  # else loading the features says what is missing
             named.update(read_tokens(names))

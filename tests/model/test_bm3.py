@@ -154,7 +154,7 @@ class TestBM3(BaselineContract):
                                        sum(getattr(losses, part) for losses in single))
 
     def test_the_predictor_starts_with_the_bias_of_a_linear_layer(self):
-        """As the release: from 0 its recall on Amazon Baby stays a tenth below."""
+        """As the release: from 0 its recall on Amazon Baby stays an eighth below."""
         bias = self.build().predictor.bias.detach()
         bound = len(bias) ** -0.5
         assert bias.abs().max() <= bound
