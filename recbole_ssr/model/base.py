@@ -52,6 +52,8 @@ class MultimodalRecommender(GeneralRecommender):
     bias_channels = 0
     # Buffers that checkpoints of earlier versions lack: they are as in a new model there.
     newer_state: tuple[str, ...] = ()
+    # Buffers that checkpoints of earlier versions have, and that are not read any more.
+    older_state: tuple[str, ...] = ()
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -65,6 +67,12 @@ class MultimodalRecommender(GeneralRecommender):
         self.generator = torch.Generator().manual_seed(config["seed"])
         self._encoded: Embeddings | None = None
         self.register_load_state_dict_post_hook(lambda module, _: module.drop_encoded())
+
+    def before_training(self, held_out: Tensor) -> None:
+        """Called by the trainer before the first epoch, where the setting `calibrate` is True.
+
+        Shapes: held_out (P,) items of the interactions of validation.
+        """
 
     def begin_epoch(self, epoch: int) -> None:
         """Called by the trainer before every epoch, counted from 0."""

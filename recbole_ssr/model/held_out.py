@@ -1,4 +1,8 @@
-"""The held-out interactions that a trained model is calibrated with: all of them, or a sample."""
+"""The held-out interactions that a trained model is calibrated with: all of them, or a sample.
+
+Those of items that the graph has. How popular the others turn out is known of few items, and what
+is fitted to these few is not true of others.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,8 @@ def held_out_sample(
     """Draw users, with all their held-out items, and other items; the same ones every time.
 
     Items drawn stand for as many as they were drawn from. With `repeatable` users may meet items
-    again that they have in the graph; else such pairs are left out. None where nothing remains.
+    again that they have in the graph; else such pairs are left out, as are items without
+    interactions there. None where nothing remains.
 
     Shapes: users, items (P,) of the held-out interactions; item 0 is padding.
     """
@@ -40,6 +45,8 @@ def held_out_sample(
     if repeatable:
         of_graph = of_graph[:, :0]
     pair = pair[~torch.isin(pair, of_graph[0] * graph.n_items + of_graph[1])]
+    is_known = graph["Rt"].crow_indices().diff().cpu() > 0
+    pair = pair[is_known[pair % graph.n_items]]
     if len(pair) == 0:
         return None
     users, items = pair // graph.n_items, pair % graph.n_items
@@ -47,9 +54,8 @@ def held_out_sample(
     row = places(chosen, graph.n_users)
     users, items = users[row[users] >= 0], items[row[users] >= 0]
     positives = items.unique()
-    is_other = torch.ones(graph.n_items, dtype=torch.bool)
-    is_other[positives], is_other[0] = False, False
-    others = is_other.nonzero().squeeze(1)
+    is_known[positives] = False
+    others = is_known.nonzero().squeeze(1)
     drawn = _at_most(others, ITEMS, generator)
     candidates = torch.cat([positives, drawn])
     column = places(candidates, graph.n_items)

@@ -59,7 +59,7 @@ from recbole_ssr.spectral.calibration import Calibration, calibration
 from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
 
-_UNSEEN = 0.5  # interactions that an item without any counts as in the log of popularity
+_UNSEEN = 0.5  # interactions that an item without any is expected to have, before validation
 
 
 class SSRLoss(NamedTuple):
@@ -111,7 +111,8 @@ class SSR(MultimodalRecommender):
     paper_objective = "bce"
     profile_classes = {"reference": "recbole_ssr.model.ssr_reference:ReferenceSSR"}
     embeds_new_items = True
-    newer_state = ("gains", "bias_gain", "gains_without_edges")
+    newer_state = ("gains", "bias_gain")
+    older_state = ("gains_without_edges",)
     footprint = staticmethod(footprint)
 
     def __init__(self, config, dataset):
@@ -141,11 +142,11 @@ class SSR(MultimodalRecommender):
             for c in features.modalities
         )
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
-        self.b = self._initial_bias(config["item_bias"])
+        self.bias_power = config["item_bias"]
+        self.b = None if self.bias_power is None else nn.Parameter(self._initial_bias())
         self.constants = Constants(inference_gains=band_gains(config["inference_gains"], M))
         self._set_facts(self.n_users, self.n_items)
         self.register_buffer("gains", torch.ones(M, C))
-        self.register_buffer("gains_without_edges", torch.ones(M, C))
         self.register_buffer("bias_gain", torch.ones(()))
         self.user_fusion, self.item_fusion = (
             SpectralFusion(
@@ -174,17 +175,34 @@ class SSR(MultimodalRecommender):
         self.calibration_prior = config["calibration_prior"]
         self.l2_weight, self.refit = config["l2_weight"], config["band_refit"]
 
-    def _initial_bias(self, power: float | None) -> nn.Parameter | None:
-        r"""Return b, at first :math:`\log d_i^{power}` less its mean over the items of training.
+    def _initial_bias(self, unseen: float = _UNSEEN) -> Tensor:
+        r"""Return :math:`\log d_i^{power}` less its mean over the items of training.
 
-        Items without interactions start, and stay, at the value of half an interaction: nothing
-        in training moves them where `softmax_candidates` is train. Shapes: result (I,).
+        Items without interactions start, and stay, at the value of `unseen` ones: nothing in
+        training moves them where `softmax_candidates` is train. Shapes: result (I,).
         """
-        if power is None:
-            return None
-        degree = self.graph["Rt"].crow_indices().diff()
-        b = power * degree.clamp(min=_UNSEEN).log()
-        return nn.Parameter(b - b[degree > 0].mean())
+        degree = self.graph["Rt"].crow_indices().diff().to(torch.float32)
+        b = self.bias_power * torch.where(degree > 0, degree, unseen).log()
+        return b - b[degree > 0].mean()
+
+    @torch.no_grad()
+    def before_training(self, held_out: Tensor) -> None:
+        r"""Set the bias of items without interactions to what validation shows of their like.
+
+        Of n such items and N training interactions, v of the former and w of the other items'
+        interactions are held out. Each counts as :math:`(1 + v) / (1/u + n w / N)` interactions,
+        the posterior mean of a Poisson rate under an exponential prior of mean u = 1/2: where no
+        item is new it stays there, and where all that is held out is of new items they come first.
+
+        Shapes: held_out (P,) items of the interactions of validation.
+        """
+        if self.b is None:
+            return
+        degree = self.item_degree
+        v = int((degree[held_out.to(degree.device)] == 0).sum())
+        n = int((degree[1:] == 0).sum())  # item 0 is padding
+        expected = n * (len(held_out) - v) / float(degree.sum())
+        self.b.copy_(self._initial_bias((1 + v) / (1 / _UNSEEN + expected)))
 
     def _set_facts(self, n_users: int, n_items: int) -> None:
         """Tell the gate what it may know of a node; `n_users` and `n_items` were trained on."""
@@ -445,7 +463,7 @@ class SSR(MultimodalRecommender):
         """
         gains, of_new = (
             (g if keep is None else g * keep.to(g)).unsqueeze(0)  # (1, M, C)
-            for g in map(self.evaluation_gains, (self.gains, self.gains_without_edges)))
+            for g in self.evaluation_gains())
         of_users, of_items = self.spectra()
         user, item = self.fuse(of_users, of_items, keep=(gains, gains))  # (U, d), (I, d)
         new = self.unseen["items"]  # (n,)
@@ -455,9 +473,12 @@ class SSR(MultimodalRecommender):
         bias = None if self.b is None else self.bias_gain * self.b  # (I,)
         return Embeddings(*self.objective.scored(user, item, bias))
 
-    def evaluation_gains(self, fitted: Tensor) -> Tensor:
-        """Return what slots are multiplied with in evaluation alone. Shapes: (M, C)."""
-        return self.constants["inference_gains"][:, None] * fitted
+    def evaluation_gains(self) -> tuple[Tensor, Tensor]:
+        """Return what slots are multiplied with in evaluation alone: those of nodes with
+        interactions, and of items without. Shapes: (M, C) each.
+        """
+        of_new = self.constants["inference_gains"][:, None].expand_as(self.gains)
+        return of_new * self.gains, of_new
 
     @torch.no_grad()
     def linear_fusion(
@@ -475,8 +496,7 @@ class SSR(MultimodalRecommender):
     def _linear_fusion(
         self, users: Tensor | None, items: Tensor | None
     ) -> tuple[LinearFusion, LinearFusion]:
-        gains, of_new = (self.evaluation_gains(g).unsqueeze(0)  # (1, M, C)
-                         for g in (self.gains, self.gains_without_edges))
+        gains, of_new = (g.unsqueeze(0) for g in self.evaluation_gains())  # (1, M, C)
         new, sources = self.unseen["items"], self.unseen.with_neighbours(items)
         by_item = gains
         if len(new):
@@ -505,8 +525,8 @@ class SSR(MultimodalRecommender):
     ) -> Calibration | None:
         """Fit the gains of evaluation to held-out interactions, and take them over.
 
-        Items without interactions take them over where most that were held out are theirs. None
-        where all interactions are of the graph already. Shapes: users, items (P,).
+        Items without interactions keep gains of 1. None where no held-out interaction is of an item
+        that has others and new to its user. Shapes: users, items (P,).
         """
         self.drop_calibration()
         sample = held_out_sample(self.graph, users, items, repeatable)
@@ -521,15 +541,13 @@ class SSR(MultimodalRecommender):
         )
         self.gains.copy_(fitted.gains)
         self.bias_gain.copy_(fitted.bias)
-        if (self.item_degree[items.to(self.gains.device)] == 0).float().mean() > 0.5:
-            self.gains_without_edges.copy_(fitted.gains)
         self.drop_encoded()
         return fitted
 
     @contextmanager
     def uncalibrated(self) -> Iterator[None]:
         """Evaluate without the gains of calibration for a while."""
-        buffers = self.gains, self.gains_without_edges, self.bias_gain
+        buffers = self.gains, self.bias_gain
         fitted = [buffer.clone() for buffer in buffers]
         self.drop_calibration()
         try:
@@ -541,6 +559,6 @@ class SSR(MultimodalRecommender):
 
     def drop_calibration(self) -> None:
         """Set the gains of calibration back to 1."""
-        for buffer in (self.gains, self.gains_without_edges, self.bias_gain):
+        for buffer in (self.gains, self.bias_gain):
             buffer.fill_(1)
         self.drop_encoded()

@@ -8,6 +8,7 @@ import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer.trainer import Trainer
 from recbole.utils import calculate_valid_score
+from torch import Tensor
 
 from recbole_ssr.distributed.group import is_main, wait_for_all
 from recbole_ssr.errors import UserError
@@ -45,8 +46,7 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     if isinstance(state.get("calibration"), dict):  # by a process that was stopped later
         return state["calibration"]
     model.eval()
-    fields = trainer.config["USER_ID_FIELD"], trainer.config["ITEM_ID_FIELD"]
-    users, items = (valid_data._dataset.inter_feat[field] for field in fields)
+    users, items = held_out(valid_data)
     fitted = model.calibrate(users, items, bool(trainer.config["repeatable"]))
     if fitted is None:
         return {}
@@ -66,6 +66,12 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     logger.info("calibrated on the validation part: %s %.4f, before %.4f%s", trainer.valid_metric,
                 *values[::-1], "" if kept else "; left as before")
     return state["calibration"]
+
+
+def held_out(part) -> tuple[Tensor, Tensor]:
+    """Return users and items of the interactions that a loader evaluates on. Shapes: (P,) each."""
+    dataset = part._dataset
+    return dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
 
 
 def _measured(trainer: Trainer, part) -> tuple[dict, Ranking | None]:

@@ -23,7 +23,7 @@ from recbole_ssr.distributed.sharing import shared_step
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.collector import FullRankingCollector
 from recbole_ssr.train import checkpoint, monitors
-from recbole_ssr.train.calibration import calibrate
+from recbole_ssr.train.calibration import calibrate, held_out
 from recbole_ssr.train.fixed_step import FixedStep, check_fixed_steps
 from recbole_ssr.train.parallel import check_in_step, own_users, share_gradients
 from recbole_ssr.train.sampling import balanced
@@ -180,8 +180,11 @@ class RunMixin:
             _give_model(train_data, self.model)
         if self._rng is not None:
             _set_random_state(self._rng, train_data)
-        elif saved:
-            self._save_last(train_data)
+        else:
+            if valid_data and self.config["calibrate"] and hasattr(self.model, "before_training"):
+                self.model.before_training(held_out(valid_data)[1])
+            if saved:
+                self._save_last(train_data)
         if saved and self.start_epoch >= self.epochs and not self.history:
             self._save_checkpoint(-1)
         epochs = range(self.start_epoch, self.start_epoch if self.stopped else self.epochs)

@@ -50,7 +50,8 @@ def load_weights(model: nn.Module, state: Mapping, path: str | Path, config: Map
     check_parts({"other_parameter": other}, {"other_parameter": dict}, path)
     built = model.state_dict()
     newer = {name: built[name] for name in getattr(model, "newer_state", ())}
-    parameters = {**newer, **state["state_dict"]}
+    older = getattr(model, "older_state", ())
+    parameters = newer | {k: v for k, v in state["state_dict"].items() if k not in older}
     _check_finite(model, parameters, other, path)
     reason = _misfit(model, parameters, other)
     try:

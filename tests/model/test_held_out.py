@@ -9,8 +9,10 @@ from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model import held_out
 from recbole_ssr.model.held_out import held_out_sample
 
-GRAPH = BipartiteGraph(torch.tensor([1, 1, 2, 3]), torch.tensor([1, 2, 2, 4]), 5, 8)
-USERS, ITEMS = torch.tensor([1, 1, 2, 3]), torch.tensor([3, 1, 5, 6])
+# User 4 has the items 3, 5, 6 and 7; nobody has item 8, which user 2 is to meet.
+GRAPH = BipartiteGraph(torch.tensor([1, 1, 2, 3, 4, 4, 4, 4]),
+                       torch.tensor([1, 2, 2, 4, 3, 5, 6, 7]), 5, 9)
+USERS, ITEMS = torch.tensor([1, 1, 2, 3, 2]), torch.tensor([3, 1, 5, 6, 8])
 
 
 def named(sample, pairs):
@@ -24,9 +26,10 @@ def test_every_user_with_what_is_held_out_and_seen(repeatable):
     assert named(sample, sample.held_out.positives) == held
     seen = set() if repeatable else {(1, 1), (1, 2), (2, 2), (3, 4)}
     assert named(sample, sample.held_out.seen) == seen
-    assert sorted(sample.items.tolist()) == list(range(1, 8))  # all but padding
+    assert sorted(sample.items.tolist()) == list(range(1, 8))  # all but padding and item 8
     assert (sample.held_out.log_weight == 0).all()
     assert held_out_sample(GRAPH, torch.tensor([1]), torch.tensor([1])) is None
+    assert held_out_sample(GRAPH, torch.tensor([1]), torch.tensor([8]), repeatable) is None
     twice = held_out_sample(GRAPH, USERS.repeat(2), ITEMS.repeat(2), repeatable)
     assert torch.equal(twice.held_out.positives, sample.held_out.positives)
 

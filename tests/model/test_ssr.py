@@ -1,5 +1,7 @@
 """SSR, profile paper, against its contract and the claims of its equations."""
 
+import math
+
 import pytest
 import torch
 from contract import ITEMS, USERS, ModelContract
@@ -335,22 +337,42 @@ class TestSSR(ModelContract):
         for a, b in zip(*(m.train().calculate_loss(batch) for m in (plain, model))):
             assert torch.equal(a, b)
 
-    def test_an_item_without_interactions_takes_over_gains_fitted_to_its_like_alone(self):
+    def test_an_item_without_interactions_keeps_gains_of_one(self):
         edges = self.edges()[0]
         new = [pair for pair in edges if pair[1] == 6]
         model = self.build(edges=[pair for pair in edges if pair[1] != 6],
                            objective="sampled_softmax", calibration_prior=1.0)
         before = self.fit(model, self.batch(), 30).eval().encode().item[:, :-1]  # without the bias
-        held_out = torch.tensor(list(self.edges()[1].items()))
-        model.calibrate(*held_out[held_out[:, 1] != 6].T)
+        held_out = torch.tensor(list(self.edges()[1].items()) + new)
+        model.calibrate(*held_out.T)
         after = model.encode()
         torch.testing.assert_close(after.item[6, :-1], before[6])
         assert not torch.allclose(after.item[7, :-1], before[7])
         user, item = (side.parts().sum((0, 1)) for side in model.linear_fusion())
         torch.testing.assert_close(user @ item.T + model.score_bias(), after.user @ after.item.T)
-        model.calibrate(*torch.tensor(new).T)
-        assert torch.equal(model.gains_without_edges, model.gains)
-        assert not torch.allclose(model.encode().item[6, :-1], before[6])
+        fitted = model.gains.clone()
+        model.calibrate(*held_out[held_out[:, 1] != 6].T)  # nor do its interactions say anything
+        assert torch.equal(model.gains, fitted)
+        assert model.calibrate(*torch.tensor(new).T) is None and (model.gains == 1).all()
+
+    @pytest.mark.parametrize("power", [0.5, 1.0])
+    def test_validation_says_how_popular_items_without_interactions_are(self, power):
+        """5 and 6 have none; a Poisson rate under an exponential prior of mean 1/2."""
+        edges = [pair for pair in self.edges()[0] if pair[1] not in (5, 6)]
+        model = self.build(edges=edges, item_bias=power)
+        known = model.item_degree > 0
+        start = model.b.detach().clone()
+        value = {}
+        for name, held_out in (("none", [1, 2, 3]), ("some", [1, 2, 5, 3, 5, 6]), ("all", [5, 6])):
+            model.before_training(torch.tensor(held_out))
+            torch.testing.assert_close(model.b[known], start[known])
+            assert model.b[5] == model.b[6]
+            value[name] = (model.b - start)[5].item() / power  # log of how many halves
+        n = len(edges)
+        assert value == pytest.approx({
+            "none": math.log(2 * 1 / (2 + 2 * 3 / n)), "some": math.log(2 * 4 / (2 + 2 * 3 / n)),
+            "all": math.log(2 * 3 / 2)}, abs=1e-5)
+        assert self.build(edges=edges, item_bias=None).before_training(torch.tensor([5])) is None
 
     @pytest.mark.parametrize("changes", [{}, {"operator_rank": 0, "gate_hidden_size": 0}])
     def test_an_item_without_interactions_has_what_its_neighbours_contribute(self, changes):

@@ -72,14 +72,31 @@ def test_a_run_interrupted_while_it_calibrates_does_so_again(train, monkeypatch)
 def test_a_run_of_an_earlier_version_is_loaded_without(train):
     run = Path(train(calibrate=False).run)
     state = checkpoint.load(run / "best.pth")
-    for name in ("gains", "gains_without_edges", "bias_gain"):
+    for name in ("gains", "bias_gain"):
         del state["state_dict"][name]
+    state["state_dict"]["gains_without_edges"] = torch.ones(1)  # one in between had it
     checkpoint.save(state, run / "best.pth")
     result = json.loads((run / "metrics.json").read_text())
     del result["calibration"]
     (run / "metrics.json").write_text(json.dumps(result))
     assert RunResult.read(run).calibration == {}
     assert (load_run(run).model.gains == 1).all()
+
+
+def test_validation_is_shown_to_the_model_before_it_trains_and_once(train, monkeypatch):
+    shown, before_training = [], SSR.before_training
+
+    def spy(model, held_out):
+        shown.append(held_out.sort().values)
+        before_training(model, held_out)
+
+    monkeypatch.setattr(SSR, "before_training", spy)
+    run = train(epochs=1).run
+    expected = load_run(run).valid._dataset.inter_feat["item_id"].sort().values
+    assert len(shown) == 1 and torch.equal(shown[0], expected)
+    train(resume=run, epochs=2)
+    train(epochs=1, calibrate=False)
+    assert len(shown) == 1
 
 
 def test_a_sample_of_items_calibrates_nothing(train):
