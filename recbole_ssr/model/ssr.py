@@ -55,7 +55,7 @@ from recbole_ssr.nn.rows import counts, select
 from recbole_ssr.nodes import Nodes
 from recbole_ssr.products import csr_product
 from recbole_ssr.spectral.alignment import cross_modal_infonce, sample_rows
-from recbole_ssr.spectral.calibration import Calibration, calibration
+from recbole_ssr.spectral.calibration import Calibration, calibration, octaves
 from recbole_ssr.spectral.fusion import SpectralFusion, band_gains
 from recbole_ssr.spectral.masking import band_mask, modality_mask
 
@@ -111,7 +111,7 @@ class SSR(MultimodalRecommender):
     paper_objective = "bce"
     profile_classes = {"reference": "recbole_ssr.model.ssr_reference:ReferenceSSR"}
     embeds_new_items = True
-    newer_state = ("gains", "bias_gain")
+    newer_state = ("gains", "bias_gain", "popularity")
     older_state = ("gains_without_edges",)
     footprint = staticmethod(footprint)
 
@@ -148,6 +148,7 @@ class SSR(MultimodalRecommender):
         self._set_facts(self.n_users, self.n_items)
         self.register_buffer("gains", torch.ones(M, C))
         self.register_buffer("bias_gain", torch.ones(()))
+        self.register_buffer("popularity", torch.zeros(int(self.item_degree.max()).bit_length() + 1))
         self.user_fusion, self.item_fusion = (
             SpectralFusion(
                 n_bands=M, n_modalities=C, width=d, rank=config["operator_rank"],
@@ -470,8 +471,16 @@ class SSR(MultimodalRecommender):
         if len(new):
             own = fused(self.item_fusion, of_items.at(new), of_new)  # (n, d)
             item = item.index_copy(0, new, own + csr_product(self.unseen["near"], item))
-        bias = None if self.b is None else self.bias_gain * self.b  # (I,)
-        return Embeddings(*self.objective.scored(user, item, bias))
+        return Embeddings(*self.objective.scored(user, item, self._evaluation_bias()))
+
+    def _evaluation_bias(self) -> Tensor | None:
+        """Shapes: (I,)."""
+        if self.b is None:
+            return None
+        degree = self.item_degree.long()
+        every = torch.arange(int(degree.max()) + 1, device=degree.device)
+        by_degree = octaves(every, len(self.popularity)) @ self.popularity
+        return self.bias_gain * self.b + by_degree[degree]
 
     def evaluation_gains(self) -> tuple[Tensor, Tensor]:
         """Return what slots are multiplied with in evaluation alone: those of nodes with
@@ -514,7 +523,9 @@ class SSR(MultimodalRecommender):
     @torch.no_grad()
     def score_bias(self) -> Tensor:
         """Return what the bias of every item adds to its scores. Shapes: (I,)."""
-        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.bias_gain * self.b
+        bias = self._evaluation_bias()
+        if bias is None:
+            return self.E_item.new_zeros(self.n_items)
         return bias / self.objective.logit_scale
 
     # Calibration, after training
@@ -533,21 +544,25 @@ class SSR(MultimodalRecommender):
         if sample is None:
             return None
         user, item = self._linear_fusion(sample.users, sample.items)
-        bias = self.E_item.new_zeros(self.n_items) if self.b is None else self.b
+        popularity = octaves(self.item_degree[sample.items], len(self.popularity))  # (n, K)
+        bias = self.b
+        if bias is None:
+            bias, popularity = self.E_item.new_zeros(self.n_items), torch.zeros_like(popularity)
         fitted = calibration(
-            user.parts(), item.parts(), bias[sample.items], sample.held_out,
+            user.parts(), item.parts(), bias[sample.items], popularity, sample.held_out,
             logit_scale=self.objective.logit_scale, cosine=self.objective.cosine,
             prior=self.calibration_prior,
         )
         self.gains.copy_(fitted.gains)
         self.bias_gain.copy_(fitted.bias)
+        self.popularity.copy_(fitted.popularity)
         self.drop_encoded()
         return fitted
 
     @contextmanager
     def uncalibrated(self) -> Iterator[None]:
         """Evaluate without the gains of calibration for a while."""
-        buffers = self.gains, self.bias_gain
+        buffers = self.gains, self.bias_gain, self.popularity
         fitted = [buffer.clone() for buffer in buffers]
         self.drop_calibration()
         try:
@@ -558,7 +573,8 @@ class SSR(MultimodalRecommender):
             self.drop_encoded()
 
     def drop_calibration(self) -> None:
-        """Set the gains of calibration back to 1."""
+        """Set the gains of calibration back to 1, what popularity adds to 0."""
         for buffer in (self.gains, self.bias_gain):
             buffer.fill_(1)
+        self.popularity.zero_()
         self.drop_encoded()

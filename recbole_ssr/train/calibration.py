@@ -58,7 +58,7 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
         model.drop_calibration()
     state["calibration"] = {
         "kept": kept, "gains": fitted.gains.tolist(), "bias": fitted.bias.item(),
-        "uncalibrated": {"valid": before[0]},
+        "popularity": fitted.popularity.tolist(), "uncalibrated": {"valid": before[0]},
     }
     if is_main():
         checkpoint.save(state | {"state_dict": model.state_dict()}, file)

@@ -353,6 +353,8 @@ class TestSSR(ModelContract):
         fitted = model.gains.clone()
         model.calibrate(*held_out[held_out[:, 1] != 6].T)  # nor do its interactions say anything
         assert torch.equal(model.gains, fitted)
+        assert model.popularity.abs().max() > 0 and model.score_bias()[6] == \
+            model.bias_gain * model.b[6] / model.objective.logit_scale
         assert model.calibrate(*torch.tensor(new).T) is None and (model.gains == 1).all()
 
     @pytest.mark.parametrize("power", [0.5, 1.0])
