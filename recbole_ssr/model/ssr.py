@@ -148,7 +148,8 @@ class SSR(MultimodalRecommender):
         self._set_facts(self.n_users, self.n_items)
         self.register_buffer("gains", torch.ones(M, C))
         self.register_buffer("bias_gain", torch.ones(()))
-        self.register_buffer("popularity", torch.zeros(int(self.item_degree.max()).bit_length() + 1))
+        knots = int(self.item_degree.max()).bit_length() + 1
+        self.register_buffer("popularity", torch.zeros(knots))
         self.user_fusion, self.item_fusion = (
             SpectralFusion(
                 n_bands=M, n_modalities=C, width=d, rank=config["operator_rank"],

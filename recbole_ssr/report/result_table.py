@@ -31,7 +31,7 @@ def calibration_line(result: RunResult) -> str | None:
     metric = result.protocol["valid_metric"]
     parts = [f"{part} {before[metric.lower()]:.4f} to {getattr(result, part)[metric.lower()]:.4f}"
              for part, before in result.calibration["uncalibrated"].items()]
-    return (f"Bands, modalities and bias calibrated on the validation part ({metric}, "
+    return (f"Bands, modalities and popularity calibrated on the validation part ({metric}, "
             f"{', '.join(parts)}); --calibrate=False leaves it out.")
 
 

@@ -1,10 +1,10 @@
 r"""Calibration: what bands, modalities and popularity are worth on items that were held out.
 
 In training an interaction is part of the graph that predicts it, in evaluation never, so that
-training overrates what tells neighbours from others, and how popular the items of training are.
-After it, with everything else fixed, the slots :math:`A_{mc}` of a node (band m, modality c, as they
-enter its embedding) and the bias b get gains, and the bias a function f of the interactions of an
-item, linear between powers of two,
+training overrates what tells neighbours from others, and how popular an item is. After it, with
+everything else fixed, the slots :math:`A_{mc}` of a node (band m, modality c, as they enter its
+embedding) and the bias b get gains, and a function f of an item's interactions, linear in their
+logarithm between powers of two, is added to the bias:
 
 .. math::
     agg = \sum_{mc} g_{mc} A_{mc}, \qquad
@@ -49,11 +49,10 @@ class HeldOut(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Gains that are to be multiplied into the slots and the bias of evaluation, and what is added
-    to this by popularity.
+    """Gains that are to be multiplied into the slots and the bias of evaluation, and f.
 
-    Shapes: gains (M, C); bias (); popularity (K,) values of f at its knots. `before` and `after` are
-    the likelihood's negative logarithm per user, without any of them and with these.
+    Shapes: gains (M, C); bias (); popularity (K,) values of f at its knots. `before` and `after`
+    are the likelihood's negative logarithm per user, without any of them and with these.
     """
 
     gains: Tensor
@@ -129,7 +128,8 @@ class _Likelihood:
 
     def backward(self, gains: Tensor, alpha: Tensor, bias: Tensor) -> Tensor:
         """Add the gradients of gains (M, C), alpha () and bias (n,); return the value."""
-        sources = [*(self._embedding(gains, slots) for slots in (self.user, self.item)), alpha, bias]
+        embedded = [self._embedding(gains, slots) for slots in (self.user, self.item)]
+        sources = [*embedded, alpha, bias]
         leaves = [x.detach().requires_grad_() for x in sources]
         total = leaves[0].new_zeros(())
         for start in range(0, len(leaves[0]), _BLOCK):

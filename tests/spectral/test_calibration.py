@@ -67,7 +67,8 @@ def test_a_prior_holds_them_at_one_and_a_small_part_says_little(slots):
     torch.testing.assert_close(strong.gains, torch.ones(M, C), rtol=1e-2, atol=1e-2)
     few = held_out._replace(positives=held_out.positives[:, held_out.positives[0] < 10],
                             seen=held_out.seen[:, held_out.seen[0] < 10])
-    small = calibration(slots[0][:, :, :10], slots[1], bias, POPULARITY, few, 1 / TAU, True, prior=1e2)
+    small = calibration(slots[0][:, :, :10], slots[1], bias, POPULARITY, few, 1 / TAU, True,
+                        prior=1e2)
     assert small.gains.log().norm() < 0.3 * weak.gains.log().norm()
 
 
