@@ -61,8 +61,8 @@ def kill_at(process, tasks, epoch):
 
 @pytest.mark.slow
 def test_a_killed_comparison_takes_its_workers_along_and_goes_on_exactly(tmp_path):
-    # Long enough to be killed in the middle; nothing stops early.
-    settings = settings_of(tmp_path, epochs=40, stopping_step=100)
+    # The quicker model has not ended when the slower one has had five epochs; nothing stops early.
+    settings = settings_of(tmp_path, epochs=150, stopping_step=200)
     models = ["SSR", "LightGCN"]
     tasks = tasks_of(settings, tmp_path / "runs", models)
     process = command(tasks, 2)
