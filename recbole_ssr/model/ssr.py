@@ -475,7 +475,7 @@ class SSR(MultimodalRecommender):
         return Embeddings(*self.objective.scored(user, item, self._evaluation_bias()))
 
     def _evaluation_bias(self) -> Tensor | None:
-        """Shapes: (I,)."""
+        """Return what is added to the logits of items, None without a bias. Shapes: (I,)."""
         if self.b is None:
             return None
         degree = self.item_degree.long()
