@@ -54,9 +54,11 @@ def test_the_comparison_on_baby_has_every_model_with_its_published_settings():
     profiled = {file.name.split(".")[0]
                 for file in (registry.properties_folder() / "model").glob("*.amazon-baby.yaml")}
     changed = {label: settings for label, (_, settings) in asked.models.items() if settings}
+    assert changed.pop("SSR") == {"stopping_step": 5}
     assert changed.pop("SSR-reference")["profile"] == "reference"
     for model, name, published in (("LGMRec", "contrast_weight", 0.0001), ("VBPR", "l2_weight", 1)):
         assert changed[model].pop(name) < published  # see the file
+    assert changed["MENTOR"].pop("learning_rate") > 0.0001
     assert changed == {model: {"profile": "amazon-baby"} for model in profiled}
 
 
