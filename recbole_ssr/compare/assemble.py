@@ -50,7 +50,9 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
         reasons = {failure.reason for line in lines for failure in line.failures}
         raise UserError("no run has finished, so that there is nothing to compare. "
                         + (" ".join(sorted(reasons)) or "Give the command without --no_run."))
-    notes = [*compare_protocols(results, _features_vary(lines)), *_gaps(lines, options)]
+    # Messages name runs as the table does: several lines may be of one model.
+    named = [replace(result, model=line.label) for line in lines for result in line.results]
+    notes = [*compare_protocols(named, _features_vary(lines)), *_gaps(lines, options)]
     notes += [f"{' and '.join(labels)} have the same settings: they are the same runs."
               for labels in same_lines(plan)]
     protocol, metrics = results[0].protocol, tuple(results[0].test)

@@ -130,6 +130,14 @@ def test_a_line_is_what_single_runs_of_its_settings_measure(tiny):
         assert result.config_hash == alone.config_hash
 
 
+@pytest.mark.usefixtures("engine")
+def test_what_differs_is_said_by_the_names_of_lines(tiny):
+    main([*tiny, "--seeds=1", "--models={short: {model: BPR, stopping_step: 3}, "
+          "long: {model: BPR, stopping_step: 7}}"])
+    note, = [note for note in reported(OUT).notes if "budgets" in note]
+    assert "3 (short seed 2020), 7 (long seed 2020)" in note
+
+
 def test_a_run_that_fails_leaves_a_complete_table_for_the_others(tiny, engine, capsys):
     words = [*tiny, "--models={BPR: {}, broken: {model: FastLightGCN, learning_rate: 1.0e+30}}"]
     assert main(words) == 1
