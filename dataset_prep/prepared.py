@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -65,6 +66,7 @@ class Draft:
                                 "--overwrite.")
 
     def __enter__(self) -> Draft:
+        self._new_parents = [path for path in self.folder.parents if not path.exists()]
         try:
             self.folder.mkdir(parents=True)
             for draft in self.folder.parent.glob(f".{self.name}-*.draft"):
@@ -77,6 +79,9 @@ class Draft:
 
     def __exit__(self, kind, error, trace) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        for path in self._new_parents:  # innermost first; none that holds something is removed
+            with contextlib.suppress(OSError):
+                path.rmdir()
         if isinstance(error, OSError) and not isinstance(error, UserError):
             raise UserError(f"{self.place} could not be prepared ({error}). Check the disk's space "
                             "and permissions; nothing half-made was left.") from error

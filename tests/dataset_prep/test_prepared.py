@@ -89,9 +89,14 @@ def test_an_unknown_key_beside_the_data_is_refused(tmp_path):
 @pytest.mark.parametrize("fail", [RuntimeError("boom"), KeyboardInterrupt(), OSError(28, "full")])
 def test_whatever_interrupts_leaves_nothing(tmp_path, fail):
     kind = UserError if isinstance(fail, OSError) else type(fail)
+    for data_path in (tmp_path, tmp_path / "new/dataset"):
+        with pytest.raises(kind):
+            write(data_path, fail=fail)
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "kept").mkdir()
     with pytest.raises(kind):
-        write(tmp_path, fail=fail)
-    assert list(tmp_path.iterdir()) == []
+        write(tmp_path / "kept/dataset", fail=fail)
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
 
 
 def test_a_dataset_is_replaced_only_on_demand_and_only_when_the_new_one_is_whole(tmp_path):
