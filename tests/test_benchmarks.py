@@ -55,6 +55,7 @@ def test_the_comparison_on_baby_has_every_model_with_its_published_settings():
                 for file in (registry.properties_folder() / "model").glob("*.amazon-baby.yaml")}
     changed = {label: settings for label, (_, settings) in asked.models.items() if settings}
     assert changed.pop("SSR") == {"stopping_step": 5}
+    assert set(changed.pop("FastSGL")) == {"contrast_weight"}  # it has no published settings
     assert changed.pop("SSR-reference")["profile"] == "reference"
     for model, name, published in (("LGMRec", "contrast_weight", 0.0001), ("VBPR", "l2_weight", 1)):
         assert changed[model].pop(name) < published  # see the file
