@@ -141,8 +141,10 @@ def _loaded(run: str, flags: dict):
     from recbole_ssr.serve.recommender import load
 
     places = {key: text(flags, key) for key in ("new_items", "data_path") if key in flags}
+    key = "popularity_discount"
+    changed = {key: value_of(key, text(flags, key))} if key in flags else {}
     with log_to_terminal() if "new_items" in places else nullcontext():
-        return load(run, str(flags.get("device", "auto")), **places)
+        return load(run, str(flags.get("device", "auto")), **places, **changed)
 
 
 def _where(flags: dict) -> dict | None:

@@ -46,7 +46,10 @@ _OF_RUN = {
     "device=auto": "auto, cpu, cuda or cuda:N",
     "data_path=FOLDER": "the folder of datasets, where they have moved since the run",
 }
-_NEW_ITEMS = {"new-items=FOLDER": "features of items that the run has never seen, to rank too"}
+_RANKED = {
+    "new-items=FOLDER": "features of items that the run has never seen, to rank too",
+    "popularity-discount=0.3": "room for rare items (SSR); default the run's own",
+}
 
 COMMANDS: dict[str, Command] = {
     "train": Command(
@@ -144,7 +147,7 @@ COMMANDS: dict[str, Command] = {
             "candidates=FILE": "rank these items alone, one a line, or --candidates=50,181",
             "where=\"{class: Comedy}\"": "rank items with such a field alone",
             "unknown=popularity": "answer users of whom nothing is known by what is popular",
-            **_NEW_ITEMS, **_OF_RUN,
+            **_RANKED, **_OF_RUN,
         },
         ("recbole-ssr recommend runs/<your run> --users=196,22 --topk=10", _ONLY),
         "recbole_ssr.commands.serve:recommend"),
@@ -155,7 +158,7 @@ COMMANDS: dict[str, Command] = {
             "out=FOLDER": "receives users, items, their tokens and export.json",
             "format=npy": "npy or parquet",
             "index=flat,hnsw": "indices for FAISS as well (extra ann); their recall is printed",
-            **_NEW_ITEMS, **_OF_RUN,
+            **_RANKED, **_OF_RUN,
         },
         ("recbole-ssr export runs/<your run> --out=embeddings", _ONLY),
         "recbole_ssr.commands.serve:export"),
@@ -167,7 +170,7 @@ COMMANDS: dict[str, Command] = {
             "item=50": "the item, by its token",
             "plot": "draw it, into the run folder or --out",
             "out=FOLDER": "receives explanation-<user>-<item>.json and .png",
-            **_NEW_ITEMS, **_OF_RUN,
+            **_RANKED, **_OF_RUN,
         },
         ("recbole-ssr explain runs/<your run> --user=196 --item=15 --plot", _ONLY),
         "recbole_ssr.commands.serve:explain"),
@@ -175,7 +178,7 @@ COMMANDS: dict[str, Command] = {
         "look at a run in a web page on this machine", _RUNS,
         ("RUN_FOLDER [--port=8765]",),
         {"port=8765": "the page is http://127.0.0.1:8765; 0 takes any port that is free",
-         **_NEW_ITEMS, **_OF_RUN},
+         **_RANKED, **_OF_RUN},
         ("History and recommendations of a user, SSR's bands and modalities to move, and why an "
          "item is there.", "recbole-ssr browse runs/<your run>", _ONLY),
         "recbole_ssr.commands.serve:browse"),

@@ -142,7 +142,8 @@ class SSR(MultimodalRecommender):
             for c in features.modalities
         )
         self.v = nn.Parameter(torch.zeros(self.n_users, C)) if config["user_weights"] else None
-        self.bias_power = config["item_bias"]
+        self.bias_power, self.popularity_discount = (
+            config["item_bias"], config["popularity_discount"])
         self.b = None if self.bias_power is None else nn.Parameter(self._initial_bias())
         self.constants = Constants(inference_gains=band_gains(config["inference_gains"], M))
         self._set_facts(self.n_users, self.n_items)
@@ -183,9 +184,13 @@ class SSR(MultimodalRecommender):
         Items without interactions start, and stay, at the value of `unseen` ones: nothing in
         training moves them where `softmax_candidates` is train. Shapes: result (I,).
         """
-        degree = self.graph["Rt"].crow_indices().diff().to(torch.float32)
-        b = self.bias_power * torch.where(degree > 0, degree, unseen).log()
-        return b - b[degree > 0].mean()
+        return self.bias_power * self._log_popularity(unseen)
+
+    def _log_popularity(self, unseen: float = _UNSEEN) -> Tensor:
+        """Return the log of items' interactions less its mean over the items of training."""
+        degree = self.item_degree.to(torch.float32)
+        log = torch.where(degree > 0, degree, unseen).log()
+        return log - log[degree > 0].mean()
 
     @torch.no_grad()
     def before_training(self, held_out: Tensor) -> None:
@@ -215,7 +220,7 @@ class SSR(MultimodalRecommender):
 
     @property
     def bias_channels(self) -> int:
-        return int(self.b is not None)
+        return int(self.b is not None or self.popularity_discount > 0)
 
     @property
     def user_tables(self) -> tuple[str, ...]:
@@ -476,12 +481,17 @@ class SSR(MultimodalRecommender):
 
     def _evaluation_bias(self) -> Tensor | None:
         """Return what is added to the logits of items, None without a bias. Shapes: (I,)."""
-        if self.b is None:
+        if not self.bias_channels:
             return None
+        # What has no interactions keeps its score: how popular it is is not known.
+        known = torch.where(self.item_degree > 0, self._log_popularity(), 0.0)
+        discount = self.popularity_discount * known
+        if self.b is None:
+            return -discount
         degree = self.item_degree.long()
         every = torch.arange(int(degree.max()) + 1, device=degree.device)
         by_degree = octaves(every, len(self.popularity)) @ self.popularity
-        return self.bias_gain * self.b + by_degree[degree]
+        return self.bias_gain * self.b + by_degree[degree] - discount
 
     def evaluation_gains(self) -> tuple[Tensor, Tensor]:
         """Return what slots are multiplied with in evaluation alone: those of nodes with

@@ -65,8 +65,8 @@ class ReferenceSSR(MultimodalRecommender):
         "contrast_ids", "exact_max_nodes", "feature_components", "gate_gains", "gate_hidden_size",
         "gate_speed", "inference_gains", "init_std", "item_bias", "item_graph_weight", "l2_weight",
         "mask_scope", "modality_dropout", "modality_preferences", "projection",
-        "ranking_temperature", "softmax_candidates", "softmax_cosine", "svd_bands", "svd_modes",
-        "user_weights",
+        "popularity_discount", "ranking_temperature", "softmax_candidates", "softmax_cosine",
+        "svd_bands", "svd_modes", "user_weights",
     })
 
     def __init__(self, config, dataset):

@@ -78,6 +78,7 @@ def _about(recommender: Recommender, user: np.ndarray, item: np.ndarray, files) 
         "best_epoch": result.best_epoch if result else None,
         "valid": result.valid if result else None, "test": result.test if result else None,
         "score": "inner product of a user's row and an item's row",
+        "popularity_discount": getattr(recommender.experiment.model, "popularity_discount", None),
         "users": len(user), "items": len(item), "dimensions": int(user.shape[1]),
         "files": [file.name for file in files], "versions": versions(),
     }

@@ -27,6 +27,7 @@ from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.experiment import Experiment
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.closed_form import ClosedForm
+from recbole_ssr.option import number
 from recbole_ssr.quick_start import load_run
 from recbole_ssr.serve.catalogue import Catalogue, named
 from recbole_ssr.serve.fold_in import folded_in
@@ -225,13 +226,28 @@ class Recommender:
 
 
 def load(run: str | Path, device: str = "auto", new_items: str | Path | None = None,
-         data_path: str | Path | None = None) -> Recommender:
+         data_path: str | Path | None = None,
+         popularity_discount: float | None = None) -> Recommender:
     """Return the recommender of a run folder: its best epoch, ready to score.
 
     `new_items` is a folder of features, `<modality>.npy` and `.tokens`, of items to rank that the
     run has never seen. `data_path` names the folder of datasets where they have moved since the
-    run. Raises UserError where a folder cannot be used.
+    run. `popularity_discount` takes the place of SSR's setting of that name: above 0 rare items
+    get room. Raises UserError where a folder cannot be used or the model has no such setting.
     """
     folder = runs.existing(run)
     with runs.quiet_host(), torch.no_grad():
-        return Recommender(load_run(folder, device, data_path=data_path), folder, new_items)
+        experiment = load_run(folder, device, data_path=data_path)
+        if popularity_discount is not None:
+            _discount(experiment, popularity_discount)
+        return Recommender(experiment, folder, new_items)
+
+
+def _discount(experiment: Experiment, value: float) -> None:
+    value, model = number(0, 10)("popularity_discount", value), experiment.model
+    if value is None or not hasattr(model, "popularity_discount"):
+        raise UserError(f"popularity_discount={value} has no effect on this run's "
+                        f"{experiment.config['model']}; SSR of profile paper has such a setting. "
+                        "Leave it out")
+    experiment.config["popularity_discount"] = model.popularity_discount = value
+    model.drop_encoded()

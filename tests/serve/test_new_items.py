@@ -44,6 +44,14 @@ def with_new(train, folder):
     return load
 
 
+def test_a_discount_of_popularity_leaves_new_items_as_they_are(train, folder, with_new):
+    plain = with_new("SSR")
+    discounted = recbole_ssr.load(train("SSR"), "cpu", folder, popularity_discount=0.5)
+    before, after = (r.score("u3", r.items) for r in (plain, discounted))
+    np.testing.assert_allclose(after[-4:], before[-4:], rtol=1e-5)
+    assert (after[:-4] != before[:-4]).any()
+
+
 @pytest.mark.parametrize("model", ["SSR", "FREEDOM", "FeatureItemKNN"])
 def test_new_items_are_ranked_by_colour_and_known_ones_stay(model, with_new, recommender):
     new, known = with_new(model), recommender(model)

@@ -237,3 +237,31 @@ def test_data_that_have_moved_can_be_named(train, tmp_path, monkeypatch, capsys)
         assert recbole_ssr.load(run, "cpu", data_path="moved").recommend("u1", 2)["user"].size == 2
     finally:
         Path("moved").rename(data)
+
+
+@pytest.mark.parametrize("item_bias", [0.5, None])
+def test_popular_items_lose_by_the_log_of_their_interactions(item_bias, train):
+    run = train("SSR", item_bias=item_bias)
+    plain, discounted = (recbole_ssr.load(run, "cpu", popularity_discount=w) for w in (None, 0.4))
+    counts = np.bincount(interactions_of(plain.experiment).train[1], minlength=ITEMS + 1)[1:]
+    log = np.log(np.maximum(counts, 1))
+    expected = np.where(counts > 0, 0.4 * (log - log[counts > 0].mean()), 0)
+    temperature = plain.experiment.config["ranking_temperature"]
+    for user in ("u3", "u8"):
+        lost = plain.score(user, plain.items) - discounted.score(user, plain.items)
+        np.testing.assert_allclose(lost / temperature, expected, atol=1e-5)
+
+
+def test_a_discount_on_the_command_line(train, capsys):
+    words = ["recommend", train(), "--users=u3", "--topk=3", "--device=cpu"]
+    tables = []
+    for more in ([], ["--popularity-discount=0"], ["--popularity-discount=9"]):
+        assert main([*words, *more]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1] != tables[2]
+    for value, message in (("-1", "popularity_discount=-1 must be a number from 0 to 10"),
+                           ("x", "popularity_discount='x' must be a number")):
+        assert main([*words, f"--popularity-discount={value}"]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(UserError, match="no effect on this run's BPR; SSR of profile paper"):
+        recbole_ssr.load(train("BPR"), "cpu", popularity_discount=0.3)

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 from benchmark_scripts import scripts_of
 
-scripts = scripts_of("datasets", "step_time", "recommend", "new_items")
+from recbole_ssr.result import RunResult
+
+scripts = scripts_of("datasets", "step_time", "recommend", "new_items", "popularity_discount")
 
 
 def test_recommending_is_measured_with_its_memory(scripts, tmp_path):
@@ -15,6 +17,26 @@ def test_recommending_is_measured_with_its_memory(scripts, tmp_path):
     table = pd.read_csv(tmp_path / "recommendations.csv")
     assert result["rows"] == len(table) == 250 and table["user"].nunique() == 50
     assert result["peak"] >= result["before"] > 10 and result["seconds"] > 0
+
+
+@pytest.mark.parametrize("model", ["SSR", "BPR", "GFCF"])
+def test_a_discount_of_0_has_the_metric_that_the_run_has(model, scripts, train, monkeypatch):
+    script, run = scripts["popularity_discount"], train(model)
+    monkeypatch.setattr(script, "_K", 5)
+    monkeypatch.setattr(script, "_METRIC", "ndcg@5")
+    plain, discounted = script.measured(run, (0, 5)).values()
+    assert plain[0] == pytest.approx(RunResult.read(run).test["ndcg@5"], abs=1e-6)
+    assert plain != discounted
+
+
+def test_the_curves_of_runs_are_drawn(scripts, train, tmp_path, monkeypatch, capsys):
+    script = scripts["popularity_discount"]
+    monkeypatch.setattr(script, "_K", 5)
+    monkeypatch.setattr(script, "_METRIC", "recall@5")
+    path = tmp_path / "curves.png"
+    assert script.main([train("SSR"), train("BPR"), f"--plot={path}"]) == 0
+    assert capsys.readouterr().out.count("| BPR | ") == len(script.VALUES)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
