@@ -98,6 +98,7 @@ def draw(curves: list[tuple[str, dict[float, tuple[float, float]]]], path: str) 
         axes.plot(x[0], y[0], "o", color=color, markersize=6 if ours else 4, zorder=3)
         axes.annotate(model, (x[0], y[0]), (5, -3), textcoords="offset points", fontsize=7,
                       color=color if ours else "0.3")
+    axes.margins(x=0.08)
     axes.set(xlabel="Recall@20 on test, all users", ylabel="Recall@20 on test, tail items")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
