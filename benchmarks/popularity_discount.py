@@ -28,9 +28,13 @@ _BLOCK = 1024  # users at a time
 VALUES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
-def measured(run: str, values: tuple[float, ...] = VALUES) -> dict[float, tuple[float, float]]:
-    """Return Recall@20 on test of all users and of tail items, by discount."""
+Curve = dict[float, tuple[float, float]]  # by discount: of all users, of tail items
+
+
+def measured(run: str, values: tuple[float, ...] = VALUES) -> tuple[str, Curve]:
+    """Return a run's model and its Recall@20 on test."""
     recommender = recbole_ssr.load(run)
+    config = recommender.experiment.config
     own = hasattr(recommender.experiment.model, "popularity_discount")
     interactions = interactions_of(recommender.experiment)
     result = {}
@@ -41,7 +45,8 @@ def measured(run: str, values: tuple[float, ...] = VALUES) -> dict[float, tuple[
         of_users = (subset_values(ranking, interactions.test, group, [_METRIC]).values[_METRIC]
                     for group in _groups(interactions))
         result[value] = tuple(float(values.mean()) for values in of_users)
-    return result
+    reference = config["model"] == "SSR" and not own
+    return config["model"] + "-reference" * reference, result
 
 
 def _groups(interactions: Interactions) -> tuple[Subset, Subset]:
@@ -71,18 +76,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--plot", help="draws the curves of all runs")
     args = parser.parse_args(argv)
-    curves = {}
+    curves = []
     for run in args.runs:
-        model = recbole_ssr.RunResult.read(run).model
-        curves[run] = model, measured(run)
-        for value, (all_users, tail) in curves[run][1].items():
+        model, curve = measured(run)
+        curves.append((model, curve))
+        for value, (all_users, tail) in curve.items():
             print(f"| {model} | {value:g} | {all_users:.4f} | {tail:.4f} |", flush=True)
     if args.plot:
-        draw(list(curves.values()), args.plot)
+        draw(curves, args.plot)
     return 0
 
 
-def draw(curves: list[tuple[str, dict[float, tuple[float, float]]]], path: str) -> None:
+def draw(curves: list[tuple[str, Curve]], path: str) -> None:
     """Draw tail against all users, a line per run that begins at its dot, without a discount."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -245,7 +245,7 @@ def load(run: str | Path, device: str = "auto", new_items: str | Path | None = N
 
 def _discount(experiment: Experiment, value: float) -> None:
     value, model = number(0, 10)("popularity_discount", value), experiment.model
-    if value is None or not hasattr(model, "popularity_discount"):
+    if not hasattr(model, "popularity_discount"):
         raise UserError(f"popularity_discount={value} has no effect on this run's "
                         f"{experiment.config['model']}; SSR of profile paper has such a setting. "
                         "Leave it out")

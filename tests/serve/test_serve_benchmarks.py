@@ -24,7 +24,9 @@ def test_a_discount_of_0_has_the_metric_that_the_run_has(model, scripts, train, 
     script, run = scripts["popularity_discount"], train(model)
     monkeypatch.setattr(script, "_K", 5)
     monkeypatch.setattr(script, "_METRIC", "ndcg@5")
-    plain, discounted = script.measured(run, (0, 5)).values()
+    name, curve = script.measured(run, (0, 5))
+    plain, discounted = curve.values()
+    assert name == model
     assert plain[0] == pytest.approx(RunResult.read(run).test["ndcg@5"], abs=1e-6)
     assert plain != discounted
 
