@@ -13,6 +13,8 @@ training interactions, are taken off. Nothing is trained.
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,9 +34,8 @@ Curve = dict[float, tuple[float, float]]  # by discount: of all users, of tail i
 
 
 def measured(run: str, values: tuple[float, ...] = VALUES) -> tuple[str, Curve]:
-    """Return a run's model and its Recall@20 on test."""
+    """Return a run's name and its Recall@20 on test."""
     recommender = recbole_ssr.load(run)
-    config = recommender.experiment.config
     own = hasattr(recommender.experiment.model, "popularity_discount")
     interactions = interactions_of(recommender.experiment)
     result = {}
@@ -45,8 +46,13 @@ def measured(run: str, values: tuple[float, ...] = VALUES) -> tuple[str, Curve]:
         of_users = (subset_values(ranking, interactions.test, group, [_METRIC]).values[_METRIC]
                     for group in _groups(interactions))
         result[value] = tuple(float(values.mean()) for values in of_users)
-    reference = config["model"] == "SSR" and not own
-    return config["model"] + "-reference" * reference, result
+    return _name(run, recommender.experiment.config["model"]), result
+
+
+def _name(run: str, model: str) -> str:
+    """Return the name of a run's line in its comparison, of any other run its model."""
+    task = Path(run) / "task.json"
+    return json.loads(task.read_text())["label"] if task.exists() else model
 
 
 def _groups(interactions: Interactions) -> tuple[Subset, Subset]:
