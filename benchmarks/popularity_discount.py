@@ -13,13 +13,13 @@ training interactions, are taken off. Nothing is trained.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import recbole_ssr
+from recbole_ssr.compare.store import TASK_FILE, read_task
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.evaluation.subsets import Subset, head_and_tail, subset_values
 from recbole_ssr.experiment import interactions_of
@@ -51,8 +51,7 @@ def measured(run: str, values: tuple[float, ...] = VALUES) -> tuple[str, Curve]:
 
 def _name(run: str, model: str) -> str:
     """Return the name of a run's line in its comparison, of any other run its model."""
-    task = Path(run) / "task.json"
-    return json.loads(task.read_text())["label"] if task.exists() else model
+    return read_task(run).label if (Path(run) / TASK_FILE).exists() else model
 
 
 def _groups(interactions: Interactions) -> tuple[Subset, Subset]:
