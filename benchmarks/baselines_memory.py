@@ -31,6 +31,7 @@ from step_time import hardware, own_peak
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
 from recbole_ssr import registry
+from recbole_ssr.cli import exit_status
 from recbole_ssr.compare.data import load_data
 from recbole_ssr.config import build_config
 from recbole_ssr.data.dataset import MultimodalDataset
@@ -160,14 +161,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.child:
         child(*json.loads(arguments.child), arguments)
         return 0
-    try:
-        arguments.models = [registry.canonical(name) for name in arguments.models]
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments.models = [registry.canonical(name) for name in arguments.models]
     report(arguments)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -22,6 +22,7 @@ from step_time import Built, hardware, interleaved, on_data, parser_of, quartile
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
 from recbole_ssr import registry
+from recbole_ssr.cli import exit_status
 from recbole_ssr.errors import UserError, nearest
 
 # SSR has products of its own (step_time.py compares it); closed forms have no steps.
@@ -92,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -22,6 +22,7 @@ from baselines_step import _ratio
 from step_time import hardware, interleaved, on_data, parser_of, quartiles_of, steps
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
+from recbole_ssr.cli import exit_status
 from recbole_ssr.config import build_config
 from recbole_ssr.quick_start import prepare, trainer_of
 from recbole_ssr.train.fixed_step import FixedStep
@@ -119,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

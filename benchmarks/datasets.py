@@ -13,6 +13,7 @@ import numpy as np
 
 from recbole_ssr.dataset_prep.options import options_of
 from recbole_ssr.dataset_prep.prepare import prepare
+from recbole_ssr.errors import UserError
 
 INTERACTIONS = {"tiktok": "tiktok.inter", "baby-lattice": "baby.inter"}
 # Real widths of Amazon's features (a CNN's visual, a sentence encoder's text); the values are
@@ -24,15 +25,16 @@ _BABY_SEED = 2020
 def convert(name: str, data: Path, folder: Path) -> dict:
     """Prepare dataset `name` from `data` below `folder`, once; return the settings of runs on it.
 
-    Raises FileNotFoundError, with a remedy, where the published files are not there.
+    Raises UserError for another dataset and where the published files are not there.
     """
     settings = {"data_path": str(folder)}
     if (folder / name).is_dir():
         return settings
+    if name not in INTERACTIONS:
+        raise UserError(f"--data has {' and '.join(INTERACTIONS)}, not {name!r}")
     inter = Path(data, name, INTERACTIONS[name])
     if not inter.is_file():
-        raise FileNotFoundError(f"{inter} does not exist; name the folder that holds {name}/ with "
-                                "--data")
+        raise UserError(f"{inter} does not exist; name the folder that holds {name}/ with --data")
     options = {"source": "mmrec", "name": name, "data_path": str(folder)}
     if name != "baby-lattice":
         prepare(options_of({**options, "path": str(inter.parent)}))

@@ -25,6 +25,7 @@ from datasets import convert
 from step_time import hardware
 
 import recbole_ssr
+from recbole_ssr.cli import exit_status
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
 from recbole_ssr.dataset_prep.interactions import Interactions
@@ -156,4 +157,4 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -13,12 +13,14 @@ training interactions, are taken off. Nothing is trained.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import recbole_ssr
+from recbole_ssr.cli import exit_status
 from recbole_ssr.compare.store import TASK_FILE, read_task
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.evaluation.subsets import Subset, head_and_tail, subset_values
@@ -115,4 +117,4 @@ def draw(curves: list[tuple[str, Curve]], path: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(exit_status(main))

@@ -33,8 +33,8 @@ from datasets import INTERACTIONS, convert
 
 import recbole_ssr  # noqa: F401  (repairs and registers)
 from recbole_ssr import runs
+from recbole_ssr.cli import exit_status
 from recbole_ssr.config import build_config
-from recbole_ssr.errors import UserError
 from recbole_ssr.flags import parse_flags
 from recbole_ssr.quick_start import prepare, trainer_of
 
@@ -169,18 +169,14 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 
 
 def on_data(arguments: argparse.Namespace, measure: Callable[[str, dict], None]) -> int:
-    """Call `measure` with the dataset and its settings; return the exit status."""
+    """Call `measure` with the dataset and its settings."""
     warnings.filterwarnings("ignore", module=r"recbole\.")
     dataset = arguments.dataset or ("tiktok" if arguments.data else "ml-100k")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            data = {}
-            if dataset in INTERACTIONS:
-                data = convert(dataset, arguments.data or Path(), Path(folder))
-            measure(dataset, data)
-    except (UserError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        data = {}
+        if dataset in INTERACTIONS:
+            data = convert(dataset, arguments.data or Path(), Path(folder))
+        measure(dataset, data)
     return 0
 
 
@@ -203,4 +199,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from step_time import hardware
 
+from recbole_ssr.cli import exit_status
 from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import load_run, trainer_of
 from recbole_ssr.train.sampling import balanced
@@ -106,13 +107,9 @@ def main() -> int:
     warnings.filterwarnings("ignore", module=r"recbole\.")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    try:
-        report([finished(folder) for folder in arguments.folders], arguments.rounds)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    report([finished(folder) for folder in arguments.folders], arguments.rounds)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -21,8 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return the exit status (0 done, 2 user's mistake, 130 interrupted)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    return exit_status(lambda: _run(argv, console))
+
+
+def exit_status(run: Callable[[], int]) -> int:
+    """Call `run` and return its status; where the user was mistaken say so in a line, return 2."""
     try:
-        return _run(argv, console)
+        return run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

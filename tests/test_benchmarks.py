@@ -12,6 +12,7 @@ from tune.made_trials import write_shop
 from recbole_ssr import registry
 from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.compare.plan import lines_of, plan_of
+from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import run
 from recbole_ssr.tune.space import spaces_of
 
@@ -79,8 +80,10 @@ def test_the_comparison_on_baby_has_every_model_with_its_published_settings():
 
 def test_conversion_happens_once_and_missing_files_are_named(scripts, tmp_path):
     datasets, source = scripts["datasets"], tmp_path / "data"
-    with pytest.raises(FileNotFoundError, match="name the folder that holds baby-lattice"):
+    with pytest.raises(UserError, match="name the folder that holds baby-lattice"):
         datasets.convert("baby-lattice", source, tmp_path / "out")
+    with pytest.raises(UserError, match="tiktok and baby-lattice, not 'baby'"):
+        datasets.convert("baby", source, tmp_path / "out")
     (source / "baby-lattice").mkdir(parents=True)
     pairs = [f"{u}\t{(u + k) % 7}\t{min(k, 2)}" for u in range(5) for k in range(3)]
     (source / "baby-lattice/baby.inter").write_text("\n".join(["userID\titemID\tx_label", *pairs]))
@@ -128,7 +131,7 @@ def test_seconds_until_the_selected_epoch_are_of_the_epochs_that_finished_runs_s
     assert closed[3] == "closed form" and closed[4:6] == ["", ""]
 
 
-def test_a_run_that_has_not_ended_has_no_seconds(scripts, tmp_path, monkeypatch, capsys):
+def test_a_run_that_has_not_ended_has_no_seconds(scripts, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["until_selected.py", str(tmp_path)])
-    assert scripts["until_selected"].main() == 2
-    assert "no metrics.json: give folders of finished runs" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no metrics.json: give folders of finished runs"):
+        scripts["until_selected"].main()
