@@ -48,10 +48,10 @@ def measured(run: str, values: tuple[float, ...] = VALUES) -> tuple[str, Curve]:
         of_users = (subset_values(ranking, interactions.test, group, [_METRIC]).values[_METRIC]
                     for group in _groups(interactions))
         result[value] = tuple(float(values.mean()) for values in of_users)
-    return _name(run, recommender.experiment.config["model"]), result
+    return line_of(run, recommender.experiment.config["model"]), result
 
 
-def _name(run: str, model: str) -> str:
+def line_of(run: str, model: str) -> str:
     """Return the name of a run's line in its comparison, of any other run its model."""
     return read_task(run).label if (Path(run) / TASK_FILE).exists() else model
 

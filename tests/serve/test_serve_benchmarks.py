@@ -2,13 +2,17 @@
 
 from argparse import Namespace
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from benchmark_scripts import scripts_of
 
+from recbole_ssr.evaluation.rankings import Interactions
 from recbole_ssr.result import RunResult
 
-scripts = scripts_of("datasets", "step_time", "recommend", "new_items", "popularity_discount")
+scripts = scripts_of("datasets", "step_time", "recommend", "new_items", "popularity_discount",
+                     "popularity_calibration")
 
 
 def test_recommending_is_measured_with_its_memory(scripts, tmp_path):
@@ -39,6 +43,36 @@ def test_the_curves_of_runs_are_drawn(scripts, train, tmp_path, monkeypatch, cap
     assert script.main([train("SSR"), train("BPR"), f"--plot={path}"]) == 0
     assert capsys.readouterr().out.count("| BPR | ") == len(script.VALUES)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibration_by_popularity_of_any_run_starts_from_its_metric(scripts, train, monkeypatch,
+                                                                    capsys):
+    script, run, closed = scripts["popularity_calibration"], train("BPR"), train("GFCF")
+    monkeypatch.setattr(script, "_K", 5)
+    monkeypatch.setattr(script, "_METRIC", "ndcg@5")
+    script.main([closed, run])
+    said, (row,) = capsys.readouterr(), [script.measured(run)]
+    result = RunResult.read(run)
+    assert row[0] == "BPR" and f"| BPR | {result.valid['ndcg@5']:.4f} | " in said.out
+    assert row[1][0] == pytest.approx([result.valid["ndcg@5"], result.test["ndcg@5"]], abs=1e-6)
+    assert "GFCF are no inner products" in said.err
+
+
+def test_calibration_by_popularity_lowers_what_held_out_users_want_less(scripts):
+    rng = np.random.default_rng(0)
+    users, items = np.arange(1, 301), np.arange(1, 33)
+    # Of 32 items training's users want one in proportion to its number, validation's do not.
+    train = np.array([(u, i) for u in users for i in items if rng.random() < i / 64]).T
+    seen = set(map(tuple, train.T))
+    valid = np.array([(u, i) for u in users for i in items
+                      if (u, i) not in seen and rng.random() < 0.1]).T
+    noise = [torch.from_numpy(rng.normal(0, 0.1, (n, 4))).float() for n in (301, 33)]
+    log_degree = torch.from_numpy(np.bincount(train[1], minlength=33)).clamp(min=1).log()
+    noise[0][:, 0], noise[1][:, 0] = 1, log_degree  # scores that follow popularity
+    added = scripts["popularity_calibration"].of_popularity(
+        *noise, Interactions(301, 33, train, valid, valid, "", ""))
+    assert added[0] == 0
+    assert added[17:].max() < added[1:17].mean()
 
 
 @pytest.mark.slow
