@@ -169,7 +169,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 
 
 def on_data(arguments: argparse.Namespace, measure: Callable[[str, dict], None]) -> int:
-    """Call `measure` with the dataset and its settings."""
+    """Call `measure` with the dataset and its settings; return 0, the exit status."""
     warnings.filterwarnings("ignore", module=r"recbole\.")
     dataset = arguments.dataset or ("tiktok" if arguments.data else "ml-100k")
     with tempfile.TemporaryDirectory() as folder:

@@ -51,10 +51,10 @@ def test_calibration_by_popularity_of_any_run_starts_from_its_metric(scripts, tr
     monkeypatch.setattr(script, "_K", 5)
     monkeypatch.setattr(script, "_METRIC", "ndcg@5")
     script.main([closed, run])
-    said, (row,) = capsys.readouterr(), [script.measured(run)]
-    result = RunResult.read(run)
-    assert row[0] == "BPR" and f"| BPR | {result.valid['ndcg@5']:.4f} | " in said.out
-    assert row[1][0] == pytest.approx([result.valid["ndcg@5"], result.test["ndcg@5"]], abs=1e-6)
+    said, result = capsys.readouterr(), RunResult.read(run)
+    name, (plain, _) = script.measured(run)
+    assert name == "BPR" and f"| BPR | {result.valid['ndcg@5']:.4f} | " in said.out
+    assert plain == pytest.approx([result.valid["ndcg@5"], result.test["ndcg@5"]], abs=1e-6)
     assert "GFCF are no inner products" in said.err
 
 
