@@ -15,6 +15,11 @@ _checkout = _Path(__file__).resolve().parent.parent
 if (_checkout / "properties" / "overall.yaml").is_file():
     __path__.append(str(_checkout))
 
+from recbole_ssr.cores import spin_briefly as _spin_briefly  # noqa: E402
+
+# Torch reads it once, when it is imported, and compat imports torch.
+_spin_briefly()
+
 from recbole_ssr import slow_imports as _slow_imports  # noqa: E402
 
 _slow_imports.postpone()

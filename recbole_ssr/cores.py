@@ -5,6 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Turns that an idle thread of libgomp waits for work before it sleeps. By its own default, 300,000,
+# the threads of a process wait for one that the scheduler has set aside, and keep a core meanwhile:
+# beside one busy process of another terminal, where Linux shares by terminals, an epoch takes 34
+# times as long as alone; with 3,000 turns 2.5 times. Most gaps between two operations of torch are
+# shorter than these, so that an idle machine does not notice (benchmarks/busy_machine.py).
+SPINS = 3000
+
+
+def spin_briefly() -> None:
+    """Have idle threads of this process sleep soon; to be called before torch is imported.
+
+    What the user set, by ``GOMP_SPINCOUNT`` or ``OMP_WAIT_POLICY``, stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+
 
 def usable_cores() -> int:
     """Return the cores that this process may use, OMP_NUM_THREADS being a limit where it is set."""
