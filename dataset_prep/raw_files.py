@@ -25,7 +25,7 @@ def raw_files(wanted: dict[str, str], options: Options) -> dict[str, Path]:
     absent = {what: path for what, path in places.items() if not path.is_file()}
     if absent and options.no_download:
         raise UserError(f"{options.name} needs files that are not there, and --no-download forbids "
-                        f"fetching them:\n{_list_of(absent, wanted)}")
+                        f"fetching them: {_list_of(absent, wanted)}")
     while absent:
         what, path = next(iter(absent.items()))
         logger.info("fetching the %s of %s: %s", what, options.name, wanted[what])
@@ -35,7 +35,7 @@ def raw_files(wanted: dict[str, str], options: Options) -> dict[str, Path]:
         except UserError as error:
             absent.pop(what)
             others = _list_of(absent, wanted)
-            raise UserError(f"{error}" + (f"\nStill to come after it:\n{others}" if others else "")
+            raise UserError(f"{error}" + (f". Still to come after it: {others}" if others else "")
                             ) from error
         absent.pop(what)
     return places
@@ -57,7 +57,7 @@ def address(template: str | None, what: str, options: Options) -> str:
 
 
 def _list_of(absent: dict[str, Path], wanted: dict[str, str]) -> str:
-    return "\n".join(f"  {what}: get {wanted[what]}\n      and put it at {path}"
+    return "; ".join(f"the {what}, get {wanted[what]} and put it at {path}"
                      for what, path in absent.items())
 
 
