@@ -15,9 +15,10 @@ from recbole_ssr.dataset_prep.options import options_of
 from recbole_ssr.dataset_prep.prepare import prepare
 from recbole_ssr.errors import UserError
 
-INTERACTIONS = {"tiktok": "tiktok.inter", "baby-lattice": "baby.inter"}
-# Real widths of Amazon's features (a CNN's visual, a sentence encoder's text); the values are
-# noise, so that Baby serves for times and memory and for accuracy on ids only.
+# `baby` has the features of its folder, `baby-lattice` noise in the widths of Amazon's published
+# ones (a CNN's visual, a sentence encoder's text), which serves for times and memory.
+INTERACTIONS = {"tiktok": "tiktok/tiktok.inter", "baby": "baby-lattice/baby.inter",
+                "baby-lattice": "baby-lattice/baby.inter"}
 _BABY_WIDTHS = {"image": 4096, "text": 384}
 _BABY_SEED = 2020
 
@@ -31,10 +32,11 @@ def convert(name: str, data: Path, folder: Path) -> dict:
     if (folder / name).is_dir():
         return settings
     if name not in INTERACTIONS:
-        raise UserError(f"--data has {' and '.join(INTERACTIONS)}, not {name!r}")
-    inter = Path(data, name, INTERACTIONS[name])
+        raise UserError(f"--data has {', '.join(INTERACTIONS)}, not {name!r}")
+    inter = Path(data, INTERACTIONS[name])
     if not inter.is_file():
-        raise UserError(f"{inter} does not exist; name the folder that holds {name}/ with --data")
+        raise UserError(f"{inter} does not exist; name the folder that holds {inter.parent.name}/ "
+                        f"with --data")
     options = {"source": "mmrec", "name": name, "data_path": str(folder)}
     if name != "baby-lattice":
         prepare(options_of({**options, "path": str(inter.parent)}))

@@ -82,8 +82,8 @@ def test_conversion_happens_once_and_missing_files_are_named(scripts, tmp_path):
     datasets, source = scripts["datasets"], tmp_path / "data"
     with pytest.raises(UserError, match="name the folder that holds baby-lattice"):
         datasets.convert("baby-lattice", source, tmp_path / "out")
-    with pytest.raises(UserError, match="tiktok and baby-lattice, not 'baby'"):
-        datasets.convert("baby", source, tmp_path / "out")
+    with pytest.raises(UserError, match="tiktok, baby, baby-lattice, not 'sports'"):
+        datasets.convert("sports", source, tmp_path / "out")
     (source / "baby-lattice").mkdir(parents=True)
     pairs = [f"{u}\t{(u + k) % 7}\t{min(k, 2)}" for u in range(5) for k in range(3)]
     (source / "baby-lattice/baby.inter").write_text("\n".join(["userID\titemID\tx_label", *pairs]))
@@ -93,6 +93,9 @@ def test_conversion_happens_once_and_missing_files_are_named(scripts, tmp_path):
     stamp = (converted / "features/text.npy").stat().st_mtime_ns
     assert datasets.convert("baby-lattice", source, tmp_path / "out") == settings
     assert (converted / "features/text.npy").stat().st_mtime_ns == stamp
+    np.save(source / "baby-lattice/text_feat.npy", np.eye(7, dtype=np.float32))
+    datasets.convert("baby", source, tmp_path / "out")
+    assert np.array_equal(np.load(tmp_path / "out/baby/features/text.npy"), np.eye(7))
 
 
 @pytest.mark.slow
