@@ -56,11 +56,11 @@ def main() -> int:
 
 def seconds_of(command: list[str], settings: dict[str, str]) -> float:
     """Run the command with these variables in its environment; return its seconds per epoch."""
-    environment = {name: os.environ[name] for name in os.environ if name not in CHOICES} | settings
+    others = {name: value for name, value in os.environ.items() if name not in CHOICES}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, str(ROOT / "run_recbole_ssr.py"), *command, f"--run_dir={folder}"],
-            env=environment, capture_output=True, text=True)
+            env=others | settings, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
         [metrics] = Path(folder).rglob("metrics.json")
