@@ -47,7 +47,8 @@ _WITHOUT_EFFECT_ON_RESULTS = frozenset((
 # the same settings still meet the same run.
 _AS_BEFORE = {"feature_noise": None, "feature_missing": None, "drop_modality": None,
               "corruption_seed": 0, "corruption_at": "both", "train_share": 1.0,
-              "test_masking": "train and valid", "stopping_rule": "recbole"}
+              "test_masking": "train and valid", "stopping_rule": "recbole",
+              "popularity_discount": 0}
 # Of these the layers merge entry by entry.
 _NESTED = ("eval_args", "train_neg_sample_args")
 # RecBole splits or labels the data of these types in its own way.

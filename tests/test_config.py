@@ -353,6 +353,14 @@ def test_the_hash_moves_with_results_only():
     assert len({base, *hashes[len(same):]}) == 1 + len(other)
 
 
+def test_a_setting_newer_than_a_run_leaves_its_hash_where_it_changes_nothing(toy):
+    before = config_hash(build_config("Toy"))
+    write(toy / "model" / "Toy.yaml", TOY_YAML + "popularity_discount: 0\n")
+    newer = [config_hash(build_config("Toy", config_dict=settings)) for settings in
+             ({}, {"popularity_discount": 0.0}, {"popularity_discount": 0.1})]
+    assert newer[:2] == [before, before] and newer[2] != before
+
+
 # Settings of the host
 
 

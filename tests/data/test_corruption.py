@@ -212,7 +212,9 @@ def test_unknown_modalities_and_a_fill_that_cannot_be(folder):
 
 def test_defaults_are_those_of_the_yaml():
     """The package's copies: for stock Configs, and of what stays out of the hash."""
-    yaml = read_config_file(registry.properties_folder() / "overall.yaml")
+    properties = registry.properties_folder()
+    yaml = (read_config_file(properties / "overall.yaml")
+            | read_config_file(properties / "model" / "SSR.yaml"))
     for copy in (corruption.DEFAULTS, config._AS_BEFORE):
         assert copy == {key: yaml[key] for key in copy}
 
