@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # RecBole's token of id 0, which stands for no user and no item.
 PADDING = "[PAD]"
 
@@ -16,3 +18,13 @@ def flaw_of_id(token: str) -> str | None:
     if token == PADDING:
         return f"is {token!r}, which RecBole keeps for positions that are not filled"
     return None
+
+
+def tokens_of(given: object) -> list[str]:
+    """Return one token, or several, as a list of texts.
+
+    >>> tokens_of("50"), tokens_of(50), tokens_of(["50", 181])
+    (['50'], ['50'], ['50', '181'])
+    """
+    one = isinstance(given, str) or not isinstance(given, Iterable)
+    return [str(token) for token in ([given] if one else given)]

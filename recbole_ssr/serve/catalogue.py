@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from recbole_ssr.data.ids import tokens_of
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.experiment import Experiment, interactions_of
 from recbole_ssr.serve.items import ItemTable
@@ -59,11 +60,11 @@ class Catalogue:
 
     def user_ids(self, tokens: Iterable[str]) -> np.ndarray:
         """Return the ids of users, 0 where one is unknown."""
-        return np.array([self._user_ids.get(str(token), 0) for token in tokens], dtype=np.int64)
+        return np.array([self._user_ids.get(t, 0) for t in tokens_of(tokens)], dtype=np.int64)
 
     def item_ids(self, tokens: Iterable[str]) -> np.ndarray:
         """Return the ids of items, 0 where one is unknown."""
-        return np.array([self._item_ids.get(str(token), 0) for token in tokens], dtype=np.int64)
+        return np.array([self._item_ids.get(t, 0) for t in tokens_of(tokens)], dtype=np.int64)
 
     def user_id(self, token: str) -> int:
         """Return the id of one user; UserError with the nearest token if there is none."""

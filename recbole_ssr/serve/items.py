@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from recbole.data.dataset import Dataset
 
+from recbole_ssr.data.ids import tokens_of
 from recbole_ssr.errors import UserError, nearest
 
 _TITLES = ("title", "name")  # parts of a column's name, in order of preference
@@ -68,7 +69,8 @@ class ItemTable:
         """Return which items (I,) have one of the wanted values in every field named.
 
         A field of several words (token_seq) has a value if it is one of the words or all of them.
-        Raises UserError for a field that is not there and for a value that no item has.
+        Raises UserError for a field that is not there, and where no value or none of an item is
+        wanted.
         """
         keep = np.ones(len(next(iter(self.fields.values()), [])), dtype=bool)
         for name, wanted in where.items():
@@ -78,7 +80,10 @@ class ItemTable:
                     + (f"they have {', '.join(self.fields)}.{nearest(name, self.fields)}"
                        if self.fields else f"there is no .item file in {self.folder}"))
             several = self.types[name].endswith("_seq")
-            values = [str(v) for v in (wanted if isinstance(wanted, (list, tuple)) else [wanted])]
+            values = tokens_of(wanted)
+            if not values:
+                raise UserError(f"no value of {name} is wanted; name at least one, or leave the "
+                                "field out")
             here = np.isin(self.fields[name], values)
             if several:
                 here |= np.array([not set(values).isdisjoint(text.split())

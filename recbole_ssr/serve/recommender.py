@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_ssr import runs
+from recbole_ssr.data.ids import tokens_of
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.experiment import Experiment
 from recbole_ssr.model.base import Embeddings
@@ -99,8 +101,7 @@ class Recommender:
         Raises:
             UserError: an unknown user, item, field or option, or nothing left to rank.
         """
-        if not isinstance(k, int) or k < 1:
-            raise UserError(f"k is {k!r}; ask for at least 1 item")
+        k = _at_least_one(k)
         if unknown not in UNKNOWN:
             raise UserError(f"unknown is {unknown!r}; choose error or popularity."
                             f"{nearest(unknown, UNKNOWN)}")
@@ -113,8 +114,9 @@ class Recommender:
 
         By the cosine of the final embeddings, without biases; a closed form says what the item
         alone brings up.
-        Raises UserError for an unknown item and a model without either.
+        Raises UserError for an unknown item, a k below 1 and a model without either.
         """
+        k = _at_least_one(k)
         i = self.catalogue.item_id(item)
         if isinstance(self.experiment.model, ClosedForm):
             similarity = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
@@ -131,8 +133,7 @@ class Recommender:
 
     def score(self, user: str, items: str | Sequence[str]) -> np.ndarray:
         """Return a user's scores of items. Shapes: items (n,) tokens; result (n,) float32."""
-        tokens = [items] if isinstance(items, str) else list(items)
-        ids = torch.tensor([self.catalogue.item_id(token) for token in tokens])
+        ids = torch.tensor([self.catalogue.item_id(token) for token in tokens_of(items)])
         users = torch.tensor([self.catalogue.user_id(user)])
         return self.scores.block(users, ids)[0].cpu().numpy()
 
@@ -152,7 +153,7 @@ class Recommender:
 
     def _audience(self, users, history, unknown: str) -> Audience:
         if users is not None:
-            users = [users] if isinstance(users, str) else [str(user) for user in users]
+            users = tokens_of(users)
         if users == [] or history == {}:
             raise UserError("nobody is named; give at least one user")
         if history is not None:
@@ -211,8 +212,9 @@ class Recommender:
         """Return the ids of the items to rank, None for all."""
         keep = np.ones(len(self.catalogue.items), dtype=bool)
         if candidates is not None:
+            candidates = tokens_of(candidates)
             ids = self.catalogue.item_ids(candidates)
-            lost = [str(token) for token, i in zip(candidates, ids) if not i]
+            lost = [token for token, i in zip(candidates, ids) if not i]
             if lost:
                 raise UserError(f"the run knows no items {named(lost)}; leave them out of the "
                                 "candidates")
@@ -241,6 +243,12 @@ def load(run: str | Path, device: str = "auto", new_items: str | Path | None = N
         if popularity_discount is not None:
             _discount(experiment, popularity_discount)
         return Recommender(experiment, folder, new_items)
+
+
+def _at_least_one(k: int) -> int:
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        raise UserError(f"k is {k!r}; ask for at least 1 item")
+    return int(k)
 
 
 def _discount(experiment: Experiment, value: float) -> None:

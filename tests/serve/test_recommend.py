@@ -80,10 +80,25 @@ def test_candidates_and_fields(recommender):
     for options, words in [({"candidates": ["i1", "x9"]}, ["x9"]),
                            ({"where": {"color": "red"}}, ["'color'", "colour"]),
                            ({"where": {"colour": "rod"}}, ["rod", "'red'"]),
+                           ({"where": {"colour": set()}}, ["no value of colour"]),
                            ({"k": 0}, ["k is 0"]), ({"unknown": "popular"}, ["popularity"])]:
         with pytest.raises(UserError) as error:
             recommender.recommend("u0", **{"k": 3, **options})
         assert all(word in str(error.value) for word in words)
+
+
+def test_one_token_stands_for_a_list_of_it(recommender):
+    """A text of two characters is one token, not two."""
+    recommender = recommender("GFCF")
+    one, several = (
+        [recommender.recommend(given("u1"), ITEMS, candidates=given("i3")),
+         recommender.recommend("u1", ITEMS, keep_seen=True, where={"name": given("3")}),
+         recommender.recommend(history={"new": given("i3")})]
+        for given in (lambda token: token, lambda token: np.array([token])))
+    for a, b in zip(one, several):
+        pd.testing.assert_frame_equal(a, b)
+    assert len(one[1]) and len(one[2])
+    assert recommender.recommend("u1", np.int64(3)).equals(recommender.recommend("u1", 3))
 
 
 @pytest.mark.parametrize("model", ["SSR", "GFCF"])
@@ -141,6 +156,8 @@ def test_similar_items(recommender):
     np.testing.assert_allclose(result["score"], np.sort(cosine)[::-1][:3], rtol=1e-5)
     with pytest.raises(UserError, match="no item 'i99'"):
         recommender.similar_items("i99")
+    with pytest.raises(UserError, match="k is -1"):
+        recommender.similar_items("i4", -1)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
