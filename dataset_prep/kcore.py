@@ -32,12 +32,14 @@ def k_core(interactions: Interactions, k: int) -> Interactions:
 
 
 def without_repeats(interactions: Interactions, fixed: np.ndarray | None = None) -> Interactions:
-    """Keep the first of the rows that name the same user and item.
+    """Keep the earliest of the rows that name the same user and item; the first without times.
 
     Rows of `fixed`, a mask (n,), all stay, and no other row that names the same as one of them.
     """
     pairs = interactions.pairs()
     stay = np.zeros(len(pairs), dtype=bool) if fixed is None else fixed.copy()
     others = np.flatnonzero(~np.isin(pairs, pairs[stay]))
+    if interactions.timestamps is not None:
+        others = others[np.argsort(interactions.timestamps[others], kind="stable")]
     stay[others[np.unique(pairs[others], return_index=True)[1]]] = True
     return interactions if stay.all() else interactions.select(stay)

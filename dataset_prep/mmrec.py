@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pandas as pd
 from recbole_ssr.data.ids import PADDING, flaw_of_id
 from recbole_ssr.dataset_prep.interactions import Interactions, whole_or_not
 from recbole_ssr.errors import UserError, nearest
+
+logger = logging.getLogger("recbole_ssr")
 
 USERS = ("userID", "user_id", "user", "uid")
 ITEMS = ("itemID", "item_id", "item", "iid")
@@ -34,7 +37,12 @@ def read_inter(path: Path, by_id: bool, needs_label: bool) -> Interactions:
     table = _read(path)
     columns = {name.split(":")[0]: name for name in table.columns}
     user, item = (_column(path, columns, names) for names in (USERS, ITEMS))
-    label = _find(columns, LABELS)
+    # MMRec's files may call the split so; in RecBole's a label is one of a click.
+    label = _find(columns, LABELS if by_id else LABELS[:1])
+    if not by_id and label is None and _find(columns, LABELS[1:]):
+        logger.warning("%s: label is not read: every row counts as an interaction, and the split "
+                       "is not taken from it. Leave out rows that are none, and name a column of "
+                       "0 train, 1 valid, 2 test %s", path, LABELS[0])
     if label is None and needs_label:
         raise UserError(f"{path}, line 1: no column {LABELS[0]} with 0 train, 1 valid, 2 test "
                         f"among {', '.join(columns)}. Add it, or import the file with "

@@ -47,7 +47,7 @@ class Options:
         "interactions=FILE", "CSV, TSV, Parquet or JSON lines of interactions")
     items: str | None = option("items=FILE", "the same of items, with text columns")
     items_key: str | None = option(
-        "items_key=COLUMN", "item column of --items, where it is not --item_column")
+        "items_key=COLUMN", "item column of --items and --vectors, where it is not --item_column")
     text: list[str] | None = option(
         "text=COLUMNS", "text columns of --items; default every column of words")
     images: str | None = option("images=FOLDER", "folder of pictures <item>.jpg, .png, ...")

@@ -51,7 +51,7 @@ def prepare_own(options: Options) -> Path:
             steps.encode_into(draft, tokens, image_content(options.images, tokens, options),
                               options)
         for modality, file in (options.vectors or {}).items():
-            names, matrix = read_vectors(file, rows)
+            names, matrix = read_vectors(file, rows, (options.items_key, options.item_column))
             steps.copy_matrix(draft, modality, matrix, list(names), interactions.item_tokens,
                               Path(file).name)
             sources.append(source_of(file))

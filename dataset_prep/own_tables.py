@@ -59,18 +59,21 @@ def read_interaction_table(
 
     Ids are text as in the file. Times are numbers (seconds, or milli-, micro- or nanoseconds, told
     from their size) or ISO dates, UTC where none states its zone, and become seconds with their
-    fractions. Labels
-    are train, valid, test or 0, 1, 2. Raises UserError, with file and line, for whatever is wrong.
+    fractions. Labels are train, valid, test or 0, 1, 2; a column of a usual name is taken for them
+    where its first rows have some, words alone in one called partition or subset. Raises
+    UserError, with file and line, for whatever is wrong.
     """
     table = open_table(path)
     wanted = {"user": user, "item": item, "time": time, "rating": rating, "label": label}
     chosen = {role: choose_column(table, role, name) for role, name in wanted.items()}
+    if label is None and not _brings_split(table, chosen["label"]):
+        chosen["label"] = None
     chosen = {role: name for role, name in chosen.items() if name is not None}
     _refuse_shared(table, chosen)
     logger.info("%s: columns %s", path,
                 ", ".join(f"{name} ({role})" for role, name in chosen.items()))
     builder, labels, kinds = InteractionsBuilder(), [], set()
-    for numbers, columns in _blocks(table, list(chosen.values())):
+    for numbers, columns in _blocks(table, list(chosen.values()), list(chosen.values())):
         block = _Block(table, numbers, dict(zip(chosen, columns)), chosen)
         times, kind = block.times()
         kinds.add(kind)
@@ -101,7 +104,7 @@ def read_item_table(path: str | Path, item: str | None = None,
     line, for blank and repeated ids and unknown columns.
     """
     table = open_table(path)
-    column = choose_column(table, "item", item, also=("id",))
+    column = choose_column(table, "item", item, also=("id",), flag="--items_key")
     if text is None:
         head = [values for _, values in islice(table.rows(table.columns), _SAMPLE)]
         _require_rows(path, head)
@@ -110,7 +113,7 @@ def read_item_table(path: str | Path, item: str | None = None,
         text = [choose_column(table, "text", name) for name in dict.fromkeys(text)]
     first_of: dict[str, int] = {}
     texts: list[str] = []
-    for numbers, columns in _blocks(table, [column, *text]):
+    for numbers, columns in _blocks(table, [column, *text], [column]):
         block = _Block(table, numbers, {"item": columns[0]}, {"item": column})
         for token, number in zip(block.ids("item"), numbers):
             if first_of.setdefault(token, number) != number:
@@ -156,13 +159,15 @@ class _Block(NamedTuple):
             parse, kind = _seconds, "date"
         return self._parsed("time", parse, f"is no {kind} such as the others" if kind == "number"
                             else "is neither a number nor an ISO date such as 2014-09-13",
-                            "Write seconds since 1970 or ISO dates"), kind
+                            "Write seconds since 1970 or ISO dates, or leave the column out with "
+                            "--time_column=''"), kind
 
     def labels(self) -> np.ndarray:
         if "label" not in self.values:
             return np.zeros(len(self.rows), dtype=np.int8)
         return self._parsed("label", lambda value: _LABELS[value.lower()], "is no part of a split",
-                            "Use train, valid, test, or 0, 1, 2").astype(np.int8)
+                            "Use train, valid, test, or 0, 1, 2, or leave the column out with "
+                            "--label_column=''").astype(np.int8)
 
     def error(self, role: str, place: int, what: str, remedy: str) -> UserError:
         return UserError(f"{self.table.path}, {self.table.unit} {self.rows[place]}: the {role} "
@@ -184,9 +189,26 @@ class _Block(NamedTuple):
         return out
 
 
-def _blocks(table: Table, wanted: list[str]) -> Iterator[tuple[list[int], list[tuple]]]:
-    """Yield the numbers and the columns of some rows at a time."""
-    rows = table.rows(wanted)
+def _brings_split(table: Table, column: str | None) -> bool:
+    """Tell whether a column with the name of a split is one: whether a part is in its first rows.
+
+    Numbers in a column named partition or subset may be anything else.
+    """
+    if column is None or re.sub(r"[\W_]+", "", column.lower()) == "xlabel":
+        return column is not None
+    known = _LABELS if column.lower() == "split" else [x for x in _LABELS if x.isalpha()]
+    values = [value for _, (value,) in islice(table.rows([column]), _SAMPLE)]
+    if values and not any(value.lower() in known for value in values):
+        logger.warning("%s: the column %s, with values such as %r, is not taken for the split; if "
+                       "it is, name it: --label_column=%s", table.path, column, values[0], column)
+        return False
+    return True
+
+
+def _blocks(table: Table, wanted: list[str], single: list[str]
+            ) -> Iterator[tuple[list[int], list[tuple]]]:
+    """Yield the numbers and the columns of some rows at a time; see `Table.rows`."""
+    rows = table.rows(wanted, single)
     while block := list(islice(rows, _BLOCK)):
         yield [number for number, _ in block], list(zip(*(values for _, values in block)))
 
@@ -205,9 +227,15 @@ def _refuse_shared(table: Table, chosen: dict[str, str]) -> None:
 
 
 def _in_seconds(times: np.ndarray, path: str | Path) -> np.ndarray:
-    largest = np.abs(times).max()
+    sizes = np.abs(times)
+    largest = sizes.max()
     for least, factor, name in _UNITS:
         if largest >= least:
+            # A twentieth of the least is 1970 in this unit, and next century in the next coarser.
+            other = sizes[(sizes > 0) & (sizes < least / 20)]
+            if len(other):
+                raise UserError(f"{path}: the time {largest:.0f} is one of {name}, {other[0]:.0f} "
+                                "is none. Write all times in one unit.")
             logger.info("%s: times up to %d are taken for %s", path, largest, name)
             return whole_or_not(times / factor)
     return times

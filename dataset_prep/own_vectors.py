@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,17 @@ from recbole_ssr.dataset_prep.table_columns import choose_column
 from recbole_ssr.dataset_prep.table_rows import Table, open_parquet, open_table, suffix_of
 from recbole_ssr.errors import UserError
 
+logger = logging.getLogger("recbole_ssr")
+
 # Types as pyarrow writes them.
 _NUMBERS = re.compile(r"u?int\d+|halffloat|float|double")
+# How pandas writes the index of a data frame, and what it calls such a column when it reads it.
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 _LISTS = re.compile(rf"(large_list|list|fixed_size_list)<\w+: ({_NUMBERS.pattern})( not null)?>")
 
 
-def read_vectors(path: str | Path, tokens: Sequence[str] | None = None
-                 ) -> tuple[list[str], np.ndarray]:
+def read_vectors(path: str | Path, tokens: Sequence[str] | None = None,
+                 item: Sequence[str | None] = ()) -> tuple[list[str], np.ndarray]:
     """Return the tokens (n) and the matrix (n, dim) of ready vectors; a .npy stays on disk.
 
     Files:
@@ -29,6 +34,9 @@ def read_vectors(path: str | Path, tokens: Sequence[str] | None = None
         CSV, TSV, JSON lines: an item column, and columns of numbers or one column with all numbers
             of a vector, in brackets or not, between blanks or commas.
 
+    The item column is the first of `item` that the file has, else one of a usual name. A data
+    frame's index that was written as a column is left out.
+
     Raises UserError for vectors of several widths, values that are no finite float32, repeated or
     blank items, and rows that belong to no item.
     """
@@ -36,9 +44,9 @@ def read_vectors(path: str | Path, tokens: Sequence[str] | None = None
     if suffix_of(path) == ".npy":
         names, matrix, named_in = _from_npy(path, tokens)
     elif suffix_of(path) in (".parquet", ".pq"):
-        names, matrix, named_in = *_from_parquet(path), path
+        names, matrix, named_in = *_from_parquet(path, item), path
     else:
-        names, matrix, named_in = *_from_table(open_table(path)), path
+        names, matrix, named_in = *_from_table(open_table(path), item), path
     check_tokens(names, len(matrix), path, named_in)
     check_finite(matrix, names, path)
     return names, matrix
@@ -63,9 +71,9 @@ def _from_npy(path: Path, tokens: Sequence[str] | None) -> tuple[list[str], np.n
     return list(tokens), matrix, path
 
 
-def _from_parquet(path: Path) -> tuple[list[str], np.ndarray]:
+def _from_parquet(path: Path, item: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
     table = open_table(path)
-    item, others = _columns(table)
+    item, others = _columns(table, item)
     names = [values[0] for _, values in table.rows([item])]
     with open_parquet(path) as file:
         columns = file.read(columns=others).columns
@@ -88,8 +96,8 @@ def _from_lists(path: Path, names: list[str], lists) -> np.ndarray:
     return flat.astype(np.float32).reshape(len(names), -1)
 
 
-def _from_table(table: Table) -> tuple[list[str], np.ndarray]:
-    item, others = _columns(table)
+def _from_table(table: Table, item: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
+    item, others = _columns(table, item)
     names, rows = [], []
     for number, (name, *values) in table.rows([item, *others]):
         if len(others) == 1:
@@ -106,10 +114,14 @@ def _from_table(table: Table) -> tuple[list[str], np.ndarray]:
     return names, np.stack(rows)
 
 
-def _columns(table: Table) -> tuple[str, list[str]]:
-    """Return the item column and the others, of which there is at least one."""
-    item = choose_column(table, "item", None, also=("id",))
-    others = [name for name in table.columns if name != item]
+def _columns(table: Table, named: Sequence[str | None]) -> tuple[str, list[str]]:
+    """Return the item column and those of the vector, of which there is at least one."""
+    named = next((name for name in named if name in table.columns), None)
+    item = choose_column(table, "item", named, also=("id",), flag="--items_key")
+    others = [name for name in table.columns if name != item and not _INDEX.fullmatch(name)]
+    if left_out := [name for name in table.columns if _INDEX.fullmatch(name)]:
+        logger.info("%s: the column %r is a data frame's index, and no part of the vectors",
+                    table.path, left_out[0])
     if not others:
         raise UserError(f"{table.path} has no columns beside {item!r}. Add those of the vector.")
     return item, others

@@ -20,7 +20,8 @@ _OF_RECIPE = _ENCODED | {"raw", "recipe", "category", "reviews_url", "meta_url",
                          "modalities", "expected", "min_rating"}
 
 # Options that mean nothing without another one, where a preparation has that.
-_NEEDS = {"items_key": "items", "text": "items", "text_encoder": "items", "image_encoder": "images"}
+_NEEDS = {"items_key": ("items", "vectors"), "text": ("items",), "text_encoder": ("items",),
+          "image_encoder": ("images",)}
 
 
 def prepare(options: Options) -> Path:
@@ -66,9 +67,11 @@ def _check_effect(options: Options, of_kind: set[str], what: str) -> None:
         if key not in _COMMON | of_kind and value != getattr(defaults, key):
             raise UserError(f"--{key} has no effect on {what}. Leave it out; recbole-ssr prepare "
                             "--help says what belongs together.")
-    for key, needed in _NEEDS.items():
-        if needed in of_kind and getattr(options, key) and not getattr(options, needed):
-            raise UserError(f"--{key} has no effect without --{needed}. Give --{needed}, or leave "
+    for key, needs in _NEEDS.items():
+        given = [getattr(options, needed) for needed in needs]
+        if needs[0] in of_kind and getattr(options, key) and not any(given):
+            needed = " or ".join(f"--{needed}" for needed in needs)
+            raise UserError(f"--{key} has no effect without {needed}. Give {needed}, or leave "
                             f"--{key} out.")
 
 

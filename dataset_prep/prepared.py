@@ -45,7 +45,8 @@ class Draft:
 
     Everything is written into a hidden folder beside the place. Whatever ends the block before
     `finish` leaves no trace, and an existing dataset of the name stays as it was until then. Of the
-    dataset that `overwrite` replaces, whatever its manifest does not list is kept.
+    dataset that `overwrite` replaces, whatever its manifest does not list is kept, and its
+    settings, where they were edited, as <name>.yaml.old.
 
     Raises UserError for a name that is no file name, a folder that is in the way (unless
     `overwrite`, and it is a prepared dataset), and a place that cannot be written.
@@ -137,17 +138,31 @@ class Draft:
             if old.exists() and not self.place.exists():
                 os.replace(old, self.place)
             raise
+        edited = self._edited(old)
         try:
             for path in foreign:
                 (self.place / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(old / path, self.place / path)
+            if edited:
+                os.replace(old / edited, self.place / f"{edited}.old")
         except OSError as error:
-            raise UserError(f"{self.place} is replaced, but {path}, which is no part of a dataset, "
-                            f"could not be kept in it ({error}). Move it there from {old}.") \
-                from error
+            raise UserError(f"{self.place} is replaced, but what is no part of a dataset could not "
+                            f"be kept in it ({error}). Move it there from {old}.") from error
+        if edited:
+            logger.warning("%s had been edited: it is kept as %s.old, and has no effect there",
+                           self.place / edited, edited)
         if foreign:
             logger.info("kept in %s: %s", self.place, ", ".join(map(str, foreign)))
         shutil.rmtree(old, ignore_errors=True)
+
+    def _edited(self, folder: Path) -> str | None:
+        """Return the name of the settings where they are no longer as they were made."""
+        name = f"{self.name}.yaml"
+        with contextlib.suppress(UserError, OSError):
+            made = (read_manifest(folder) or {}).get("files", {}).get(name)
+            if made and sha256_of(folder / name) != made["sha256"]:
+                return name
+        return None
 
     def _check_prepared(self) -> None:
         if not (self.place / MANIFEST).is_file():

@@ -15,6 +15,7 @@ from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.kcore import k_core, without_repeats
 from recbole_ssr.dataset_prep.options import WITHOUT_EFFECT, Options
 from recbole_ssr.dataset_prep.prepared import PARTS, Draft, split_hash_of
+from recbole_ssr.dataset_prep.published import remarks
 from recbole_ssr.dataset_prep.split_rules import TEST, VALID
 from recbole_ssr.dataset_prep.splits import Split, label, read_split
 from recbole_ssr.errors import UserError
@@ -34,10 +35,16 @@ class Content(NamedTuple):
 
 
 def filtered(interactions: Interactions, options: Options, draft: Draft) -> Interactions:
-    """Drop low ratings, then repeated pairs, then take the k-core; say what went."""
+    """Drop low ratings, then repeated pairs, then take the k-core; say what went.
+
+    Repeated pairs stay where the split is the one that the interactions bring.
+    """
     k = options.min_interactions or 0
     rated = _rated(interactions, options.min_rating)
-    kept = without_repeats(rated)
+    split = read_split(options.split or split_of(rated))
+    kept = rated if split.rule == "published" else without_repeats(rated)
+    for note in remarks(kept) if kept.labels is not None else ():
+        logger.info("%s", note)
     repeats = len(rated) - len(kept)
     kept = k_core(kept, k)
     draft.about["read"] = {"users": interactions.n_users, "items": interactions.n_items,
@@ -97,7 +104,7 @@ def split_into(draft: Draft, interactions: Interactions, options: Options,
     """Label the interactions by the split asked for, write them, and record the split.
 
     Rows that repeat a user and item stay where the split is the published one. A drawn split would
-    put them into two parts: the first is kept, or where the test part is published, that one.
+    put them into two parts: the earliest is kept, or where the test part is published, that one.
     """
     split = read_split(options.split or default)
     if options.split_seed is not None:

@@ -31,15 +31,15 @@ _FILE = re.compile(r"\S+\.(png|jpe?g|webp|gif|bmp|mp4|mp3|wav)", re.IGNORECASE)
 _ADDRESS = re.compile(r"(\w+://|www\.)\S+")
 
 
-def choose_column(table: Table, role: str, name: str | None, also: tuple[str, ...] = ()
-                  ) -> str | None:
+def choose_column(table: Table, role: str, name: str | None, also: tuple[str, ...] = (),
+                  flag: str | None = None) -> str | None:
     """Return the column for a role: `name` if given, else one of the usual names or of `also`.
 
     None for an optional role (time, rating, label) that has no such column, or whose `name` is "".
-    Raises UserError, with the columns there are and the flag, for an unknown name and for a
-    required role without a column.
+    Raises UserError, with the columns there are and the flag, by default that of the role, for an
+    unknown name and for a required role without a column.
     """
-    flag = "--text" if role == "text" else f"--{role}_column"
+    flag = flag or ("--text" if role == "text" else f"--{role}_column")
     if name == "" and role in _OPTIONAL:
         return None
     if name is not None:

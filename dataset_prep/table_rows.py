@@ -36,8 +36,12 @@ class Table(Protocol):
     columns: list[str]
     unit: str
 
-    def rows(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """Yield (number, values of the `wanted` columns); raises UserError for a malformed row."""
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()
+             ) -> Iterator[tuple[int, list[str]]]:
+        """Yield (number, values of the `wanted` columns).
+
+        Raises UserError for a malformed row, and for a list or an object in a column of `single`.
+        """
 
 
 def open_table(path: str | Path) -> Table:
@@ -78,6 +82,8 @@ def flat(value) -> str:
     """
     if value is None:
         return ""
+    if isinstance(value, bytes):  # texts of Parquet files that do not say that they are
+        value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
@@ -92,7 +98,8 @@ class _Delimited:
     dialect: dict
     unit: str = "line"
 
-    def rows(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()  # noqa: ARG002
+             ) -> Iterator[tuple[int, list[str]]]:
         places, width = [self.columns.index(name) for name in wanted], len(self.columns)
         for number, row in islice(_csv_rows(self.path, self.dialect), 1, None):
             if len(row) != width:
@@ -127,6 +134,9 @@ def _csv_rows(path: Path, dialect: dict) -> Iterator[tuple[int, list[str]]]:
     number = 1
     try:
         for row in reader:
+            if dialect["delimiter"] == "\t" and any("\n" in x and "\t" in x for x in row):
+                # A quote that opens one field and closes another has swallowed rows.
+                raise csv.Error("a quoted field goes over several lines and has tabs in it")
             if any(row):
                 yield number, row
             number = reader.line_num + 1
@@ -143,8 +153,11 @@ class _JsonLines:
     columns: list[str]
     unit: str = "line"
 
-    def rows(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()
+             ) -> Iterator[tuple[int, list[str]]]:
         for number, record in _records(self.path):
+            for name in single:
+                _refuse_several(record.get(name), name, f"{self.path}, line {number}")
             yield number, [flat(record.get(name)) for name in wanted]
 
 
@@ -187,10 +200,15 @@ class _Parquet:
     columns: list[str]
     unit: str = "row"
 
-    def rows(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()
+             ) -> Iterator[tuple[int, list[str]]]:
         number = 1
         with open_parquet(self.path) as file:
             for batch in file.iter_batches(_BATCH, columns=list(wanted)):
+                for name in single:
+                    first = next(filter(_is_several, batch.column(name).to_pylist()), None) \
+                        if batch.schema.field(name).type.num_fields else None
+                    _refuse_several(first, name, str(self.path))
                 columns = [_texts(batch.column(name)) for name in wanted]
                 for row in zip(*columns):
                     yield number, list(row)
@@ -220,6 +238,18 @@ def open_parquet(path: Path) -> Iterator:
         raise UserError(f"{path} does not exist. Correct its path.") from error
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{path} is no readable Parquet file ({error}). Save it again.") from error
+
+
+def _is_several(value: object) -> bool:
+    return isinstance(value, (list, tuple, dict))
+
+
+def _refuse_several(value: object, column: str, where: str) -> None:
+    if _is_several(value):
+        kind = "an object" if isinstance(value, dict) else "a list"
+        raise UserError(f"{where}: {column} is {kind}, {_shown(value)}. Write one row per value "
+                        f"(in pandas df.explode({column!r})), and a table as JSON lines by "
+                        "to_json(orient='records', lines=True).")
 
 
 def _texts(column) -> list[str]:

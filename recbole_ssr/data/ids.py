@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 # RecBole's token of id 0, which stands for no user and no item.
 PADDING = "[PAD]"
+_HALF = re.compile("[\ud800-\udfff]")  # surrogates, which no file in UTF-8 can hold
 
 
 def flaw_of_id(token: str) -> str | None:
@@ -15,6 +17,8 @@ def flaw_of_id(token: str) -> str | None:
     """
     if not token.strip():
         return f"is {token!r}, which is no id"
+    if _HALF.search(token):
+        return f"is {token!r}, which has half a character, as of a text that was cut"
     if token == PADDING:
         return f"is {token!r}, which RecBole keeps for positions that are not filled"
     return None

@@ -1,5 +1,7 @@
 """Interactions, repeated pairs and the k-core, against slow direct computations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,21 +85,26 @@ def test_a_core_of_one_keeps_all(k):
 
 
 @given(ROWS)
-def test_the_first_of_repeated_rows_stays(rows):
-    seen, wanted = set(), []
-    for n, (user, item, _) in enumerate(rows):
-        if (user, item) not in seen:
-            wanted.append((f"u{user}", f"i{item}", n))
-        seen.add((user, item))
-    assert triples(without_repeats(made(rows))) == wanted
+def test_the_earliest_of_repeated_rows_stays(rows):
+    earliest = {}
+    for n, (user, item, time) in enumerate(rows):
+        earliest.setdefault((user, item), []).append((time, n))
+    wanted = sorted((min(these)[1], f"u{user}", f"i{item}") for (user, item), these
+                    in earliest.items())
+    assert triples(without_repeats(made(rows))) == [(u, i, n) for n, u, i in wanted]
+    first = sorted((these[0][1], f"u{user}", f"i{item}") for (user, item), these
+                   in earliest.items())
+    untimed = replace(made(rows), timestamps=None)
+    assert triples(without_repeats(untimed)) == [(u, i, n) for n, u, i in first]
 
 
 @given(ROWS, st.integers(0, 2**16 - 1))
 def test_fixed_rows_stay_and_no_other_repeats_them(rows, bits):
     fixed = np.array([bool(bits >> n % 16 & 1) for n in range(len(rows))])
     seen, wanted = {row[:2] for row, stays in zip(rows, fixed) if stays}, []
-    for n, (user, item, _) in enumerate(rows):
+    for n in sorted(range(len(rows)), key=lambda n: rows[n][2]):
+        user, item, _ = rows[n]
         if fixed[n] or (user, item) not in seen:
-            wanted.append((f"u{user}", f"i{item}", n))
-        seen.add((user, item))
-    assert triples(without_repeats(made(rows), fixed)) == wanted
+            wanted.append((n, f"u{user}", f"i{item}"))
+            seen.add((user, item))
+    assert triples(without_repeats(made(rows), fixed)) == [(u, i, n) for n, u, i in sorted(wanted)]

@@ -77,6 +77,21 @@ def test_vectors_stay_with_their_items():
     assert (features.matrix("audio")[1:].numpy() == np.load("audio.npy")[::-1]).all()
 
 
+@pytest.mark.usefixtures("work")
+def test_a_split_of_one_s_own_keeps_its_repeats():
+    """A drawn one has no pair in two parts."""
+    rows = Path("orders.csv").read_text().splitlines()
+    labelled = [f"{row},{'train' if n % 5 else 'valid'}" for n, row in enumerate(rows[1:])]
+    again = [f"{row},test" for row in rows[1:31]]
+    Path("own.csv").write_text("\n".join([f"{rows[0]},split", *again, *labelled]) + "\n")
+    command = ["prepare", "--name=shop", "--interactions=own.csv", "--vectors={audio: audio.npy}"]
+    assert main(command) == 0
+    made, n = manifest(), len(labelled)
+    assert (made["train"], made["valid"], made["test"]) == (n - n // 5, n // 5, 30)
+    assert main([*command, "--split=ratio", "--overwrite"]) == 0
+    assert manifest()["interactions"] == n
+
+
 def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     pytest.importorskip("sentence_transformers", reason="needs the extra [encode]")
     from PIL import Image
@@ -119,7 +134,10 @@ def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     (["--interactions=orders.csv", "--text_encoder=nowhere/model", "--items=products.csv"],
      "nowhere/model" if find_spec("sentence_transformers") else "pip install recbole_ssr[encode]"),
     (["--interactions=orders.csv", "--text=title"], "--text has no effect without --items"),
-    (["--interactions=orders.csv", "--items_key=sku"], "--items_key has no effect without --items"),
+    (["--interactions=orders.csv", "--items_key=sku"],
+     "--items_key has no effect without --items or --vectors"),
+    (["--interactions=orders.csv", "--items=products.csv", "--items_key=nr"],
+     "Correct --items_key"),
     (["--interactions=orders.csv", "--text_encoder=tfidf"], "--text_encoder has no effect without"),
     (["--interactions=orders.csv", "--image_encoder=clip", "--items=products.csv"],
      "--image_encoder has no effect without --images"),

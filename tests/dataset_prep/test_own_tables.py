@@ -185,7 +185,8 @@ def test_rows_beyond_one_block(write, monkeypatch):
     ("user_id,item_id,time\n1,2,inf\n", "line 2: the time 'inf'"),
     ("user_id,item_id,rating\n1,2,good\n", "the rating 'good'.*is no number.*--rating_column=''"),
     ("user_id,item_id,rating\n1,2,nan\n", "the rating 'nan'"),
-    ("user_id,item_id,split\n1,2,dev2\n", "the label 'dev2'.*train, valid, test, or 0, 1, 2"),
+    ("user_id,item_id,split\n1,2,train\n1,3,dev2\n",
+     "the label 'dev2'.*train, valid, test, or 0, 1, 2"),
     ("user_id,item_id,user_id\n1,2,3\n", "several columns named 'user_id'"),
 ])
 def test_mistakes_in_csv(write, text, message):
@@ -306,6 +307,27 @@ def test_vectors_of_parquet(tmp_path, lists):
     assert tokens == ["001", "b", "c"] and matrix.dtype == np.float32 and (matrix == MATRIX).all()
 
 
+def test_the_index_of_a_data_frame_is_no_part_of_the_vectors(tmp_path, write, caplog):
+    caplog.set_level(logging.INFO, "recbole_ssr")
+    frame = pd.DataFrame({"item_id": ["c", "001", "b"], "x": [4, 0, 2], "y": [5, 1, 3]}, [2, 0, 1])
+    for text in (frame.to_csv(), frame.reset_index(names="Unnamed: 0").to_csv(index=False)):
+        tokens, matrix = read_vectors(write("v.csv", text))
+        assert (matrix[np.argsort(tokens)] == MATRIX).all()
+    assert caplog.text.count("is a data frame's index") == 2
+    pytest.importorskip("pyarrow", reason="needs recbole_ssr[report]")
+    frame.to_parquet(tmp_path / "v.parquet")
+    tokens, matrix = read_vectors(tmp_path / "v.parquet")
+    assert (matrix[np.argsort(tokens)] == MATRIX).all()
+
+
+def test_the_item_column_of_vectors_may_be_named(write):
+    path = write("v.csv", "sku,artikel,x\n1,2,5\n3,4,6\n")
+    assert read_vectors(path, item=(None, "artikel"))[0] == ["2", "4"]
+    assert read_vectors(path, item=("part", None))[0] == ["1", "3"]
+    with pytest.raises(UserError, match="--items_key=COLUMN"):
+        read_vectors(write("v.csv", "teil,x\na,1\n"))
+
+
 @pytest.mark.parametrize("column, message", [
     ({"v": [[1.0], [1.0, 2.0]]}, "item 'b' has 2 numbers, that of 'a' 1"),
     ({"v": [[1.0], None]}, "item 'b' has 0 numbers"),
@@ -368,3 +390,60 @@ def test_raw_files_stay_as_they_are(write):
 
 def test_nested_json_is_flattened():
     assert table_rows.flat([["a", None], {"k": " b "}, 3]) == "a b 3"
+
+
+@pytest.mark.parametrize("row, words", [
+    ('{"user_id": "u", "item_id": ["a", "b"]}',
+     ["line 1", "item_id is a list", "explode('item_id')"]),
+    ('{"user_id": {"0": "u"}, "item_id": {"0": "a"}}', ["user_id is an object", "lines=True"]),
+    ('{"user_id": "u\\ud83d", "item_id": "a"}', ["half a character"]),
+])
+def test_several_values_and_broken_texts_are_no_ids(write, row, words):
+    with pytest.raises(UserError) as error:
+        read_interaction_table(write("t.jsonl", row))
+    assert all(word in str(error.value) for word in words)
+
+
+def test_lists_and_bytes_in_parquet(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs recbole_ssr[report]")
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"user_id": [b"u", b"v"], "item_id": [b"a", b"b"]}).to_parquet(path)
+    assert rows_of(read_interaction_table(path)) == [("u", "a"), ("v", "b")]
+    pd.DataFrame({"user_id": ["u", "v"], "item_id": [["a"], ["b", "c"]]}).to_parquet(path)
+    with pytest.raises(UserError, match="item_id is a list.*explode"):
+        read_interaction_table(path)
+
+
+@pytest.mark.parametrize("column, values, taken", [
+    ("partition", "012", False), ("subset", ("train", "test", "valid"), True),
+    ("split", "012", True), ("split", ("5-pack", "box", ""), False),
+    ("x_label", "012", True),
+])
+def test_a_column_is_the_split_where_it_can_be_nothing_else(write, caplog, column, values, taken):
+    text = "".join(f"u,{item},{value}\n" for item, value in zip("abc", values))
+    path = write("t.csv", f"user_id,item_id,{column}\n{text}")
+    assert (read_interaction_table(path).labels is not None) == taken
+    assert ("is not taken for the split" in caplog.text) != taken
+    if values == "012":
+        assert read_interaction_table(path, label=column).labels.tolist() == [0, 1, 2]
+
+
+def test_times_of_two_units_are_refused(write):
+    rows = "user_id,item_id,timestamp\nu,a,{}\nu,b,1690000000000\nu,c,0\n"
+    with pytest.raises(UserError, match="1690000000000 is one of milliseconds, 1700000000 is none"):
+        read_interaction_table(write("t.csv", rows.format(1700000000)))
+    times = read_interaction_table(write("t.csv", rows.format(1500000000000))).timestamps
+    assert times.tolist() == [1500000000, 1690000000, 0]
+
+
+def test_a_quote_in_a_tsv_swallows_no_rows(write):
+    text = 'user_id\titem_id\tquery\nu1\ti1\t"red mug\nu2\ti2\tlamp\nu3\ti3\tx"\nu4\ti4\tz\n'
+    with pytest.raises(UserError, match="from line 2 on: a quoted field goes over several lines"):
+        read_interaction_table(write("t.tsv", text))
+
+
+def test_an_optional_column_with_a_mistake_can_be_left_out(write):
+    path = write("t.csv", "user_id,item_id,date\nu,a,2020-01-02\nu,b,\n")
+    with pytest.raises(UserError, match="--time_column=''"):
+        read_interaction_table(path)
+    assert len(read_interaction_table(path, time="")) == 2

@@ -128,6 +128,19 @@ def test_what_a_manifest_does_not_list_outlives_the_dataset(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["made"]
 
 
+def test_settings_that_were_edited_are_kept_beside_the_new_ones(tmp_path, caplog):
+    settings = write(tmp_path) / "made.yaml"
+    made = settings.read_text()
+    write(tmp_path, overwrite=True)
+    assert not list(tmp_path.rglob("*.old"))
+    for mine in ("epochs: 7\n", "epochs: 9\n"):
+        settings.write_text(made + mine)
+        write(tmp_path, overwrite=True)
+        assert settings.read_text() == made
+        assert settings.with_name("made.yaml.old").read_text() == made + mine
+    assert caplog.text.count("had been edited: it is kept as made.yaml.old") == 2
+
+
 def test_a_file_that_a_new_dataset_would_replace_is_named_and_stays(tmp_path):
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())

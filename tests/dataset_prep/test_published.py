@@ -179,6 +179,13 @@ def test_our_own_layout_with_and_without_a_split(tmp_path, labels):
     assert len(result.sources) == 3
 
 
+def test_a_label_of_clicks_is_no_split(tmp_path, caplog):
+    (tmp_path / "made.inter").write_text("user_id:token\titem_id:token\tlabel:float\n"
+                                         "u\ti\t1\nu\tj\t0\n")
+    assert read_published(tmp_path, "recbole").interactions.labels is None
+    assert "label is not read: every row counts" in caplog.text
+
+
 @pytest.mark.parametrize("head", ["user_id:token\titem_id:token\tx_label:float",
                                   "userID\titemID\tlabel", "\ufeffuser\titem\tx_label",
                                   "USERID\tItemId\tX_Label"])
