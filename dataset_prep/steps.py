@@ -198,7 +198,7 @@ def finish(draft: Draft, interactions: Interactions, options: Options) -> Path:
     }
     features = draft.about.get("features", {})
     if any(about["missing"] for about in features.values()):
-        settings["feature_fill"] = ("mean", "items without a modality get the mean of the others")
+        settings["feature_fill"] = ("mean", "for items without it; most models leave them out")
     record_options(draft, options)
     place = draft.finish(settings)
     logger.info("%s is ready in %s", options.name, place)

@@ -9,7 +9,8 @@ import yaml
 def settings(model="SSR", profile=None, **changes):
     """The plugin's defaults for `model` as a dict, with the fields RecBole adds."""
     config = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_",
-              "device": torch.device("cpu")}
+              "device": torch.device("cpu"), "sampling_power": None,
+              "train_neg_sample_args": {"distribution": "uniform", "alpha": 1.0}}
     names = ["overall.yaml", f"model/{model}.yaml"]
     for name in names + ([f"model/{model}.{profile}.yaml"] if profile else []):
         config |= yaml.safe_load((files("recbole_ssr.properties") / name).read_text())

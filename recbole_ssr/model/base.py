@@ -13,7 +13,7 @@ from recbole_ssr.constants import Constants
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.nn.batch import Batch
-from recbole_ssr.nn.objectives import OBJECTIVES, Objective, make_objective
+from recbole_ssr.nn.objectives import OBJECTIVES, Objective, make_objective, shown_to
 
 PAPER = "paper"  # the objective of the model's own paper
 ID = "id"  # the modality that every item has: its own embedding
@@ -63,10 +63,18 @@ class MultimodalRecommender(GeneralRecommender):
         degree = torch.bincount(train[self.ITEM_ID], minlength=self.n_items)
         self._degrees = Constants(item=degree.float())
         self.objective = objective_of(config, self.paper_objective)
+        self._set_shown(config, train[self.USER_ID], train[self.ITEM_ID])
         # Drawn on the CPU on every device, and part of the state, so that a run resumes exactly.
         self.generator = torch.Generator().manual_seed(config["seed"])
         self._encoded: Embeddings | None = None
         self.register_load_state_dict_post_hook(lambda module, _: module.drop_encoded())
+
+    def _set_shown(self, config, users: Tensor, items: Tensor) -> None:
+        negatives = config["train_neg_sample_args"] or {}
+        power = negatives["alpha"] if negatives.get("distribution") == "popularity" else 0.0
+        shown = self.objective and shown_to(self.objective, users, items, self.item_degree,
+                                            config["sampling_power"] or 0.0, power)
+        self._shown = None if shown is None else Constants(item=shown)
 
     def before_training(self, held_out: Tensor) -> None:
         """Called by the trainer before the first epoch, where the setting `calibrate` is True.
@@ -138,7 +146,8 @@ class MultimodalRecommender(GeneralRecommender):
         Shapes: user (Bu, D), item (Bi, D) embeddings of batch.users and batch.items; item_bias
         (Bi,); result ().
         """
-        return self.objective(user, item, batch, self.item_degree, item_bias)
+        shown = None if self._shown is None else self._shown["item"]
+        return self.objective(user, item, batch, self.item_degree, item_bias, shown)
 
     def receivers_added(self, rows: Tensor) -> None:
         """Take in users that joined the graph and the tables; see model/receivers.py.

@@ -61,13 +61,13 @@ class Propagation:
         return item.add(csr_product(self.item_graph[matrix], item), alpha=self.t)
 
     def coverage(self, present: Tensor, with_users: bool) -> Nodes:
-        """Return 1 / kappa, or 1 where a node has no signal. Shapes: present (I,) bool."""
+        """Return kappa, 0 where a node has no signal. Shapes: present (I,) bool; (U, 1), (I, 1)."""
         users = self.graph.n_users
         known = present.new_full((users, 1), with_users).float(), present[:, None].float()
         every = known[0], torch.ones_like(known[1])
         kappa = (a / b.clamp(min=_SMALLEST_COVERAGE)
                  for a, b in zip(self(*known), self(*every)))
-        return tuple(torch.where(k > _SMALLEST_COVERAGE, 1 / k, torch.ones_like(k)) for k in kappa)
+        return tuple(torch.where(k > _SMALLEST_COVERAGE, k, torch.zeros_like(k)) for k in kappa)
 
 
 class FeatureSignal(RawFeatures):
@@ -104,7 +104,8 @@ class FeatureSignal(RawFeatures):
             F = torch.cat([self(), self.present], dim=1)  # (I, f + 1)
             H = F if raw else F @ self.W  # (I, f + 1 or d)
         P = H.new_zeros(self.n_users, H.shape[1]) if self.P is None else self.P
-        scale = propagation.coverage(self.present[:, 0] > 0, with_users=self.P is not None)
+        kappa = propagation.coverage(self.present[:, 0] > 0, with_users=self.P is not None)
+        scale = (torch.where(k > 0, 1 / k, torch.ones_like(k)) for k in kappa)
         return tuple(g * s for g, s in zip(propagation(P, H), scale))
 
     def frozen_bands(self, propagation: Propagation, bank, users, items) -> Nodes:

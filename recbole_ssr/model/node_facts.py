@@ -22,8 +22,7 @@ def node_facts(
     Shapes: present (I, 1) of every modality; user (U, C), item (I, C): standardised log degree,
     then one coverage per modality.
     """
-    by_user = [propagation.coverage(here[:, 0] > 0, with_users=False)[0].reciprocal()
-               for here in present]
+    by_user = [propagation.coverage(here[:, 0] > 0, with_users=False)[0] for here in present]
     facts = {}
     for side, n, product, extra in (("user", n_users, graph["R"], by_user),
                                     ("item", n_items, graph["Rt"], present)):

@@ -174,6 +174,9 @@ class SSR(MultimodalRecommender):
         self.consistency_weight = config["consistency_weight"]
         self.contrast_weight = config["contrast_weight"]
         self.contrast_nodes, self.contrast_ids = config["contrast_nodes"], config["contrast_ids"]
+        if self.contrast_ids and self.contrast_weight and not config["init_std"]:
+            raise UserError("contrast_ids aligns ids that init_std: 0 starts without a direction; "
+                            "set init_std above 0")
         self.temperature = config["temperature"]
         self.calibration_prior = config["calibration_prior"]
         self.l2_weight, self.refit = config["l2_weight"], config["band_refit"]

@@ -14,7 +14,7 @@ def unit_rows(x: Tensor) -> Tensor:
     r"""Divide every row by its Euclidean norm; a row of zeros stays zero.
 
     The gradient of y = x / |x| is (g - y <y, g>) / |x|, which torch's own normalize computes with
-    twice the passes over memory.
+    twice the passes over memory. A row of zeros has no direction, and the gradient 0.
 
     Shapes: x and result (N, D).
 
@@ -28,10 +28,10 @@ def unit_rows(x: Tensor) -> Tensor:
 class _UnitRows(Function):
     @staticmethod
     def forward(ctx, x):
-        scale = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=_SMALLEST_NORM)
-        scale = scale.reciprocal_()
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        scale = norm.clamp(min=_SMALLEST_NORM).reciprocal_()
         y = x * scale
-        ctx.save_for_backward(y, scale)
+        ctx.save_for_backward(y, scale.masked_fill_(norm == 0, 0.0))
         return y
 
     @staticmethod

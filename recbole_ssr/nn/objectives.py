@@ -62,18 +62,20 @@ class Objective:
 
     def __call__(
         self, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor,
-        item_bias: Tensor | None = None,
+        item_bias: Tensor | None = None, shown: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a batch, a mean over its interactions.
 
         Shapes: user (Bu, D), item (Bi, D) the rows of batch.users and batch.items; item_degree
         (I,) training interactions of every item; item_bias (Bi,) added to the items' logits;
-        result ().
+        shown (I,) how often the items of a sampled denominator are drawn, up to a factor, see
+        :func:`shown_to`; result ().
         """
         user, item = self.scored(user, item, item_bias)
         # With a bias, scores are not bounded by 1 as cosines are.
         plain = self if item_bias is None else replace(self, cosine=False)
-        return self.loss(plain, user, item, batch, item_degree)
+        facts = (item_degree, shown) if self.name in _SAMPLED else (item_degree,)
+        return self.loss(plain, user, item, batch, *facts)
 
     def scored(
         self, user: Tensor, item: Tensor, item_bias: Tensor | None = None
@@ -126,6 +128,25 @@ def make_objective(
         raise ValueError(f"the temperature of a softmax is {temperature}; make it positive")
     cosine = name == "cosine_softmax" or (sampled_cosine and name in _SAMPLED)
     return Objective(name, temperature, candidates, cosine, name in _FULL, OBJECTIVES[name])
+
+
+def shown_to(objective: Objective, users: Tensor, items: Tensor, item_degree: Tensor,
+             sampling_power: float, negatives_power: float) -> Tensor | None:
+    r"""Return how often batches show an item where a sampled softmax takes its denominator from.
+
+    Positives, of `in_batch_softmax`, are drawn in proportion to :math:`d_u^{-a}`, with a the
+    `sampling_power`; negatives, of `sampled_softmax`, to :math:`d_i^b`, with b the
+    `negatives_power`. None where positives occur by their degree, negatives uniformly.
+
+    Shapes: users, items (E,) of the interactions; item_degree (I,); result (I,).
+    """
+    if objective.name == "in_batch_softmax" and sampling_power:
+        weight = torch.bincount(users).double().pow(-sampling_power).index_select(0, users)
+        shown = torch.bincount(items, weight, minlength=len(item_degree))
+        return (shown * (len(items) / weight.sum())).to(item_degree)
+    if objective.name == "sampled_softmax" and negatives_power:
+        return item_degree.clamp(min=1).pow(negatives_power)
+    return None
 
 
 def _by_users(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -186,39 +207,45 @@ def _softmax(
 
 
 def _sampled_softmax(
-    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor,
+    shown: Tensor | None = None,
 ) -> Tensor:
     r"""Softmax over the positive and all sampled negatives of the batch.
 
     K negatives drawn uniformly from n candidates stand for all of them: each counts as n / K, so
-    that the denominator is an unbiased estimate of the full one (Bengio and Senecal 2008). That a
-    sampler rejects the positives of the negative's own user is neglected.
+    that the denominator is an unbiased estimate of the full one (Bengio and Senecal 2008). Drawn
+    in proportion to `shown`, each counts by its inverse, the sum still n. That a sampler rejects
+    the positives of the negative's own user is neglected, and so is dynamic sampling, which takes
+    the hardest of several.
     """
     drawn = occurrences(batch.negative, len(item)).to(item)
     drawn = drawn * objective.is_candidate(batch.items, item_degree)
+    if shown is not None:
+        drawn = drawn / shown.index_select(0, batch.items).to(item)
     if objective.candidates == "all":
         n = len(item_degree) - 1
     else:
         n = item_degree.count_nonzero()
-    weight = drawn * (n / drawn.sum().clamp(min=1))
+    total = drawn.sum()
+    weight = drawn * (n / torch.where(total > 0, total, 1.0))
     rows = rows_that_weigh(weight)
     return _softmax_of_few(objective, user, item, batch, rows, weight, torch.ones_like(weight))
 
 
 def _in_batch_softmax(
-    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor
+    objective: Objective, user: Tensor, item: Tensor, batch: Batch, item_degree: Tensor,
+    shown: Tensor | None = None,
 ) -> Tensor:
     """Softmax over the positives of the batch, corrected for popularity.
 
-    An item occurs in proportion to its degree, whose log is taken off its scores, its own
-    included (Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019).
+    An item occurs in proportion to its degree, or to `shown`, whose log is taken off its scores,
+    its own included (Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019).
     """
-    degree = item_degree.index_select(0, batch.items).clamp(min=1).to(item)
+    shown = (item_degree if shown is None else shown).index_select(0, batch.items).to(item)
+    shown = torch.where(shown > 0, shown, 1.0)
     drawn = occurrences(batch.positive, len(item)).to(item)
     rows = rows_that_weigh(drawn)
-    return _softmax_of_few(
-        objective, user, item, batch, rows, drawn / degree, degree.reciprocal()
-    )
+    return _softmax_of_few(objective, user, item, batch, rows, drawn / shown, shown.reciprocal())
 
 
 @_by_users

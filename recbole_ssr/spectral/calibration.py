@@ -52,7 +52,7 @@ class Calibration(NamedTuple):
     """Gains that are to be multiplied into the slots and the bias of evaluation, and f.
 
     Shapes: gains (M, C); bias (); popularity (K,) values of f at its knots. `before` and `after`
-    are the likelihood's negative logarithm per user, without any of them and with these.
+    are what is minimised, the prior's part included, per user: without any of them and with these.
     """
 
     gains: Tensor

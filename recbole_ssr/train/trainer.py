@@ -211,7 +211,8 @@ class RunMixin:
                     break
         if len(epochs):
             self._add_hparam_to_tensorboard(self.best_valid_score)
-        if saved and self.best_valid_result and self.config["calibrate"]:
+        measured = self.best_valid_result or (valid_data and self.history and self.eval_step <= 0)
+        if saved and measured and self.config["calibrate"]:
             self.calibration = calibrate(self, valid_data)
         return self.best_valid_score, self.best_valid_result
 

@@ -69,6 +69,24 @@ def test_the_ranking_loss_is_that_of_the_settings():
     assert not model.item.grad[[0, 1, 4]].any()
 
 
+@pytest.mark.parametrize("changes, shown", [
+    ({"objective": "in_batch_softmax", "sampling_power": 1.0}, [0, 0, 2 / 3, 2, 0, 4 / 3]),
+    ({"objective": "sampled_softmax",
+      "train_neg_sample_args": {"distribution": "popularity", "alpha": 2.0}}, [1.0, 1, 1, 4, 1, 1]),
+    ({"objective": "sampled_softmax", "sampling_power": 1.0}, None),
+])
+def test_what_is_drawn_more_often_counts_less(changes, shown):
+    """Users 1, 2 and 3 have 2, 1 and 1 of the interactions."""
+    model = build(**changes)
+    if shown is None:
+        assert model._shown is None
+        return
+    torch.testing.assert_close(model._shown["item"], torch.tensor(shown))
+    plain = build(objective=changes["objective"])
+    batch = triples([1, 3, 2], [3, 5, 3], [2, 3, 5])
+    assert model.calculate_loss(batch) != plain.calculate_loss(batch)
+
+
 def test_wrong_settings_are_explained():
     with pytest.raises(UserError, match="'softmx'.*bce, bpr.*Did you mean 'softmax'"):
         objective_of(KEYS | {"objective": "softmx"})

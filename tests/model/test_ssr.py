@@ -11,6 +11,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.graph.bipartite import BipartiteGraph
 from recbole_ssr.model.feature_signal import FeatureSignal, Propagation
 from recbole_ssr.model.node_bands import NodeBands, Pairs, before_fusion
+from recbole_ssr.model.node_facts import node_facts
 from recbole_ssr.model.ssr_reference import ReferenceSSR
 from recbole_ssr.model.unseen_items import UnseenItems
 
@@ -83,6 +84,22 @@ class TestSSR(ModelContract):
         for part, every, rows in zip(model.spectra(users, items), model.spectra(), (users, items)):
             torch.testing.assert_close(part.slots, every.slots[:, :, rows])
             torch.testing.assert_close(part.facts, every.facts[rows])
+
+    def test_who_has_no_item_with_features_has_none_of_the_modality(self):
+        here = torch.zeros(ITEMS, dtype=torch.bool)
+        here[1] = True
+        model = self.build(n_layers=1)
+        kappa = model.propagation.coverage(here, with_users=False)
+        signal = model.propagation(torch.zeros(USERS, 1), here[:, None].float())
+        for side, of_signal in zip(kappa, signal):
+            assert torch.equal(side > 0, of_signal > 0) and (side <= 1).all()
+            assert 0 < int((side > 0).sum()) < len(side)
+        facts = node_facts(model.graph, model.propagation, [here[:, None].float()], USERS, ITEMS)
+        torch.testing.assert_close(facts["user"][:, 1:], kappa[0])
+
+    def test_ids_without_a_direction_are_not_aligned(self):
+        with pytest.raises(UserError, match="set init_std above 0"):
+            self.build(contrast_ids=True, init_std=0.0)
 
     def test_the_bands_follow_the_energy_once_per_epoch(self):
         model, fixed = self.trained(), self.trained(band_refit=False)

@@ -63,4 +63,8 @@ def test_unit_rows_equal_normalize_and_have_its_gradient():
     x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(unit_rows(x), torch.nn.functional.normalize(x))
     assert gradcheck(unit_rows, (x,))
-    assert torch.equal(unit_rows(torch.zeros(2, 3)), torch.zeros(2, 3))
+    zeros = torch.zeros(2, 3, requires_grad=True)
+    result = unit_rows(zeros)
+    assert torch.equal(result, torch.zeros(2, 3))
+    result.sum().backward()  # no direction is better than another
+    assert torch.equal(zeros.grad, torch.zeros(2, 3))

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from recbole_ssr.nn.batch import Batch
-from recbole_ssr.nn.objectives import CANDIDATES, OBJECTIVES, make_objective
+from recbole_ssr.nn.objectives import CANDIDATES, OBJECTIVES, make_objective, shown_to
 from recbole_ssr.nn.softmax import log_denominators
 
 TAU = 0.3
@@ -32,13 +32,13 @@ def embeddings(scale=1.0):
 
 
 def evaluate(loss, user, item, users=USERS, positives=POSITIVES, negatives=NEGATIVES,
-             degree=DEGREE):
+             degree=DEGREE, shown=None):
     """The objective on a batch of ids, given the embeddings of all nodes."""
     if loss.all_items:
         batch = Batch.of_all_items(users, positives, negatives, len(item))
     else:
         batch = Batch.of(users, positives, negatives)
-    return loss(user[batch.users], item[batch.items], batch, degree)
+    return loss(user[batch.users], item[batch.items], batch, degree, shown=shown)
 
 
 def scores(user, item, cosine):
@@ -199,21 +199,47 @@ def test_a_popular_positive_of_others_is_pushed_down_less():
     assert push[0] < push[1] < 0
 
 
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_positives_drawn_by_users_are_corrected_by_how_often_they_are_shown(power):
+    users, items = torch.tensor([1, 1, 1, 2, 3, 3, 4]), torch.tensor([2, 5, 6, 2, 8, 7, 7])
+    degree = torch.bincount(items, minlength=N_ITEMS).double()
+    loss = objective("in_batch_softmax")
+    shown = shown_to(loss, users, items, degree, power, 0.0)
+    each = torch.tensor([3, 3, 3, 1, 2, 2, 1]).double().pow(-power)
+    for item in range(N_ITEMS):
+        expected = each[items == item].sum() * len(items) / each.sum()
+        assert shown[item].item() == pytest.approx(expected.item())
+    assert shown_to(loss, users, items, degree, 0.0, 1.0) is None
+    user, item = embeddings()
+    value = evaluate(loss, user, item, users, items, items, degree, shown)
+    logits = user @ item.T / TAU - shown.clamp(min=1e-300).log()
+    total = 0.0
+    for u, i in zip(users, items):
+        others = sum(logits[u, j].exp() for j in items if j != i)
+        total += (logits[u, i].exp() + others).log() - logits[u, i]
+    assert value.item() == pytest.approx(total.item() / len(users))
+
+
+@pytest.mark.parametrize("power", [0.0, 0.75])
 @pytest.mark.parametrize("candidates", CANDIDATES)
-def test_the_sampled_gradient_is_the_full_one_on_average(candidates):
+def test_the_sampled_gradient_is_the_full_one_on_average(candidates, power):
     """The estimate of the denominator is unbiased, its log nearly so for many negatives."""
+    degree = DEGREE.clamp(min=1) * (torch.arange(N_ITEMS) > 0)
+    chance = degree.pow(power) * (degree > 0)
+    shown = shown_to(objective("sampled_softmax"), USERS, POSITIVES, degree, 0.0, power)
+    assert (shown is None) == (power == 0)
     user, item = (x.requires_grad_() for x in embeddings(scale=0.5))
     pairs = torch.arange(len(USERS)).repeat(50)
     ids = {"users": USERS[pairs], "positives": POSITIVES[pairs]}
     full = evaluate(objective("softmax", 1.0, candidates), user, item, **ids,
-                    negatives=NEGATIVES[pairs])
+                    negatives=NEGATIVES[pairs], degree=degree)
     expected = torch.autograd.grad(full, (user, item))
     generator = torch.Generator().manual_seed(11)
     draws, means = 200, [torch.zeros_like(user), torch.zeros_like(item)]
     for _ in range(draws):
-        negatives = torch.randint(1, N_ITEMS, (len(pairs),), generator=generator)
+        negatives = torch.multinomial(chance, len(pairs), True, generator=generator)
         value = evaluate(objective("sampled_softmax", 1.0, candidates), user, item, **ids,
-                         negatives=negatives)
+                         negatives=negatives, degree=degree, shown=shown)
         for mean, gradient in zip(means, torch.autograd.grad(value, (user, item))):
             mean += gradient / draws
     for mean, gradient in zip(means, expected):

@@ -51,6 +51,14 @@ def test_a_run_measures_with_and_without_and_loads_what_it_measured(train):
 
 
 @pytest.mark.slow
+def test_the_last_epoch_of_a_run_that_does_not_select_is_calibrated_too(train):
+    selected = train(calibration_prior=1.0)
+    last = train(calibration_prior=1.0, eval_step=0, epochs=selected.best_epoch + 1)
+    assert last.best_epoch == selected.best_epoch
+    assert last.calibration == selected.calibration and last.test == selected.test
+    assert train(calibrate=False, eval_step=0).calibration == {}
+
+
 def test_a_run_interrupted_while_it_calibrates_does_so_again(train, monkeypatch):
     whole = train(calibration_prior=1.0)
     calibrate = SSR.calibrate

@@ -104,7 +104,7 @@ def _missing(modalities: list[Modality], items: int, fill: str | None) -> Check:
         return Check("missing features", OK, "Every item has a row of every modality.")
     filled = {"zero": "zeros", "mean": "the mean of the others"}.get(fill, str(fill))
     return Check("missing features", NOTE, f"Items without a row: {missing}. They get {filled} "
-                 "(feature_fill).")
+                 "(feature_fill), which bundled models but SSR's profile reference leave out.")
 
 
 def _zero(modalities: list[Modality]) -> Check:
