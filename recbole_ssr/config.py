@@ -37,7 +37,7 @@ _DERIVED = frozenset((
     "single_spec", "local_rank", "checkpoint_dir",
 ))
 # Where a run happens and what it shows or stores, but not what comes out.
-_WITHOUT_EFFECT_ON_RESULTS = frozenset((
+WITHOUT_EFFECT_ON_RESULTS = frozenset((
     "device", "nproc", "run_dir", "resume", "show_progress", "cache_dir", "data_path", "state",
     "checkpoint_dir", "eval_batch_size", "eval_users_per_step", "verbose", "log_wandb",
     "wandb_project", "save_dataset", "save_dataloaders", "loss_decimal_place", "prepare",
@@ -345,7 +345,7 @@ def _plain(value: object) -> object:
 
 def config_hash(config: Config) -> str:
     """Return 8 hex digits that differ when any setting differs that can change results."""
-    content = {k: v for k, v in resolved(config).items() if k not in _WITHOUT_EFFECT_ON_RESULTS
+    content = {k: v for k, v in resolved(config).items() if k not in WITHOUT_EFFECT_ON_RESULTS
                and (k not in _AS_BEFORE or v != _AS_BEFORE[k])}
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

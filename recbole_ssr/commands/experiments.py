@@ -12,7 +12,13 @@ from rich.console import Console
 
 from recbole_ssr.compare.assemble import assemble
 from recbole_ssr.compare.comparison_options import ComparisonOptions
-from recbole_ssr.compare.data import check_modalities, check_split, load_data
+from recbole_ssr.compare.data import (
+    OF_FEATURES,
+    check_data,
+    check_modalities,
+    check_selected,
+    load_data,
+)
 from recbole_ssr.compare.engine import Engine, FixedSource
 from recbole_ssr.compare.live import Board
 from recbole_ssr.compare.local import LocalEngine
@@ -30,6 +36,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.files import ABANDONED_SECONDS, sweep
 from recbole_ssr.report.comparison.files import write_files
 from recbole_ssr.tune.presets import read_presets, write_preset
+from recbole_ssr.tune.space import PROTOCOL
 from recbole_ssr.tune.trials import Method
 from recbole_ssr.tune.tuning import Selected, tune
 
@@ -59,14 +66,16 @@ def compare(options: ComparisonOptions, console: Console) -> Compared:
     plan = plan_of(options, lines)
     if not options.no_run:
         _make(options.out)
-    data = load_data(options.settings)
+    data = load_data(_shared(options, lines))
     check_modalities(options, data)
     if options.tune:
         selected = selected_of(options, lines, engine, console)
+        for label, line in selected.items():
+            check_selected(line.split, label, data, options.settings)
         if not options.no_run:
             write_presets(options, lines, selected)
         plan = plan_of(options, lines_of(options, tuned_lines(lines, selected)), distinct=False)
-    check_split(plan.tasks.values(), data)
+    check_data(plan.tasks.values(), data)
     if not options.no_run:
         _run(plan.in_order(), engine, _jobs(options), console)
         _measure(plan, engine, _jobs(options), console)
@@ -93,7 +102,10 @@ def search(options: ComparisonOptions, console: Console) -> tuple[dict[str, Sele
     """Tune every line of a comparison; return what was selected and the presets written."""
     engine, lines = _engine(options), lines_of(options, presets_of(options))
     _make(options.out)
+    data = load_data(_shared(options, lines))
     selected = selected_of(options, lines, engine, console)
+    for label, line in selected.items():
+        check_selected(line.split, label, data, options.settings)
     return selected, write_presets(options, lines, selected)
 
 
@@ -147,6 +159,14 @@ def tuned_lines(lines: Sequence[Line], selected: Mapping[str, Selected]) -> dict
                             trials=selected[line.label].complete + selected[line.label].pruned)
         for line in lines
     }
+
+
+def _shared(options: ComparisonOptions, lines: Sequence[Line]) -> dict:
+    """Return the settings of the data that all lines have, also where each gives them itself."""
+    first, *others = (line.settings for line in lines)
+    own = {key: value for key, value in first.items() if key in PROTOCOL or key in OF_FEATURES}
+    return {**options.settings, **{key: value for key, value in own.items() if all(
+        key in settings and settings[key] == value for settings in others)}}
 
 
 def _make(out: Path) -> None:

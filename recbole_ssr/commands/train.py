@@ -60,16 +60,11 @@ def tune(argv: Sequence[str], console: Console) -> int:
     _alone()
     files, flags = _files_and_flags(argv)
     _check_of_tune(flags)
-    for name, as_of in (("model", "models"), ("trials", "tune")):
-        if name in flags:
-            flags[as_of] = flags.pop(name)
-    flags.setdefault("tune", _TRIALS)
-    if not is_comparison(files, flags):
-        flags["models"] = _MODEL
+    renamed, otherwise = {"model": "models", "trials": "tune"}, {"models": _MODEL, "tune": _TRIALS}
 
     def work() -> tuple[dict[str, Selected], list[Path]]:
         with log_to_terminal():
-            return search(options_of(files, flags), console)
+            return search(options_of(files, flags, renamed, otherwise), console)
 
     selected, presets = _with_dataset(files, flags, work)
     print_sheets(console, [*map(trials_table, selected.values()), selected_table(selected)])

@@ -23,6 +23,7 @@ from recbole_ssr.compare.protocol import compare_protocols
 from recbole_ssr.compare.store import (
     Task,
     failure_of,
+    measurement_of,
     read_measurement,
     result_of,
     split_path,
@@ -44,7 +45,7 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
 
     Raises UserError where no run has finished, and where runs differ in split or protocol.
     """
-    lines = tuple(_with_results(line, plan.of(line.label)) for line in plan.lines)
+    lines = tuple(_with_results(line, plan) for line in plan.lines)
     results = [result for line in lines for result in line.results]
     if not results:
         reasons = {failure.reason for line in lines for failure in line.failures}
@@ -52,7 +53,7 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
                         + (" ".join(sorted(reasons)) or "Give the command without --no_run."))
     # Messages name runs as the table does: several lines may be of one model.
     named = [replace(result, model=line.label) for line in lines for result in line.results]
-    notes = [*compare_protocols(named, _features_vary(lines)), *_gaps(lines, options)]
+    notes = [*compare_protocols(named, _features_vary(lines)), *_gaps(plan)]
     notes += [f"{' and '.join(labels)} have the same settings: they are the same runs."
               for labels in same_lines(plan)]
     protocol, metrics = results[0].protocol, tuple(results[0].test)
@@ -76,9 +77,16 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
     )
 
 
-def _with_results(line: Line, tasks: list[Task]) -> Line:
-    failures = tuple(failure for failure in map(failure_of, tasks) if failure)
-    return replace(line, results=_results(tasks), failures=failures)
+def _with_results(line: Line, plan: Plan) -> Line:
+    """Return a line with its finished runs, and those that failed, of its curves too."""
+    tasks, failures = plan.of(line.label), []
+    for condition in (PLAIN, *plan.conditions):
+        where = f"{condition.curve} {condition.level:g}: " if condition.curve else ""
+        these = [measurement_of(task, line.label, condition.settings) for task in tasks] \
+            if condition.at_inference else plan.of(line.label, condition)
+        failures += [failure._replace(reason=where + failure.reason)
+                     for failure in map(failure_of, these) if failure]
+    return replace(line, results=_results(tasks), failures=tuple(failures))
 
 
 def _results(tasks: Iterable[Task]) -> tuple[RunResult, ...]:
@@ -87,16 +95,17 @@ def _results(tasks: Iterable[Task]) -> tuple[RunResult, ...]:
                  if state_of(task) == "done")
 
 
-def _gaps(lines: Iterable[Line], options: ComparisonOptions) -> list[str]:
+def _gaps(plan: Plan) -> list[str]:
     """Return notes on runs that have neither finished nor failed."""
-    labels: dict[int, list[str]] = {}
-    for line in lines:
-        open_runs = len(options.seeds) - len(line.results) - len(line.failures)
+    labels: dict[tuple[int, int], list[str]] = {}
+    for line in plan.lines:
+        states = [state_of(task) for task in plan.of(line.label)]
+        open_runs = sum(state not in ("done", "failed") for state in states)
         if open_runs:
-            labels.setdefault(open_runs, []).append(line.label)
-    return [f"Still to be done, by the same command: {count} of {len(options.seeds)} runs "
+            labels.setdefault((open_runs, len(states)), []).append(line.label)
+    return [f"Still to be done, by the same command: {count} of {seeds} runs "
             f"{'each ' * (len(names) > 1)}of {', '.join(names)}."
-            for count, names in labels.items()]
+            for (count, seeds), names in labels.items()]
 
 
 def _features_vary(lines: Iterable[Line]) -> bool:

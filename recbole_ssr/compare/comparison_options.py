@@ -51,9 +51,12 @@ def _models(_name: str, value: object) -> dict[str, tuple[str, dict]]:
         vary = settings.pop("vary", {})
         model = registry.canonical(str(settings.pop("model", label)))
         label = model if bare and label.lower() == model.lower() else label
-        lines[label] = (model, settings)
-        for name, changes in _variations(label, vary):
-            lines[f"{label}, {name}"] = (model, {**settings, **changes})
+        found = [(label, settings), *((f"{label}, {name}", {**settings, **changes})
+                                      for name, changes in _variations(label, vary))]
+        for name, of_line in found:
+            if name in lines:
+                raise UserError(f"models: two lines are called {name!r}. Give one another label.")
+            lines[name] = (model, of_line)
     for label, (_, settings) in lines.items():
         if "nproc" in settings:
             raise UserError(f"models: {label}: nproc belongs to a single run; a comparison takes "
@@ -83,7 +86,7 @@ def _seeds(_name: str, value: object) -> int | tuple[int, ...]:
         return value
     seeds = value
     if isinstance(value, str):
-        seeds = [int(part) if part.strip().isdigit() else part for part in value.split(",")]
+        seeds = [int(part) if part.strip().isdecimal() else part for part in value.split(",")]
     if isinstance(seeds, (list, tuple)) and seeds and all(type(seed) is int for seed in seeds):
         return tuple(dict.fromkeys(seeds))
     raise UserError(f"seeds={seeds!r} must be how many, at most {_MOST_SEEDS}, as in --seeds=5, "
@@ -227,15 +230,18 @@ def is_comparison(files: Sequence[str], flags: Mapping) -> bool:
     return "models" in flags or any("models" in read_config_file(file) for file in files)
 
 
-def options_of(files: Sequence[str], flags: Mapping) -> ComparisonOptions:
+def options_of(files: Sequence[str], flags: Mapping, renamed: Mapping[str, str] | None = None,
+               otherwise: Mapping | None = None) -> ComparisonOptions:
     """Read a comparison from files and flags, which win.
 
-    Raises UserError for an option of a wrong kind; settings are checked where runs are made.
+    A command that has other names for options says so by `renamed`, null being as not given, and
+    its own defaults by `otherwise`. Raises UserError for an option of a wrong kind; settings are
+    checked where runs are made.
     """
-    settings: dict = {}
-    for file in files:
-        settings |= read_config_file(file)
-    settings |= flags
+    settings, renamed = dict(otherwise or {}), renamed or {}
+    for layer in (*map(read_config_file, files), flags):
+        settings |= {renamed.get(name, name): value for name, value in layer.items()
+                     if value is not None or name not in renamed}
     asked = {name: settings.pop(name) for name in NAMES if name in settings}
     _check_spelling(settings)
     for name, instead in (("model", "models"), ("resume", "the same command again"),

@@ -21,11 +21,20 @@ from recbole_ssr.runs import quiet_host
 logger = logging.getLogger("recbole_ssr")
 
 
+# Settings that decide what a model sees of the item features.
+OF_FEATURES = ("modalities", "feature_path", "feature_fill", "feature_scaling", "feature_noise",
+                "feature_missing", "drop_modality")
+
+
 class Data(NamedTuple):
-    """What all runs share: the hash of the split, and the item features where there are some."""
+    """What all runs share: the hash of the split, and the item features where there are some.
+
+    `asked` are the settings that the features follow from.
+    """
 
     fingerprint: str
     features: ItemFeatures | None
+    asked: dict[str, object]
 
     def matrices(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return by modality the matrix (n_items, d) and the mask (n_items,) of its items."""
@@ -49,7 +58,8 @@ def load_data(settings: Mapping) -> Data:
             logger.debug("no features: %s", error)
             dataset = FixedSplitDataset(config)
         dataset.build()
-    return Data(dataset.split_fingerprint, getattr(dataset, "item_features", None))
+    return Data(dataset.split_fingerprint, getattr(dataset, "item_features", None),
+                {key: config[key] for key in OF_FEATURES})
 
 
 def check_modalities(options: ComparisonOptions, data: Data) -> None:
@@ -64,15 +74,36 @@ def check_modalities(options: ComparisonOptions, data: Data) -> None:
                                 f"{nearest(modality, known)}")
 
 
-def check_split(tasks: Iterable[Task], data: Data) -> None:
-    """Raise UserError where finished runs are of another split than the data at hand."""
+def check_data(tasks: Iterable[Task], data: Data) -> None:
+    """Raise UserError where finished runs are of another split or of other features than those
+    at hand.
+    """
     for task in tasks:
         if state_of(task) != "done":
             continue
-        split = result_of(task).protocol.get("split_fingerprint")
-        if split != data.fingerprint:
-            raise UserError(
-                f"{task.folder} was run on another split of {task.settings['dataset']} (hash "
-                f"{str(split)[:12]}) than the data at hand ({data.fingerprint[:12]}): the dataset "
-                "has changed since. Name another folder with --out, or delete that one."
-            )
+        result = result_of(task)
+        pairs = [("on another split", result.protocol.get("split_fingerprint"), data.fingerprint)]
+        seen = result.training.get("features")
+        if seen and data.features and _asked_alike(task, data):
+            pairs.append(("with other features", seen, data.features.fingerprint))
+        for what, was, now in pairs:
+            if was != now:
+                raise UserError(
+                    f"{task.folder} was run {what} of {task.settings['dataset']} (hash "
+                    f"{str(was)[:12]}) than the data at hand ({now[:12]}): the dataset has "
+                    "changed since. Name another folder with --out, or delete that one."
+                )
+
+
+def check_selected(split: str | None, label: str, data: Data, settings: Mapping) -> None:
+    """Raise UserError where a search was on another split than the data at hand."""
+    if split is not None and split != data.fingerprint:
+        raise UserError(f"the search over {label} was on another split of {settings['dataset']} "
+                        f"(hash {split[:12]}) than the data at hand ({data.fingerprint[:12]}): the "
+                        "dataset has changed since. Name another folder with --out.")
+
+
+def _asked_alike(task: Task, data: Data) -> bool:
+    """Tell whether a run's settings ask for the features at hand."""
+    config = build_config(task.model, config_dict=task.settings)
+    return all(config[key] == value for key, value in data.asked.items())

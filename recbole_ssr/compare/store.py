@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from recbole.utils import ModelType
+
 from recbole_ssr.compare.progress import Progress
 from recbole_ssr.comparison import Failure
 from recbole_ssr.config import PluginConfig, build_config, config_hash
@@ -65,6 +67,10 @@ def task_of(label: str, model: str, settings: Mapping, seed: int, runs: str | Pa
     plain = {key: str(value) if isinstance(value, PurePath) else value
              for key, value in settings.items()} | {"seed": int(seed)}
     config = build_config(model, config_dict=plain)
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and stage == "test":
+        raise UserError(f"{config['model']} recommends by sequences, for which RecBole splits the "
+                        "data in its own way: a comparison has one split, of general models. Train "
+                        "it by itself, --model=" + config["model"])
     _check_split(config)
     name = f"{config['model']}-seed{config['seed']}-{config_hash(config)}"
     return Task(label, config["model"], config["seed"], plain, Path(runs) / name, stage)

@@ -55,7 +55,7 @@ def write_rankings(path: Path, rankings: dict[str, Ranking], ids: str) -> None:
 
 def read_rankings(path: Path) -> tuple[dict[str, Ranking], str]:
     """Return the rankings by part, and the hash of the ids. Raises UserError where damaged."""
-    with _open(path) as arrays:
+    with _open(path, "Delete its run folder and give the command again") as arrays:
         rankings = {part: Ranking(arrays[f"{part}_users"], arrays[f"{part}_items"])
                     for part in PARTS if f"{part}_users" in arrays}
         return rankings, str(arrays["ids"])
@@ -68,7 +68,9 @@ def write_interactions(path: Path, interactions: Interactions) -> None:
 
 def read_interactions(path: Path) -> Interactions:
     """Return a split. Raises UserError where the file is missing or damaged."""
-    with _open(path) as arrays:
+    remedy = ("Delete it and the folder of one run, which is then done again and writes it, and "
+              "give the command again")
+    with _open(path, remedy) as arrays:
         return Interactions(int(arrays["n_users"]), int(arrays["n_items"]), arrays["train"],
                             arrays["valid"], arrays["test"], str(arrays["fingerprint"]),
                             str(arrays["ids"]))
@@ -81,8 +83,7 @@ def _write(path: Path, **arrays: np.ndarray) -> None:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    remedy = "Delete it and run the same command again"
+def _open(path: Path, remedy: str) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         with open(path, "rb") as file:
             detail = seal.damage(file)

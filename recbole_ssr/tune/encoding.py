@@ -30,8 +30,13 @@ class Encoding:
 
     def settings(self, params: dict) -> dict:
         """Return the settings of a full set of parameters."""
-        return {key: json.loads(params[key]) if key in self._texts else params[key]
-                for key in self.space.dimensions}
+        return {key: json.loads(params[key]) if key in self._texts
+                else self._on_step(key, params[key]) for key in self.space.dimensions}
+
+    def _on_step(self, key: str, value: float) -> float:
+        """Return a number of a range as Range.at has it, so that 3 steps of 0.1 are always 0.3."""
+        dimension = self.space.dimensions[key]
+        return round(value, 12) if dimension.step and not dimension.whole else value
 
     def suggest(self, trial, keys) -> dict:
         """Let an Optuna trial draw the parameters of `keys`."""

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import yaml
 
 from recbole_ssr import registry, runs
+from recbole_ssr.config import WITHOUT_EFFECT_ON_RESULTS
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.files import expanded
 from recbole_ssr.flags import read_config_file
+from recbole_ssr.tune.space import PROTOCOL
 from recbole_ssr.tune.tuning import Selected
 
 FOLDER = "presets"
@@ -52,11 +54,11 @@ def write_preset(out: str | Path, selected: Selected, settings: Mapping | None =
     Args:
         out: output folder of the comparison.
         selected: of tuning.
-        settings: what the line had; those of its model's own yaml are kept, since the others
-            were selected beside them. Protocol and machine are not part of a preset.
+        settings: what the line had beside those selected, which are kept with them. Protocol,
+            machine and the columns of the data are not part of a preset.
     """
-    of_model = _keys_of(selected.model)
-    fixed = {key: value for key, value in (settings or {}).items() if key in of_model}
+    fixed = {key: value for key, value in (settings or {}).items() if not (
+        key in PROTOCOL or key in WITHOUT_EFFECT_ON_RESULTS or key.isupper())}
     content = {"model": selected.model, **fixed, **selected.settings}
     path = Path(out) / FOLDER / f"{_name_of(selected.label)}.yaml"
     try:
@@ -66,7 +68,7 @@ def write_preset(out: str | Path, selected: Selected, settings: Mapping | None =
     text = "".join(f"# {name}: {value}\n" for name, value in _notes(selected).items())
     text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     runs.write_text(path, "# Selected on validation by recbole-ssr tune; use it with "
-                          f"--preset={path.name} or --config_files.\n{text}")
+                          f"--preset={path} or --config_files.\n{text}")
     return path
 
 
@@ -138,11 +140,3 @@ def _notes(selected: Selected) -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
-
-
-def _keys_of(model: str) -> set[str]:
-    """Return the keys of a model's own yaml, the plugin's or RecBole's."""
-    files = (registry.properties_folder() / "model" / f"{model}.yaml",
-             registry.RECBOLE_PROPERTIES / "model" / f"{model}.yaml")
-    return {"learning_rate", "weight_decay", "train_batch_size"}.union(
-        *(read_config_file(file) for file in files if file.is_file()))

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
-from tiny import SETTINGS, write_tiny
+from tiny import ITEMS, SETTINGS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.cli import main
@@ -15,6 +17,7 @@ from recbole_ssr.compare.engine import Outcome
 from recbole_ssr.compare.store import failure_of, is_complete, progress_of, write_task
 from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
+from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
 from recbole_ssr.result import RunResult
 from recbole_ssr.tune.presets import read_presets
@@ -170,6 +173,54 @@ def test_runs_on_other_data_are_refused(tiny, capsys):
     assert main([*tiny, "--models=BPR", "--out=comparisons/new"]) == 0
 
 
+def test_a_search_on_other_data_is_refused(tiny, engine, capsys):
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("n_layers: [1, 2]\n")
+    words = ["tune", *tiny, "--model=FastLightGCN", "--trials=2", "--space=space.yaml"]
+    assert main(words) == 0
+    file = Path(yaml.safe_load(Path("tiny.yaml").read_text())["data_path"], "tiny", "tiny.inter")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-3], lines[-1]]) + "\n")
+    ran = len(engine.ran)
+    assert main(words) == 2 and len(engine.ran) == ran
+    assert "the search over FastLightGCN was on another split" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
+def test_runs_with_other_features_are_refused(tiny, capsys):
+    words = [*tiny, "--models={GFCF: , one: {model: FeatureItemKNN, modalities: [text]}, both: "
+                    "{model: FeatureItemKNN}}"]
+    assert main(words) == 0 and main(words) == 0
+    folder = Path(yaml.safe_load(Path("tiny.yaml").read_text())["data_path"], "tiny", "features")
+    rng = np.random.default_rng(9)
+    write_features(folder, "image", rng.normal(size=(ITEMS, 7)).astype(np.float32),
+                   [f"i{item}" for item in range(ITEMS)])
+    assert main(words) == 2
+    assert "was run with other features of tiny" in capsys.readouterr().err
+    # Of these, no line has seen that file.
+    assert main([*tiny, "--models={GFCF: , one: {model: FeatureItemKNN, modalities: [text]}}"]) == 0
+
+
+@pytest.mark.usefixtures("engine", "tiny")
+def test_a_split_that_every_line_gives_itself_is_theirs():
+    own = "{split_column: null, split_seed: 7}"
+    Path("own.yaml").write_text(f"models:\n  BPR: {own}\n  GFCF: {own}\n")
+    words = ["--config_files=tiny.yaml own.yaml"]
+    assert main(words) == 0 and main(words) == 0
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_damaged_split_is_written_again_by_what_the_error_says(tiny, capsys):
+    assert main([*tiny, "--models=BPR,GFCF"]) == 0
+    (split,) = OUT.glob("splits/*.npz")
+    split.write_bytes(split.read_bytes()[:-7])
+    assert main([*tiny, "--models=BPR,GFCF"]) == 2
+    assert "Delete it and the folder of one run" in capsys.readouterr().err
+    split.unlink()
+    shutil.rmtree(next(OUT.glob("runs/GFCF*")))
+    assert main([*tiny, "--models=BPR,GFCF"]) == 0
+
+
 def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
     words = [*tiny, "--models=FeatureLightGCN,BPR", "--interactions=0.5",
              "--valid_metric=Recall@2"]
@@ -206,8 +257,11 @@ def test_a_measurement_that_fails_is_told_and_tried_again(tiny, engine, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr("recbole_ssr.compare.worker.measure_corrupted", fail)
-        assert main(words) == 0
+        assert main(words) == 1
     said = capsys.readouterr().err
+    failures = reported(OUT).line("FeatureLightGCN").failures
+    assert [failure.seed for failure in failures] == [2020, 2021]
+    assert all(failure.reason.startswith("noise on image 0.5: ") for failure in failures)
     assert "FeatureLightGCN, noise on image 0.5, seed 2021: not measured: " in said
     assert "does not like it" in said
     (curve,) = reported(OUT).curves
@@ -269,6 +323,18 @@ def test_the_command_tune_searches_and_leaves_a_preset(tiny, engine, capsys):
     preset = OUT / "presets" / "FastLightGCN.yaml"
     config = build_config(config_files=["tiny.yaml", preset])
     assert config["model"] == "FastLightGCN" and config["n_layers"] in (1, 2, 3)
+
+
+@pytest.mark.usefixtures("engine", "tiny")
+def test_a_search_takes_its_options_from_files():
+    pytest.importorskip("optuna")
+    Path("space.yaml").write_text("n_layers: [1, 2, 3]\n")
+    Path("search.yaml").write_text("model: FastLightGCN\ntrials: 2\nspace: space.yaml\n")
+    words = ["tune", "--config_files=tiny.yaml search.yaml"]
+    assert main(words) == 0
+    assert len(list(OUT.glob("runs/FastLightGCN*"))) == 2
+    assert main([*words, "--trials=3", "--model=null"]) == 0
+    assert len(list(OUT.glob("runs/*"))) == 3
 
 
 def untuned(*keys):
@@ -397,6 +463,7 @@ def test_published_figures_that_do_not_apply_are_said_and_not_shown(tiny):
     (["--models=FastLightGCN", "--noise=sound:0.3"], "sound"),
     (["--models=FastLightGCN", "--preset=nowhere.yaml"], "nowhere.yaml"),
     (["--models=FastLightGCN", "--address=auto"], "--engine=ray"),
+    (["--models=BPR,GRU4Rec"], "GRU4Rec recommends by sequences"),
     (["tune", "--model=FastLightGCN", "--trials=0"], "0"),
     (["tune", "--model=FastLightGCN", "--sampler=greedy"], "random"),
 ])

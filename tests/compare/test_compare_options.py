@@ -92,6 +92,10 @@ def test_dropped_modalities_are_a_condition_and_no_setting():
 @pytest.mark.parametrize("words, says", [
     (["--models=SSR,FREEDM"], "FREEDOM"),
     (["--models=SSR,SSR"], "labels"),
+    (["--models=SSR,ssr"], "two lines are called 'SSR'"),
+    (["--models={ssr: , SSR: {n_bands: 4}}"], "two lines are called 'SSR'"),
+    (["--models={SSR: {vary: {n_bands: [4, '4']}}}"], "two lines are called 'SSR, n_bands 4'"),
+    (["--models=SSR", "--seeds=\u00b2"], "list of whole numbers"),
     (["--models=[]"], "names no model"),
     (["--models"], "needs a value"),
     (["--models={SSR: 3}"], "must be settings"),

@@ -28,16 +28,19 @@ def selected(label="SSR", settings=SETTINGS, **changes):
 
 
 def test_a_preset_is_a_config_file_of_what_was_selected(tmp_path, shop):
-    given = {**shop, "projection": "mlp", "epochs": 3, "device": "cpu"}
+    beside = {"projection": "mlp", "modalities": ["text"], "learner": "sgd",
+              "train_neg_sample_args": {"sample_num": 4}}
+    given = {**shop, "epochs": 3, "device": "cpu", **beside}
     path = write_preset(tmp_path, selected(), given)
     assert path == tmp_path / "presets" / "SSR.yaml"
-    # The model's own settings belong to it; protocol, dataset and machine do not.
-    assert yaml.safe_load(path.read_text()) == {"model": "SSR", "projection": "mlp", **SETTINGS}
+    # What the model was trained by belongs to it; protocol, dataset and machine do not.
+    assert yaml.safe_load(path.read_text()) == {"model": "SSR", **beside, **SETTINGS}
+    assert f"--preset={path} " in path.read_text()
     config = build_config(config_files=[path], config_dict=shop)
     assert config["model"] == "SSR"
     assert {key: config[key] for key in SETTINGS} == SETTINGS
     preset = read_presets(path)["SSR"]
-    assert preset.settings == {"projection": "mlp", **SETTINGS}
+    assert preset.settings == {**beside, **SETTINGS}
     assert build_config(preset.model, config_dict={**shop, **preset.settings})["n_bands"] == 4
 
 

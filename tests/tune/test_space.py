@@ -97,6 +97,8 @@ def test_a_default_outside_of_the_space_has_no_parameter_there():
     stepped = Space("SSR", {"a": Range(0.0, 1.0, step=0.25)}, {"a": 0.75})
     assert Encoding(stepped).params(stepped.default) == {"a": 0.75}
     assert Encoding(stepped).params({"a": 0.7}) == {}
+    tenths = Space("SSR", {"a": Range(0.1, 0.9, step=0.1)}, {"a": 0.1})
+    assert Encoding(tenths).settings({"a": 0.1 + 2 * 0.1}) == {"a": 0.3}
 
 
 def test_what_a_line_sets_is_not_searched(shop, caplog):
