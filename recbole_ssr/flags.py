@@ -135,8 +135,10 @@ def _file_list(text: str | None, words: list[str]) -> list[str]:
     return files
 
 
-def value_of(key: str, text: str) -> object:
-    """Return the YAML value of a flag's text. Raises UserError where it is none.
+def value_of(key: str, text: str, as_typed: bool = False) -> object:
+    """Return the YAML value of a flag's text, `as_typed` with numbers and words such as NO as text.
+
+    Raises UserError where it is none.
 
     >>> value_of("topk", "[5, 20]"), value_of("learning_rate", "1e-3")
     ([5, 20], 0.001)
@@ -144,7 +146,7 @@ def value_of(key: str, text: str) -> object:
     if text == "None":
         return None
     try:
-        return yaml.load(text, Loader=ConfigLoader)
+        return yaml.load(text, Loader=yaml.BaseLoader if as_typed else ConfigLoader)
     except _NO_YAML as error:
         raise UserError(f"--{key}={text[:60]} is no valid YAML value: {_problem(error)}. "
                         f"Quote text with special characters: --{key}='\"text\"'.") from error

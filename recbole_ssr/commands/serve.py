@@ -150,7 +150,7 @@ def _loaded(run: str, flags: dict):
 def _where(flags: dict) -> dict | None:
     if "where" not in flags:
         return None
-    value = value_of("where", text(flags, "where"))
+    value = value_of("where", text(flags, "where"), as_typed=True)
     if not isinstance(value, dict):
         raise UserError(f"--where is {value!r}; name fields and values of items, for instance "
                         '--where="{class: Comedy}"')

@@ -72,11 +72,12 @@ def _write_parquet(folder: Path, name: str, matrix: np.ndarray, tokens: np.ndarr
 def _about(recommender: Recommender, user: np.ndarray, item: np.ndarray, files) -> dict:
     config = recommender.experiment.config
     result = _result_of(recommender)
+    measured = result if recommender.as_measured else None
     return {
         "model": config["model"], "dataset": config["dataset"], "run": str(recommender.run),
         "seed": config["seed"], "protocol": protocol_of(recommender.experiment),
         "best_epoch": result.best_epoch if result else None,
-        "valid": result.valid if result else None, "test": result.test if result else None,
+        "valid": measured.valid if measured else None, "test": measured.test if measured else None,
         "score": "inner product of a user's row and an item's row",
         "popularity_discount": getattr(recommender.experiment.model, "popularity_discount", None),
         "users": len(user), "items": len(item), "dimensions": int(user.shape[1]),

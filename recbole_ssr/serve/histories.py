@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from pathlib import Path
 
-import pandas as pd
-
+from recbole_ssr.dataset_prep.lines import read_lines
+from recbole_ssr.dataset_prep.table_columns import choose_column
+from recbole_ssr.dataset_prep.table_rows import Table, open_table
 from recbole_ssr.errors import UserError
+
+logger = logging.getLogger("recbole_ssr")
 
 _FORMATS = (".csv", ".tsv", ".inter", ".jsonl", ".parquet")
 
@@ -39,46 +44,54 @@ def tokens_from(text: str) -> list[str]:
 def read_histories(file: str | Path) -> dict[str, list[str]]:
     """Return the items of every user, in the order of the file.
 
-    A table whose first two columns are users and items (CSV, TSV, Parquet, RecBole's .inter), or
-    JSON lines ``{"user": "u1", "items": ["i1", "i2"]}``. Raises UserError for anything else.
+    A table (CSV, TSV, Parquet, RecBole's .inter) with columns of users and items by a usual name,
+    such as user_id and item_id, or else its first two, which an .inter file must name; or JSON
+    lines ``{"user": "u1", "items": ["i1", "i2"]}``. Raises UserError for anything else.
     """
     file = Path(file)
     suffix = file.suffix.lower()
     if suffix not in _FORMATS:
         raise UserError(f"{file} is none of {', '.join(_FORMATS)}; give a table of users and items")
-    try:
-        if suffix == ".jsonl":
-            return _of_json_lines(file)
-        if suffix == ".parquet":
-            table = pd.read_parquet(file, dtype_backend="numpy_nullable")
-        else:
-            table = pd.read_csv(file, sep="," if suffix == ".csv" else "\t", dtype=str,
-                                keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
-    if table.shape[1] < 2 or not len(table):
-        raise UserError(f"{file} has {table.shape[1]} columns and {len(table)} rows; give a header "
-                        "and a user and an item in every row")
+    if suffix == ".jsonl":
+        return _of_json_lines(file)
+    table = open_table(file)
+    columns = _user_and_item(table, by_name_alone=suffix == ".inter")
     histories: dict[str, list[str]] = {}
-    users, items = (_as_tokens(table.iloc[:, k]) for k in (0, 1))
-    for number, (user, item) in enumerate(zip(users, items), start=1):
+    for number, (user, item) in table.rows(columns, single=columns):
         if not user or not item:
-            raise UserError(f"{file}, row {number}: {'item' if user else 'user'} is missing; give "
-                            "a user and an item in every row")
+            raise UserError(f"{file}, {table.unit} {number}: {'item' if user else 'user'} is "
+                            "missing; give a user and an item in every row")
         histories.setdefault(user, []).append(item)
+    if not histories:
+        raise UserError(f"{file} has a header but no rows; give a user and an item in every row")
     return histories
 
 
-def _as_tokens(ids: pd.Series) -> pd.Series:
-    """Return ids as texts; whole numbers stay whole where gaps made them floats, gaps are ""."""
-    if pd.api.types.is_float_dtype(ids) and (ids.dropna() % 1 == 0).all():
-        ids = ids.astype("Int64")
-    return ids.astype("string").fillna("")
+def _user_and_item(table: Table, by_name_alone: bool) -> list[str]:
+    """Return the columns of users and items: by name, or the first two where neither is known."""
+    columns = [name for name in table.columns if name]  # a data frame's index has no name
+    found, unknown = {}, []
+    for role in ("user", "item"):
+        try:
+            found[role] = choose_column(table, role, None)
+        except UserError as error:
+            unknown.append(error)
+    if not unknown:
+        return list(found.values())
+    if by_name_alone or found:
+        raise UserError(f"{table.path} needs a column user_id and a column item_id, or two columns "
+                        f"of other names alone; it has {', '.join(columns)}. Rename the columns")
+    if len(columns) < 2 or any(re.fullmatch(r"[\d.]+", name) for name in columns[:2]):
+        raise UserError(f"{table.path} begins with {', '.join(columns[:2])}, which is no header of "
+                        "two columns. Give it one, such as user,item, and a user and an item in "
+                        "every row")
+    logger.info("%s: the users are in %s, the items in %s", table.path, *columns[:2])
+    return columns[:2]
 
 
 def _of_json_lines(file: Path) -> dict[str, list[str]]:
     histories: dict[str, list[str]] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    for number, line in read_lines(file):
         if not line.strip():
             continue
         try:

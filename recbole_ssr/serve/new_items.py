@@ -91,6 +91,9 @@ class _Joined:
 
 def _new_tokens(folder: Path, modalities: Sequence[str], known: np.ndarray) -> list[str]:
     """Return the tokens of the run's modalities that are none of the known ones, sorted."""
+    if not folder.is_dir():
+        raise UserError(f"the folder {folder} of new items does not exist. Name one with their "
+                        "<modality>.npy and <modality>.tokens")
     named, there = set(), list_modalities(folder)
     useful = [modality for modality in there if modality in modalities]
     if 0 < len(useful) < len(there):

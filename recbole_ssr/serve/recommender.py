@@ -54,6 +54,7 @@ class Recommender:
 
     def __init__(self, experiment: Experiment, run: Path, new_items: str | Path | None = None):
         self.experiment, self.run = experiment, run
+        self.as_measured = True  # whether its rankings are those of the run's metrics
         self.new = None if new_items is None else NewItems(experiment, new_items)
         self.catalogue = Catalogue.of(experiment, self.new.tokens if self.new else ())
         self.scores = self._with_new(scores_of(experiment))
@@ -119,6 +120,9 @@ class Recommender:
         k = _at_least_one(k)
         i = self.catalogue.item_id(item)
         if isinstance(self.experiment.model, ClosedForm):
+            if i >= self.catalogue.first_new:
+                raise UserError(f"{self.experiment.config['model']} says what goes with an item by "
+                                f"the interactions of training, and the new item {item!r} has none")
             similarity = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
             similarity = similarity.block(torch.tensor([0]))[0]
         else:
@@ -133,7 +137,8 @@ class Recommender:
 
     def score(self, user: str, items: str | Sequence[str]) -> np.ndarray:
         """Return a user's scores of items. Shapes: items (n,) tokens; result (n,) float32."""
-        ids = torch.tensor([self.catalogue.item_id(token) for token in tokens_of(items)])
+        ids = torch.tensor([self.catalogue.item_id(token) for token in tokens_of(items)],
+                           dtype=torch.long)
         users = torch.tensor([self.catalogue.user_id(user)])
         return self.scores.block(users, ids)[0].cpu().numpy()
 
@@ -154,6 +159,9 @@ class Recommender:
     def _audience(self, users, history, unknown: str) -> Audience:
         if users is not None:
             users = tokens_of(users)
+        if not (history is None or isinstance(history, Mapping)):
+            raise UserError(f"history is a {type(history).__name__}; give the items of every user, "
+                            '{"user": ["item", "item"]}')
         if users == [] or history == {}:
             raise UserError("nobody is named; give at least one user")
         if history is not None:
@@ -219,6 +227,9 @@ class Recommender:
                 raise UserError(f"the run knows no items {named(lost)}; leave them out of the "
                                 "candidates")
             keep &= np.isin(np.arange(len(keep)), ids)
+        if not (where is None or isinstance(where, Mapping)):
+            raise UserError(f"where is {where!r}; give values of fields, "
+                            '{"class": "Comedy"}')
         if where:
             keep &= self.catalogue.table.matching(where)
         keep[0] = False
@@ -240,9 +251,12 @@ def load(run: str | Path, device: str = "auto", new_items: str | Path | None = N
     folder = runs.existing(run)
     with runs.quiet_host(), torch.no_grad():
         experiment = load_run(folder, device, data_path=data_path)
+        own = getattr(experiment.model, "popularity_discount", None)
         if popularity_discount is not None:
             _discount(experiment, popularity_discount)
-        return Recommender(experiment, folder, new_items)
+        recommender = Recommender(experiment, folder, new_items)
+        recommender.as_measured = popularity_discount in (None, own)
+        return recommender
 
 
 def _at_least_one(k: int) -> int:

@@ -194,7 +194,7 @@ def test_histories_of_every_format(tmp_path):
         with pytest.raises(UserError, match="line 1"):
             read_histories(tmp_path / "bad.jsonl")
     (tmp_path / "bad.csv").write_text("user,item\nu,a\n,b\n")
-    with pytest.raises(UserError, match="row 2: user is missing"):
+    with pytest.raises(UserError, match="line 3: user is missing"):
         read_histories(tmp_path / "bad.csv")
     with pytest.raises(UserError, match="h.xls"):
         read_histories(tmp_path / "h.xls")
@@ -214,6 +214,39 @@ def test_ids_of_a_parquet_file_with_gaps_stay_whole_numbers(tmp_path):
     pd.DataFrame({"user": [7, None], "item": [1, 2]}).to_parquet(tmp_path / "h.parquet")
     with pytest.raises(UserError, match="row 2: user is missing"):
         read_histories(tmp_path / "h.parquet")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("h.inter", "timestamp:float\tuser_id:token\titem_id:token\n3\tu\ta\n4\tu\t\"b\n5\tv\t9\"\n"),
+    ("h.csv", "item,customer\na,u\n\"\"\"b\",u\n\"9\"\"\",v\n"),
+    ("h.csv", 'who;what\nu;a\nu;"""b"\nv;"9"""\n'),
+])
+def test_the_columns_of_a_history_are_those_of_their_names(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert read_histories(tmp_path / name) == {"u": ["a", '"b'], "v": ['9"']}
+
+
+@pytest.mark.parametrize("name, text, says", [
+    ("h.csv", "user_id,item_id\n900,11,1\n", "line 2: 3 fields, but the header has 2"),
+    ("h.csv", "900,11\n900,5\n", "begins with 900, 11, which is no header"),
+    ("h.csv", "sku,price,artikel\n1,2,3\n", "needs a column user_id and a column item_id"),
+    ("h.inter", "who:token\twhat:token\nu\ta\n", "needs a column user_id and a column item_id"),
+    ("h.csv", "user,item\n", "no rows"),
+])
+def test_mistakes_in_histories(tmp_path, name, text, says):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=says):
+        read_histories(tmp_path / name)
+
+
+def test_what_is_no_mapping_is_said(recommender):
+    recommender = recommender("GFCF")
+    for options, says in (({"history": ["i1"]}, "history is a list"),
+                          ({"history": pd.DataFrame({"user": ["u"]})}, "history is a DataFrame"),
+                          ({"where": "colour: red"}, "where is 'colour: red'")):
+        with pytest.raises(UserError, match=says):
+            recommender.recommend(**options)
+    assert recommender.score("u1", []).shape == (0,)
 
 
 def test_the_command_line(train, tmp_path, monkeypatch, capsys):

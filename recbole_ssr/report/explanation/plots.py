@@ -23,7 +23,7 @@ def draw(explanation: Explanation, path: Path) -> None:
                            width_ratios=[1.25, 1] if explanation.slots else None)[0]
     title = (f"Why {label(explanation.item, explanation.title)} for user {explanation.user}: rank "
              f"{explanation.rank} of {explanation.ranked:,}, score {explanation.score:.3f}")
-    figure.suptitle(textwrap.fill(title, 100))
+    figure.suptitle(textwrap.fill(title, 100), parse_math=False)
     _sources(axes[0], explanation)
     if explanation.slots:
         _slots(axes[1], explanation)
@@ -46,7 +46,7 @@ def _sources(axis, explanation: Explanation) -> None:
     bars = axis.barh(range(len(rows)), values, color=colours)
     axis.bar_label(bars, [f"{value:+.3f}" for value in values], padding=3, fontsize="small")
     axis.set_yticks(range(len(rows)), [textwrap.shorten(name, _LINE, placeholder="…")
-                                       for name in names])
+                                       for name in names], parse_math=False)
     axis.invert_yaxis()
     axis.margins(x=0.18)
     axis.axvline(0, color="0.3", linewidth=0.8)
