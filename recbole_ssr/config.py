@@ -16,6 +16,7 @@ from copy import deepcopy
 from enum import Enum
 from pathlib import Path, PurePath
 
+import numpy as np
 import recbole.data.dataset
 import torch
 from recbole.config import Config
@@ -124,8 +125,7 @@ class PluginConfig(Config):
 
     def _layer(self, weaker: dict, layer: Mapping, source: str) -> dict:
         """Merge a private copy of `layer` over `weaker` and note where its keys came from."""
-        layer = {str(key): str(value) if isinstance(value, PurePath) else deepcopy(value)
-               for key, value in layer.items()}
+        layer = {str(key): _native(deepcopy(value)) for key, value in layer.items()}
         self.sources.update(dict.fromkeys(layer, source))
         return _merge(weaker, layer)
 
@@ -253,10 +253,14 @@ class PluginConfig(Config):
 
     def _given(self, key: str, value: object) -> str:
         """Return how a message names a setting: key, value and source."""
+        default = self._files[key] if self._is_beside_the_data(key) else "default"
+        return f"{key}={value!r} ({self.sources.get(key, default)})"
+
+    def _is_beside_the_data(self, key: str) -> bool:
+        """Tell whether a setting is from the yaml in the folder of the dataset."""
         file = self._files.get(key)
-        dataset = self.external_config_dict.get("dataset")
-        beside = file is not None and Path(file).parent.name == dataset
-        return f"{key}={value!r} ({self.sources.get(key, file if beside else 'default')})"
+        return file is not None \
+            and Path(file).parent.name == self.external_config_dict.get("dataset")
 
     def _checked(self, key: str, value: object) -> object:
         """Return `value` as runs take it; raise UserError for one that the setting cannot take."""
@@ -265,7 +269,7 @@ class PluginConfig(Config):
             return value
         checked = setting.check(value, self._given(key, value))
         # Defaults stay as their yaml writes them, and with them the hashes of earlier runs.
-        return checked if key in self.sources else value
+        return checked if key in self.sources or self._is_beside_the_data(key) else value
 
     def _set_default_parameters(self):
         super()._set_default_parameters()
@@ -284,6 +288,17 @@ class PluginConfig(Config):
         cuda = device.type == "cuda"
         final.update(device=device, use_gpu=cuda, gpu_id=str(device.index) if cuda else "",
                      single_spec=True, local_rank=0)
+
+
+def _native(value: object) -> object:
+    """Return a setting with paths as text and numpy's numbers and arrays as Python's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _native(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_native, value)) if type(value) in (list, tuple) else value
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def _merge(weaker: Mapping, stronger: Mapping) -> dict:

@@ -7,6 +7,7 @@ import functools
 from recbole.config import Config
 
 from recbole_ssr import registry
+from recbole_ssr.errors import UserError
 from recbole_ssr.settings import checked, settings_of
 
 
@@ -17,6 +18,19 @@ def _check_settings(config: Config) -> None:
     chosen = {s.name: config.external_config_dict[s.name] for s in settings
               if s.name in config.external_config_dict}
     config.final_config_dict.update(checked(chosen, settings))
+    if type(config) is Config:
+        _check_honoured(config.final_config_dict)
+
+
+def _check_honoured(final: dict) -> None:
+    """Raise UserError for what runs of this package do and RecBole's own loop does not."""
+    disturbed = any(final.get(key) for key in ("feature_noise", "feature_missing", "drop_modality"))
+    for key, default, matters in (("test_masking", "train and valid", True),
+                                  ("train_share", 1.0, True), ("corruption_at", "both", disturbed)):
+        if matters and final.get(key) not in (None, default):
+            raise UserError(f"{key}={final[key]!r} is not for RecBole's own run_recbole, which "
+                            "would evaluate as if it were not there: start the run with "
+                            "recbole_ssr.run or run_recbole_ssr.py")
 
 
 def install_config_hook() -> None:

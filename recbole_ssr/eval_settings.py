@@ -137,7 +137,11 @@ def modes_of(mode: object, named: Named) -> dict[str, str]:
             raise UserError(f"{shown}: {name!r} is no mode. Use full, labeled, or uniN and popN "
                             f"with N from 1 to {MOST_NEGATIVES}, as in uni100.")
     default = modes.get("valid", modes.get("test", "full"))
-    return {part: modes.get(part, default) for part in ("valid", "test")}
+    modes = {part: modes.get(part, default) for part in ("valid", "test")}
+    if modes["valid"] == "labeled" != modes["test"]:
+        raise UserError(f"{shown}: where validation scores labelled pairs, RecBole has no sampler "
+                        "for the test. Give both the mode labeled.")
+    return modes
 
 
 def check_threshold(final: dict, modes: dict[str, str], named: Named) -> None:

@@ -56,7 +56,8 @@ def read_config_file(path: str | Path) -> dict[str, object]:
 def parse_flags(argv: Sequence[str]) -> dict[str, object]:
     """Read `--key=value`, `--key value` and bare `--key` (True); values are YAML scalars or lists.
 
-    `--config_files` takes all words up to the next flag and gives a list of str. Dashes in a key
+    `--config_files` takes all words up to the next flag and gives a list of str; the name of a
+    dataset stays as it is typed, since 007 is no 7. Dashes in a key
     become underscores, and `None` is read as YAML's null, as RecBole's users write it. Raises
     UserError for a word that is no flag, a malformed value, or a flag given two values.
 
@@ -72,8 +73,11 @@ def parse_flags(argv: Sequence[str]) -> dict[str, object]:
         else:
             if text is None and words and not words[0].startswith("--"):
                 text = words.pop(0)
-            value = True if text is None else value_of(key, text)
+            value = True if text is None else value_of(key, text, as_typed=key == "dataset")
         if repr(flags.setdefault(key, value)) != repr(value):
+            if key == "config_files":
+                raise UserError("--config_files is given twice. Name all files behind one: "
+                                f"--config_files {' '.join([*flags[key], *value])}")
             raise UserError(f"--{key} is given twice, as {flags[key]!r} and {value!r}. Keep one.")
     return flags
 

@@ -226,6 +226,10 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
         trainer = trainer_of(experiment)
         if last:
             trainer.restore(last)
+            _check_epochs(trainer, folder)
+            if is_main() and not trainer.stopped and trainer.start_epoch < trainer.epochs:
+                for file in (FILE, VALID_FILE, RANKING):  # soon of other weights
+                    (folder / file).unlink(missing_ok=True)
             _write_settings(folder, config)
             logger.info("resuming %s after epoch %d", folder, trainer.start_epoch - 1)
         trainer.begin_logging()
@@ -240,6 +244,12 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             raise
         finally:
             trainer.end_logging()
+
+
+def _check_epochs(trainer: RunMixin, folder: Path) -> None:
+    if trainer.epochs < trainer.start_epoch:
+        raise UserError(f"epochs={trainer.epochs}, but {folder} has trained {trainer.start_epoch}: "
+                        "a resumed run can only have as many or more. Train a new run for fewer")
 
 
 def _written_by_main(folder: Path, last: Path | None) -> AbstractContextManager:
@@ -361,18 +371,22 @@ def _opened(folder: str | Path | None,
             raise UserError(f"resume={resume} and folder={folder} both name the run; drop one")
         return _resumed(resume, model, dataset, config_files, config_dict, flags)
     config = build_config(model, dataset, config_files, config_dict, flags)
+    if config["resume"]:
+        raise UserError(f"resume={config['resume']!r} ({config.sources['resume']}) names a run to "
+                        f"go on with, which no file can: give --resume={config['resume']}, or take "
+                        "the line out of the file")
     check_processes(config, _place_of(config))
     check_fixed_steps(config, config.model_class)
     if folder is None:
         return runs.create(config["run_dir"], config["dataset"], config["model"]), config, None
     folder = Path(folder)
     runs.make(folder)
-    if not (folder / LAST).is_file():
+    if not any((folder / file).is_file() for file in (LAST, BEST, FILE, VALID_FILE)):
         return folder, config, None
     earlier = _config_of(folder, config_dict=_placed(config.external_config_dict.get("data_path")))
     if config_hash(earlier) != config_hash(config):
-        raise UserError(f"{folder} holds an unfinished run of other settings; name another folder")
-    return folder, config, folder / LAST
+        raise UserError(f"{folder} holds a run of other settings; name another folder")
+    return folder, config, folder / LAST if (folder / LAST).is_file() else None
 
 
 def _resumed(resume, model, dataset, config_files, config_dict, flags):
@@ -481,7 +495,7 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     valid, rankings["valid"] = evaluated(trainer, experiment.valid, load_best_model=True)
     tested = {}
     if test:  # without a validation part nothing has loaded the parameters yet
-        if trainer.calibration.get("kept"):
+        if trainer.calibration.get("kept") and experiment.test:
             trainer.calibration["uncalibrated"]["test"] = _uncalibrated(trainer, experiment.test)
         tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
     result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
@@ -551,6 +565,7 @@ def _leave(result: RunResult, folder: Path, rankings: dict, ids: str, tested: bo
 def _dump(config: PluginConfig) -> str:
     """Return the settings as a config file that means the same in every working folder."""
     settings = resolved(config)
+    settings.pop("resume", None)  # of the command, not of the run
     if "eval_batch_size" not in config.sources:
         del settings["eval_batch_size"]  # follows from eval_users_per_step
     if config["dataset"] != registry.DEMO_DATASET or "data_path" in settings:

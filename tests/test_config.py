@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import recbole.data.dataset
 import recbole.trainer
@@ -407,6 +408,23 @@ def test_the_home_folder_of_a_data_path_is_found(tmp_path, monkeypatch):
     dataset_at(tmp_path / "data", "books")
     config = build_config("Toy", "books", config_dict={"data_path": "~/data"})
     assert Path(config["data_path"]) == tmp_path / "data" / "books"
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = {"seed": np.int64(3), "topk": np.array([2, 20]), "dropout": np.float64(0.5),
+             "eval_args": {"split": {"RS": list(np.array([0.8, 0.1, 0.1]))}}}
+    plain = {"seed": 3, "topk": [2, 20], "dropout": 0.5, "eval_args": {
+        "split": {"RS": [0.8, 0.1, 0.1]}}}
+    config, same = (build_config("Toy", config_dict=settings) for settings in (given, plain))
+    assert yaml.safe_load(yaml.safe_dump(resolved(config))) == resolved(same)
+    assert config_hash(config) == config_hash(same)
+
+
+def test_a_value_beside_a_prepared_dataset_is_taken_as_one_of_a_file_is(tmp_path):
+    folder = dataset_at(tmp_path, "books") / "books"
+    write(folder / "books.yaml", "test_masking: Train\nmetrics: recall\n")
+    config = build_config("Toy", "books", config_dict={"data_path": tmp_path})
+    assert (config["test_masking"], config["metrics"]) == ("train", ["recall"])
 
 
 def test_a_wrong_value_beside_a_prepared_dataset_is_named_with_its_file(tmp_path):

@@ -68,10 +68,16 @@ def test_code_stays_text(tmp_path):
     (["--seed=1", "--seed=2"], "--seed is given twice, as 1 and 2"),
     (["--topk=[1, 2"], r"--topk=\[1, 2 is no valid YAML"),
     (["--config_files", "--seed=1"], "names no file"),
+    (["--config_files", "a.yaml", "--config_files=b.yaml"], "--config_files a.yaml b.yaml"),
 ])
 def test_mistakes_are_named(argv, told):
     with pytest.raises(UserError, match=told):
         parse_flags(argv)
+
+
+def test_a_dataset_is_called_as_it_is_typed():
+    for name in ("007", "1e3", "NO", "12:30"):
+        assert parse_flags([f"--dataset={name}", "--seed=007"])["dataset"] == name
 
 
 def test_the_same_flag_twice_is_fine_but_true_is_not_one():

@@ -87,3 +87,14 @@ def test_stock_recbole_refuses_what_the_plugins_settings_cannot_be(settings):
     assert (config["modalities"], config["projection"]) == (["text"], "mlp")
     with pytest.raises(UserError, match="mask_rate=1.5 must be at least 0 and below 1"):
         Config("SSR", "shop", config_dict={**given, "mask_rate": 1.5})
+
+
+@pytest.mark.parametrize("key, changes", [
+    ("test_masking", {"test_masking": "train"}), ("train_share", {"train_share": 0.5}),
+    ("corruption_at", {"corruption_at": "inference", "feature_missing": {"text": 1.0}}),
+])
+def test_stock_recbole_refuses_what_its_own_loop_would_pass_over(settings, key, changes):
+    with pytest.raises(UserError, match=f"{key}=.*start the run with recbole_ssr.run"):
+        Config("SSR", "shop", config_dict={**settings["config_dict"], **changes})
+    build_config("SSR", **settings, flags=changes)
+    Config("SSR", "shop", config_dict={**settings["config_dict"], "corruption_at": "inference"})

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ import recbole_ssr
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.quick_start import load_run, prepare, trainer_of
+from recbole_ssr.report.result_table import calibration_line
 from recbole_ssr.result import RunResult
+from recbole_ssr.run_folders import runs_in
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.trainer import RunMixin
 
@@ -301,6 +304,47 @@ def test_a_finished_run_may_be_given_more_epochs(tiny):
     assert measured(longer) == measured(whole)
     again = recbole_ssr.run(flags={"resume": short.run, "epochs": 5})
     assert measured(again) == measured(whole)
+
+
+def test_a_finished_run_that_is_ended_in_further_epochs_is_unfinished(tiny, monkeypatch):
+    whole, short = train(tiny, "BPR", epochs=6), train(tiny, "BPR", epochs=2)
+    with monkeypatch.context() as patch:
+        Stop(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            recbole_ssr.run(flags={"resume": short.run, "epochs": 6})
+    assert {run.path.name: run.state for run in runs_in("runs")} == {
+        Path(whole.run).name: "finished", Path(short.run).name: "unfinished"}
+    assert measured(recbole_ssr.run(flags={"resume": True})) == measured(whole)
+    with pytest.raises(UserError, match="epochs=3, but .* has trained 6"):
+        recbole_ssr.run(flags={"resume": short.run, "epochs": 3})
+
+
+def test_a_file_does_not_say_which_run_goes_on(tiny):
+    folder = train(tiny, "BPR", epochs=1).run
+    settings = yaml.safe_load(Path(folder, "config.yaml").read_text())
+    assert "resume" not in settings
+    Path("on.yaml").write_text(f"resume: {folder}\n")
+    with pytest.raises(UserError, match=f"on.yaml.*give --resume={folder}"):
+        recbole_ssr.run(config_files=["on.yaml"], dataset="tiny", config_dict=tiny)
+
+
+def test_a_folder_of_another_finished_run_is_not_written_over(tiny):
+    recbole_ssr.run("BPR", "tiny", config_dict=tiny | {"epochs": 1}, folder="mine")
+    before = Path("mine", "metrics.json").read_text()
+    Path("mine", "last.pth").unlink()
+    with pytest.raises(UserError, match="mine holds a run of other settings"):
+        recbole_ssr.run("GFCF", "tiny", config_dict=tiny, folder="mine")
+    assert Path("mine", "metrics.json").read_text() == before
+
+
+def test_a_calibrated_run_without_a_test_part_has_a_table(tiny):
+    settings = tiny | {"split_column": None, "eval_args": {"split": {"LS": "valid_only"}},
+                       "calibration_prior": 1.0}
+    result = train(settings, epochs=2)
+    assert result.test == {} and "test" not in result.calibration.get("uncalibrated", {})
+    kept = replace(result, calibration={"kept": True, "uncalibrated": {
+        "valid": result.valid, "test": {}}})  # as earlier versions left it
+    assert "valid" in calibration_line(kept) and "test" not in calibration_line(kept)
 
 
 def test_a_resumed_run_keeps_its_settings(tiny):

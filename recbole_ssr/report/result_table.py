@@ -30,7 +30,7 @@ def calibration_line(result: RunResult) -> str | None:
         return None
     metric = result.protocol["valid_metric"]
     parts = [f"{part} {before[metric.lower()]:.4f} to {getattr(result, part)[metric.lower()]:.4f}"
-             for part, before in result.calibration["uncalibrated"].items()]
+             for part, before in result.calibration["uncalibrated"].items() if before]
     return (f"Bands, modalities and popularity calibrated on the validation part ({metric}, "
             f"{', '.join(parts)}); --calibrate=False leaves it out.")
 
