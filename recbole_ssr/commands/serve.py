@@ -43,7 +43,7 @@ def recommend(argv: Sequence[str], console: Console) -> int:
 
 def _ranking_options(flags: dict) -> dict:
     """Return what Recommender.blocks is asked for. Raises UserError where nobody is named."""
-    from recbole_ssr.serve.histories import read_histories, tokens_from
+    from recbole_ssr.dataset_prep.histories import read_histories, tokens_from
 
     users = tokens_from(text(flags, "users")) if "users" in flags else None
     history = read_histories(text(flags, "history")) if "history" in flags else None

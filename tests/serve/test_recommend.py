@@ -11,11 +11,11 @@ from tiny import ITEMS, USERS
 
 import recbole_ssr
 from recbole_ssr.cli import main
+from recbole_ssr.dataset_prep.histories import read_histories, tokens_from
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import read_rankings
 from recbole_ssr.experiment import interactions_of
 from recbole_ssr.serve import ranking
-from recbole_ssr.serve.histories import read_histories, tokens_from
 from recbole_ssr.serve.writers import write_blocks
 
 MODELS = ("SSR", "GFCF", "BPR")
