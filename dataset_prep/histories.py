@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from recbole_ssr.dataset_prep.lines import read_lines
@@ -70,14 +71,12 @@ def read_histories(file: str | Path) -> dict[str, list[str]]:
 def _user_and_item(table: Table, by_name_alone: bool) -> list[str]:
     """Return the columns of users and items: by name, or the first two where neither is known."""
     columns = [name for name in table.columns if name]  # a data frame's index has no name
-    found, unknown = {}, []
+    found = []
     for role in ("user", "item"):
-        try:
-            found[role] = choose_column(table, role, None)
-        except UserError as error:
-            unknown.append(error)
-    if not unknown:
-        return list(found.values())
+        with suppress(UserError):
+            found.append(choose_column(table, role, None))
+    if len(found) == 2:
+        return found
     if by_name_alone or found:
         raise UserError(f"{table.path} needs a column user_id and a column item_id, or two columns "
                         f"of other names alone; it has {', '.join(columns)}. Rename the columns")
