@@ -42,8 +42,9 @@ def filtered(interactions: Interactions, options: Options, draft: Draft) -> Inte
     k = options.min_interactions or 0
     rated = _rated(interactions, options.min_rating)
     split = read_split(options.split or split_of(rated))
-    kept = rated if split.rule == "published" else without_repeats(rated)
-    for note in remarks(kept) if kept.labels is not None else ():
+    published = split.rule == "published"
+    kept = rated if published else without_repeats(rated)
+    for note in remarks(kept) if published else ():
         logger.info("%s", note)
     repeats = len(rated) - len(kept)
     kept = k_core(kept, k)

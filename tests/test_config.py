@@ -467,6 +467,13 @@ def test_settings_of_a_family_hold_for_it_and_values_of_the_default_are_silent(c
     assert not caplog.records
 
 
+def test_a_test_of_samples_needs_a_validation_of_samples():
+    with pytest.raises(UserError, match="Give both the mode labeled"):
+        build_config("BPR", config_dict={
+            "eval_args": {"mode": {"valid": "labeled", "test": "uni10"}}, "metrics": ["AUC"],
+            "valid_metric": "AUC", "threshold": {"rating": 4}})
+
+
 def test_labels_are_made_where_they_are_evaluated():
     settings = {"threshold": {"rating": 4}, "eval_args": {"mode": "labeled"}, "metrics": ["AUC"],
                 "valid_metric": "AUC"}

@@ -14,6 +14,7 @@ from recbole_ssr.compare.assemble import assemble
 from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.data import (
     OF_FEATURES,
+    Data,
     check_data,
     check_modalities,
     check_selected,
@@ -69,9 +70,7 @@ def compare(options: ComparisonOptions, console: Console) -> Compared:
     data = load_data(_shared(options, lines))
     check_modalities(options, data)
     if options.tune:
-        selected = selected_of(options, lines, engine, console)
-        for label, line in selected.items():
-            check_selected(line.split, label, data, options.settings)
+        selected = selected_of(options, lines, engine, console, data)
         if not options.no_run:
             write_presets(options, lines, selected)
         plan = plan_of(options, lines_of(options, tuned_lines(lines, selected)), distinct=False)
@@ -103,9 +102,7 @@ def search(options: ComparisonOptions, console: Console) -> tuple[dict[str, Sele
     engine, lines = _engine(options), lines_of(options, presets_of(options))
     _make(options.out)
     data = load_data(_shared(options, lines))
-    selected = selected_of(options, lines, engine, console)
-    for label, line in selected.items():
-        check_selected(line.split, label, data, options.settings)
+    selected = selected_of(options, lines, engine, console, data)
     return selected, write_presets(options, lines, selected)
 
 
@@ -124,10 +121,11 @@ def presets_of(options: ComparisonOptions) -> dict[str, Line]:
 
 
 def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engine,
-                console: Console) -> dict[str, Selected]:
+                console: Console, data: Data) -> dict[str, Selected]:
     """Search the settings of every line with the same budget, from those of its preset on.
 
-    With `no_run` nothing is searched: it is what searches have selected so far.
+    With `no_run` nothing is searched: it is what searches have selected so far. Raises UserError
+    where that was on another split than the `data` at hand.
     """
     models, start = {}, {}
     for line in lines:
@@ -140,9 +138,12 @@ def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engin
     method = Method(options.tune, options.sampler, options.pruner, seed=options.seeds[0])
     jobs = _jobs(options)
     with Board(console, (), max(jobs, 1), total=options.tune * len(models)) as board:
-        return tune(models, engine, options.out, method, options.storage, options.space,
-                    seed=options.seeds[0], jobs=jobs, watch=board.watch, follow=board.follow,
-                    start=start, run=not options.no_run)
+        selected = tune(models, engine, options.out, method, options.storage, options.space,
+                        seed=options.seeds[0], jobs=jobs, watch=board.watch, follow=board.follow,
+                        start=start, run=not options.no_run)
+    for label, line in selected.items():
+        check_selected(line.split, label, data, options.settings)
+    return selected
 
 
 def write_presets(options: ComparisonOptions, lines: Sequence[Line],

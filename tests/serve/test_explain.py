@@ -1,6 +1,7 @@
 """Explanations: their parts are what they say, and add up to the score."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from stub_models import FOLDED, built
 
 from recbole_ssr.cli import main
 from recbole_ssr.errors import UserError
+from recbole_ssr.report.explanation.plots import draw
 from recbole_ssr.serve.attribution import parts_of, slots_of
 
 AFFINE = ("FastLightGCN", "FastSGL", "FeatureLightGCN", "LATTICE", "FREEDOM", "PGL", "MENTOR",
@@ -104,3 +106,15 @@ def check_picture(path: Path):
     assert 0.02 < (pixels.min(axis=2) < 0.9).mean() < 0.9  # neither blank nor flooded
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert (edge == 1).all(), "something is cut"
+
+
+def test_dollars_in_titles_are_no_formula(recommender, tmp_path):
+    recommender = recommender()
+    user = str(recommender.users[0])
+    had = recommender.catalogue.items[recommender.catalogue.seen[1].indices[0]]
+    title = "Was $20_$30, now $10^"
+    explanation = recommender.explain(user, str(recommender.items[0]))
+    sources = [replace(source, title=title) if source.item == had else source
+               for source in explanation.sources]
+    draw(replace(explanation, title=title, sources=sources), tmp_path / "why.png")
+    check_picture(tmp_path / "why.png")

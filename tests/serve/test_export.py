@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import recbole_ssr
 from recbole_ssr.cli import main
 from recbole_ssr.errors import UserError
 from recbole_ssr.serve.export import export
@@ -38,6 +39,13 @@ def test_inner_products_are_the_scores_and_give_the_ranking(model, recommender, 
     assert about["model"] == model and about["dimensions"] == user.shape[1]
     assert about["run"] == str(recommender.run) and about["test"]["recall@5"] >= 0
     assert len(about["protocol"]["split_fingerprint"]) == 64
+
+
+def test_figures_of_another_ranking_are_none_of_the_export(train, tmp_path):
+    for discount, own in ((None, True), (0, True), (0.5, False)):
+        export(recbole_ssr.load(train(), popularity_discount=discount), tmp_path)
+        about = json.loads((tmp_path / "export.json").read_text())
+        assert (about["test"] is not None, about["valid"] is not None) == (own, own)
 
 
 def test_parquet(recommender, tmp_path):
