@@ -112,7 +112,7 @@ def test_dollars_in_titles_are_no_formula(recommender, tmp_path):
     recommender = recommender()
     user = str(recommender.users[0])
     had = recommender.catalogue.items[recommender.catalogue.seen[1].indices[0]]
-    title = "Was $20_$30, now $10^"
+    title = "Was $20, now 50% off: $10"
     explanation = recommender.explain(user, str(recommender.items[0]))
     sources = [replace(source, title=title) if source.item == had else source
                for source in explanation.sources]
