@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +36,7 @@ from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import ABANDONED_SECONDS, sweep
 from recbole_ssr.report.comparison.files import write_files
-from recbole_ssr.tune.presets import read_presets, write_preset
+from recbole_ssr.tune.presets import Preset, read_presets, write_preset
 from recbole_ssr.tune.space import PROTOCOL
 from recbole_ssr.tune.trials import Method
 from recbole_ssr.tune.tuning import Selected, tune
@@ -107,17 +107,33 @@ def search(options: ComparisonOptions, console: Console) -> tuple[dict[str, Sele
 
 
 def presets_of(options: ComparisonOptions) -> dict[str, Line]:
-    """Return the lines that have a preset among those given, with its settings."""
+    """Return the lines that have a preset among those given, with its settings.
+
+    A line has the preset of its label, another the one of its model, or of a label that is no line
+    here. Raises UserError where there are several.
+    """
     if not options.preset:
         return {}
     presets = read_presets(options.preset)
-    lines = {label: Line(label, model, presets[model].settings, (), trials=presets[model].trials)
-             for label, (model, _) in options.models.items() if model in presets}
-    for model, preset in presets.items():
-        if model not in (line.model for line in lines.values()):
-            logger.warning("%s is a preset of %s, which is not among the models.", preset.file,
-                           model)
-    return lines
+    taken = {label: preset for label, (model, _) in options.models.items()
+             if (preset := _preset_for(label, model, presets, options.models))}
+    for preset in presets.values():
+        if preset not in taken.values():
+            logger.warning("%s is a preset of %s, which is not among the lines.", preset.file,
+                           preset.label)
+    return {label: Line(label, preset.model, preset.settings, (), trials=preset.trials)
+            for label, preset in taken.items()}
+
+
+def _preset_for(label: str, model: str, presets: Mapping[str, Preset],
+                labels: Container[str]) -> Preset | None:
+    of_model = {preset.label: preset for preset in presets.values() if preset.model == model}
+    found = [of_model[name] for name in (label, model) if name in of_model][:1]
+    found = found or [preset for name, preset in of_model.items() if name not in labels]
+    if len(found) > 1:
+        raise UserError(f"{' and '.join(str(preset.file) for preset in found)} are presets of "
+                        f"{model}, none of them of the line {label!r}. Name the one to use.")
+    return found[0] if found else None
 
 
 def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engine,

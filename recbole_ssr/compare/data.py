@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ from recbole_ssr.host_errors import host_errors
 from recbole_ssr.runs import quiet_host
 
 logger = logging.getLogger("recbole_ssr")
-
 
 # Settings that decide what a model sees of the item features.
 OF_FEATURES = ("modalities", "feature_path", "feature_fill", "feature_scaling", "feature_noise",
@@ -47,8 +47,10 @@ class Data(NamedTuple):
 
 def load_data(settings: Mapping) -> Data:
     """Load and split the dataset as every run does. Raises UserError where that is impossible."""
-    # RecBole's LightGCN has no setting that changes the data.
-    config = build_config("LightGCN", config_dict={**settings, "show_progress": False})
+    # RecBole's LightGCN has no setting that changes the data; those of other models are checked
+    # where their runs are made.
+    with _without_warnings():
+        config = build_config("LightGCN", config_dict={**settings, "show_progress": False})
     init_seed(config["seed"], config["reproducibility"])
     with quiet_host(), host_errors(f"use the data of {config['dataset']}"):
         try:
@@ -101,6 +103,18 @@ def check_selected(split: str | None, label: str, data: Data, settings: Mapping)
         raise UserError(f"the search over {label} was on another split of {settings['dataset']} "
                         f"(hash {split[:12]}) than the data at hand ({data.fingerprint[:12]}): the "
                         "dataset has changed since. Name another folder with --out.")
+
+
+@contextmanager
+def _without_warnings():
+    def severe(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING
+
+    logger.addFilter(severe)
+    try:
+        yield
+    finally:
+        logger.removeFilter(severe)
 
 
 def _asked_alike(task: Task, data: Data) -> bool:

@@ -31,13 +31,18 @@ class Preset(NamedTuple):
         model: the class.
         settings: over its defaults.
         file: where they were read.
-        notes: the file's comments by name: dataset, split, reached, trials and so on.
+        notes: the file's comments by name: line, dataset, split, reached, trials and so on.
     """
 
     model: str
     settings: dict
     file: Path
     notes: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """Label of the line that was tuned, the model's name where the file does not say."""
+        return self.notes.get("line", self.model)
 
     @property
     def trials(self) -> int | None:
@@ -73,20 +78,21 @@ def write_preset(out: str | Path, selected: Selected, settings: Mapping | None =
 
 
 def read_presets(paths: str | Path | Iterable[str | Path]) -> dict[str, Preset]:
-    """Return the presets of files, folders, or text with commas, by model.
+    """Return the presets of files, folders, or text with commas, by label.
 
     Raises UserError for a path that is missing, a file that names no model or an unknown one, and
-    two files for one model.
+    two files for one line.
     """
     parts = str(paths).split(",") if isinstance(paths, (str, Path)) else list(paths)
     presets: dict[str, Preset] = {}
     for part in parts:
         for file in _files(expanded(str(part).strip())):
             preset = _read(file)
-            if preset.model in presets and presets[preset.model] != preset:
-                raise UserError(f"Both {presets[preset.model].file} and {file} are presets of "
-                                f"{preset.model}. Name the one to use.")
-            presets[preset.model] = preset
+            label = preset.label
+            if label in presets and presets[label] != preset:
+                raise UserError(f"Both {presets[label].file} and {file} are presets of {label}. "
+                                "Name the one to use.")
+            presets[label] = preset
     return presets
 
 
@@ -128,6 +134,7 @@ def _notes(selected: Selected) -> dict[str, str]:
     default = "failed" if selected.default is None else f"{selected.default:.6g}"
     pruner = "no pruner" if method.pruner == "none" else f"pruner {method.pruner}"
     return {
+        "line": selected.label,
         "dataset": selected.dataset,
         "split": selected.split or "not told",
         "metric": f"{selected.metric} on validation",

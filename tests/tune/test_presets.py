@@ -6,6 +6,8 @@ import pytest
 import yaml
 from made_trials import write_shop
 
+from recbole_ssr.commands.experiments import presets_of
+from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.presets import read_presets, write_preset
@@ -77,6 +79,27 @@ def test_files_folders_and_lists_are_read(tmp_path):
         "SSR": "SSR", "LightGCN": "LightGCN"}
     assert found["LightGCN"].settings == {"n_layers": 3} and found["LightGCN"].trials is None
     assert read_presets([tmp_path / "presets", other]) == found
+
+
+def test_a_line_takes_the_preset_of_its_label_then_of_its_model(tmp_path):
+    for label, layers in (("SSR", 1), ("wide", 2)):
+        write_preset(tmp_path, selected(label, {"n_layers": layers}))
+
+    def layers(models, preset=tmp_path / "presets"):
+        lines = presets_of(options_of([], {"models": models, "preset": str(preset)}))
+        return {label: line.settings["n_layers"] for label, line in lines.items()}
+
+    one, two, three = ({name: {"model": "SSR", "mask_rate": rate}}
+                       for name, rate in (("SSR", 0.1), ("wide", 0.2), ("no mask", 0.0)))
+    assert layers({**one, **two, **three}) == {"SSR": 1, "wide": 2, "no mask": 1}
+    wide = tmp_path / "presets" / "wide.yaml"
+    assert layers({**one, **two}, wide) == {"wide": 2}  # no line gets another line's
+    assert layers(three, wide) == {"no mask": 2}
+    write_preset(tmp_path, selected("deep", {"n_layers": 3}))
+    (tmp_path / "presets" / "SSR.yaml").unlink()
+    with pytest.raises(UserError, match="deep.yaml and .*wide.yaml are presets of SSR, none of them"
+                                        " of the line 'no mask'"):
+        layers(three)
 
 
 @pytest.mark.parametrize("given, message", [
