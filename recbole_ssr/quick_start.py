@@ -22,7 +22,13 @@ from recbole.utils import EvaluatorType, ModelType, get_trainer, init_seed
 from torch import nn
 
 from recbole_ssr import registry, runs
-from recbole_ssr.config import PluginConfig, build_config, config_hash, resolved
+from recbole_ssr.config import (
+    WITHOUT_EFFECT_ON_RESULTS,
+    PluginConfig,
+    build_config,
+    config_hash,
+    resolved,
+)
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
@@ -47,6 +53,7 @@ from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.run_folders import CONFIG, held, newest_unfinished
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.fixed_step import check_fixed_steps
+from recbole_ssr.train.state import plain_config
 from recbole_ssr.train.trainer import BEST, LAST, RunMixin, run_trainer
 from recbole_ssr.train.weights import load_weights
 
@@ -225,7 +232,7 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
         experiment = prepare(config)
         trainer = trainer_of(experiment)
         if last:
-            trainer.restore(last)
+            _check_settings(trainer.restore(last), config, folder)
             _check_epochs(trainer, folder)
             if is_main() and not trainer.stopped and trainer.start_epoch < trainer.epochs:
                 for file in (FILE, VALID_FILE, RANKING):  # soon of other weights
@@ -244,6 +251,25 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
             raise
         finally:
             trainer.end_logging()
+
+
+def _check_settings(before: Mapping, config: PluginConfig, folder: Path) -> None:
+    now = plain_config(config)
+    changed = [key for key in sorted(resolved(config).keys() & before.keys())
+               if _listed(before[key]) != _listed(now[key])
+               and key not in WITHOUT_EFFECT_ON_RESULTS and key not in RESUMABLE]
+    if changed:
+        was, says = (", ".join(f"{key}={values[key]!r}" for key in changed)
+                     for values in (before, now))
+        raise UserError(f"{folder / LAST} was trained with {was}, and {CONFIG} beside it says "
+                        f"{says} now. Put the settings back, or train a new run by the others")
+
+
+def _listed(value: object) -> object:
+    """Return a setting with lists for tuples, as a file has them."""
+    if isinstance(value, Mapping):
+        return {key: _listed(entry) for key, entry in value.items()}
+    return [_listed(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _check_epochs(trainer: RunMixin, folder: Path) -> None:

@@ -356,6 +356,20 @@ def test_a_resumed_run_keeps_its_settings(tiny):
         recbole_ssr.run(dataset="tiny", flags={"resume": run})
 
 
+def test_settings_that_were_edited_are_noticed(tiny):
+    run = Path(train(tiny, epochs=1).run)
+    file = run / "config.yaml"
+    whole = file.read_text()
+    file.write_text(whole.replace("mask_rate: ", "mask_rate: 0.9 #")
+                    .replace("\nlearning_rate: ", "\nlearning_rate: 0.3 #"))
+    with pytest.raises(UserError, match="trained with learning_rate=.*, mask_rate=.*says "
+                                        "learning_rate=0.3, mask_rate=0.9 now"):
+        recbole_ssr.run(flags={"resume": str(run), "epochs": 2})
+    assert RunResult.read(run).epochs == 1
+    file.write_text(whole.replace("show_progress: ", "show_progress: true #"))
+    assert recbole_ssr.run(flags={"resume": str(run), "epochs": 2}).epochs == 2
+
+
 def test_what_cannot_be_resumed_is_named(tiny):
     run = Path(train(tiny, epochs=1).run)
     with pytest.raises(UserError, match=f"Runs there: {run.name}"):

@@ -332,8 +332,11 @@ class RunMixin:
         return {name: value for name, value in vars(self).items()
                 if isinstance(value, torch.optim.Optimizer) and name != "optimizer"}
 
-    def restore(self, path) -> None:
-        """Take over the state of a `last.pth`, so that `fit` goes on where it was written."""
+    def restore(self, path) -> dict:
+        """Take over the state of a `last.pth`, so that `fit` goes on where it was written.
+
+        Returns the settings that it was trained by, in plain types.
+        """
         state = checkpoint.load(path, map_location=self.device)
         check_parts(state, TRAINING, path)
         load_weights(self.model, state, path, self.config, self.data)
@@ -353,6 +356,7 @@ class RunMixin:
         self.cur_step, self.best_valid_score = state["cur_step"], state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self._rng = state["random_state"]
+        return state.get("config", {})
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
