@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 import recbole_ssr
-from recbole_ssr.dataset_prep.prepared import sha256_of
 from recbole_ssr.errors import UserError
 
 try:
@@ -98,7 +97,7 @@ class _Broken(Exception):
 
 
 def fetch(
-    url: str, path: str | Path, what: str, show_progress: bool = True, sha256: str | None = None,
+    url: str, path: str | Path, what: str, show_progress: bool = True,
     attempts: int = 4, timeout: float = 30,
 ) -> Path:
     """Return `path`, fetched from `url` unless it exists.
@@ -111,7 +110,6 @@ def fetch(
         path: the place of the file. Its folder is made.
         what: names the file in messages, as in "the ratings of amazon-baby".
         show_progress: draw a bar.
-        sha256: what the contents must hash to (hex), if known.
         attempts: how many may fail in a row; one that brings something new counts as the first.
         timeout: seconds to wait for the server at any time.
 
@@ -128,7 +126,6 @@ def fetch(
         with _only_here(file):
             if not file.path.is_file():  # else another process has just finished it
                 _persist(file, attempts, show_progress)
-                _check_contents(file, sha256)
                 os.replace(file.part, file.path)
                 file.about.unlink(missing_ok=True)
     except UserError:
@@ -289,13 +286,3 @@ def _reason(error: object, file: _File) -> str:
 
 def _is_page(path: Path) -> bool:
     return path.suffix.lower() in (".html", ".htm")
-
-
-def _check_contents(file: _File, sha256: str | None) -> None:
-    if sha256 is None:
-        return
-    digest = sha256_of(file.part)
-    if digest != sha256.lower():
-        file.discard()
-        raise file.error(f"the contents have the sha256 {digest}, not {sha256}. The file was "
-                         "damaged on its way or is another version, and was thrown away")

@@ -19,6 +19,7 @@ from recbole_ssr.corruption import Corruption
 from recbole_ssr.data import statistics
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
+from recbole_ssr.evaluation import beyond_accuracy
 from recbole_ssr.files import expanded
 from recbole_ssr.quick_start import _dataset_class
 from recbole_ssr.report.dataset.checks import degree_checks, feature_checks, split_checks
@@ -148,7 +149,7 @@ def _split_name(config: PluginConfig) -> str:
 def _degrees(degrees: np.ndarray) -> Degrees:
     values, nodes = np.unique(degrees, return_counts=True)
     quartiles = np.quantile(degrees, [0, 0.25, 0.5, 0.75, 1]).tolist()
-    gini = statistics.gini(degrees)
+    gini = beyond_accuracy.gini(degrees)
     return Degrees(*quartiles, mean=float(degrees.mean()), gini=gini,
                    none=int((degrees == 0).sum()), values=values.tolist(), nodes=nodes.tolist(),
                    histogram=[list(entry) for entry in statistics.powers_of_two(degrees)])

@@ -547,7 +547,7 @@ def evaluated(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ran
     collector = trainer.eval_collector
     collector.keep_ranking = isinstance(part, FullSortEvalDataLoader)
     metrics = trainer.evaluate(part, load_best_model=load_best_model)
-    return _floats(metrics), collector.take_ranking()
+    return metrics, collector.take_ranking()
 
 
 def _result(experiment, trainer, folder, valid, test, seconds) -> RunResult:
@@ -601,10 +601,6 @@ def _dump(config: PluginConfig) -> str:
         if settings.get(key):
             settings[key] = str(expanded(settings[key]).resolve())
     return yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
-
-
-def _floats(metrics) -> dict[str, float]:
-    return {name: float(value) for name, value in (metrics or {}).items()}
 
 
 def _median(values) -> float:

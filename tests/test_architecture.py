@@ -134,11 +134,6 @@ def keys_read(path):
             name = getattr(owner, "attr", None) or getattr(owner, "id", None)
             if name == "config" and isinstance(node.slice.value, str):
                 keys.add(node.slice.value)
-        # Helpers that are given the key, as dropout_of(config, "view_dropout").
-        elif isinstance(node, ast.Call) and len(node.args) > 1:
-            owner, key = node.args[:2]
-            if getattr(owner, "id", None) == "config" and isinstance(key, ast.Constant):
-                keys.add(key.value)
     return keys
 
 

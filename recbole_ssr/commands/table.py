@@ -23,8 +23,8 @@ class Command(NamedTuple):
         summary: what it does, in a line without a full stop.
         group: heading below which the list of commands has it.
         usage: what follows its name, a form each.
-        options: as they are typed -> what they mean; None where another table has them.
-        notes: paragraphs below the options; the last one says where settings are listed.
+        options: as they are typed -> what they mean; empty where another table has them.
+        notes: paragraphs below the options.
         function: "module:name" of what runs it, which takes the words and a console.
     """
 

@@ -15,6 +15,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
 from recbole_ssr.config import PluginConfig, resolved
+from recbole_ssr.train.monitors import NoTensorBoard
 
 
 class Stock(NamedTuple):
@@ -45,20 +46,12 @@ def stock_of(config: PluginConfig, scratch: str) -> Stock:
     return Stock(*loaders, trainer)
 
 
-class _NoTensorBoard:
-    def add_scalar(self, *_args):
-        """Drop the value."""
-
-    def add_hparams(self, *_args):
-        """Drop the values."""
-
-
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Keep RecBole from the command line, the environment and the current folder."""
     argv, board = sys.argv, host.get_tensorboard
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    sys.argv, host.get_tensorboard = argv[:1], lambda _logger: _NoTensorBoard()
+    sys.argv, host.get_tensorboard = argv[:1], lambda _logger: NoTensorBoard()
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_BLOCK_BYTES = 16 * 2**20
+from recbole_ssr.data.feature_files import row_blocks
 
 
 def powers_of_two(degrees: np.ndarray) -> list[tuple[int, int, int]]:
@@ -24,19 +24,6 @@ def powers_of_two(degrees: np.ndarray) -> list[tuple[int, int, int]]:
     counts = np.trim_zeros(np.bincount(exponents), "f").tolist()
     first = int(exponents.min()) if counts else 0
     return [(2**e // 2, 2**e - 1, n) for e, n in enumerate(counts, start=first)]
-
-
-def gini(values: np.ndarray) -> float:
-    """Return the Gini coefficient: 0 if all values are equal, towards 1 if one has everything.
-
-    It is the mean absolute difference of two draws over twice the mean; nan if all are 0.
-    Shapes: values (n,), none negative.
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    n, total = len(ordered), ordered.sum()
-    if not total:
-        return float("nan")
-    return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total))
 
 
 def pairs(users: np.ndarray, items: np.ndarray, n_items: int) -> np.ndarray:
@@ -85,7 +72,7 @@ class Vectors(NamedTuple):
     repeated: int
 
 
-def vectors(stored: np.ndarray, block_bytes: int = _BLOCK_BYTES) -> Vectors:
+def vectors(stored: np.ndarray) -> Vectors:
     """Look at a matrix (n, dim), which may be mapped, a block at a time.
 
     Rows are compared as float32, as models receive them, by a hash of 64 bits: among a million
@@ -93,14 +80,12 @@ def vectors(stored: np.ndarray, block_bytes: int = _BLOCK_BYTES) -> Vectors:
     """
     n, dim = stored.shape
     norms, hashes = np.empty(n), np.empty(n, dtype=np.uint64)
-    step = max(1, block_bytes // (8 * dim))
-    for start in range(0, n, step):
+    for block in row_blocks(n, dim):
         # A file of column-major order gives rows with gaps, which cannot be hashed.
-        rows = np.ascontiguousarray(stored[start : start + step], dtype=np.float32)
-        stop = start + len(rows)
-        norms[start:stop] = np.linalg.norm(rows.astype(np.float64), axis=1)
+        rows = np.ascontiguousarray(stored[block], dtype=np.float32)
+        norms[block] = np.linalg.norm(rows.astype(np.float64), axis=1)
         rows = rows + np.float32(0)  # -0.0 equals 0.0, but not its bytes
-        hashes[start:stop] = [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big")
+        hashes[block] = [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big")
                               for row in rows]
     filled = hashes[norms > 0]
     return Vectors(norms, n - len(filled), len(filled) - len(np.unique(filled)))

@@ -1,1 +1,1 @@
-"""Graph operators: the bipartite user-item graph and item similarity graphs."""
+"""Graphs of users and items, and of items alone: operators, neighbours, samples, closed forms."""

@@ -10,6 +10,7 @@ from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
 
 _ROWS_AT_ONCE = 1024
+_SMALLEST_SUM = 1e-12  # a row of similarities that sums to less counts as empty
 
 
 def knn(features: Tensor, present: Tensor, k: int, block: int = 1024,
@@ -84,7 +85,7 @@ class ItemGraph(Constants):
             if similarities is None:
                 value = torch.full((near.numel(),), 1 / max(near.shape[1], 1))
             else:
-                value = _normalised(row, col, similarities[c].reshape(-1), n_items)
+                value = normalised(row, col, similarities[c].reshape(-1), n_items)
             rows += [row, absent]
             cols += [col, absent]
             values += [weight * value, torch.full((len(absent),), weight)]
@@ -95,8 +96,11 @@ class ItemGraph(Constants):
         )
 
 
-def _normalised(row: Tensor, col: Tensor, similarity: Tensor, n: int) -> Tensor:
-    r"""Return :math:`s_{ij} / \sqrt{r_i r_j}` of every edge. Shapes: all (E,)."""
-    total = similarity.new_zeros(n).index_add_(0, row, similarity)
-    root = torch.where(total > 0, total.clamp(min=1e-12).rsqrt(), 0.0)
-    return similarity * root[row] * root[col]
+def normalised(row: Tensor, col: Tensor, similarity: Tensor, n: int) -> Tensor:
+    r"""Return :math:`s_{ij} / \sqrt{r_i r_j}`, r being row sums; a row without a sum is empty.
+
+    It is differentiable in the similarities. Shapes: all (E,).
+    """
+    total = similarity.new_zeros(n).index_add(0, row, similarity)
+    root = torch.where(total > 0, total.clamp(min=_SMALLEST_SUM).rsqrt(), 0.0)
+    return similarity * root.index_select(0, row) * root.index_select(0, col)

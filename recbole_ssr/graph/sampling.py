@@ -46,3 +46,17 @@ def subgraph(graph: BipartiteGraph, edges: Tensor) -> BipartiteGraph:
     users, items = graph.edges()
     edges = edges.to(users.device)
     return BipartiteGraph(users[edges], items[edges], graph.n_users, graph.n_items)
+
+
+def denoised(
+    graph: BipartiteGraph, edge_dropout: float, generator: torch.Generator
+) -> BipartiteGraph:
+    r"""Return the graph of (1 - edge_dropout) E edges, normalised by the degrees that they leave.
+
+    They are drawn without replacement in proportion to :math:`1 / \sqrt{d_u d_i}` (Zhou and Shen,
+    FREEDOM, eq. 8). Without dropout it is `graph` itself and nothing is drawn.
+    """
+    if not edge_dropout:
+        return graph
+    weights = degree_weights(graph)
+    return subgraph(graph, draw_edges(len(weights), 1 - edge_dropout, generator, weights))

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
-from recbole_ssr.graph.denoising import denoised
+from recbole_ssr.graph.sampling import denoised
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.item_graph import build_item_graph
@@ -73,10 +73,7 @@ class FREEDOM(Baseline):
     def forward(self, graph: BipartiteGraph | None = None) -> Embeddings:
         """Embed all nodes, on the whole graph where none is given."""
         user, item = propagate_mean(graph or self.graph, self.E_user, self.E_item, self.n_layers)
-        h = self.E_item
-        for _ in range(self.item_layers):
-            h = smoothed(self.S, h)
-        return Embeddings(user, item + h)
+        return Embeddings(user, item + smoothed(self.S, self.E_item, self.item_layers))
 
     def loss(self, batch: Batch) -> FREEDOMLoss:
         user, item = self(self.denoised)

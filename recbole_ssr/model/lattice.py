@@ -47,7 +47,7 @@ from torch import Tensor, nn
 
 from recbole_ssr.constants import Constants
 from recbole_ssr.graph.csr import csr_tensor
-from recbole_ssr.graph.knn import ItemGraph, knn
+from recbole_ssr.graph.knn import ItemGraph, knn, normalised
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.item_graph import modality_graph
@@ -60,8 +60,6 @@ from recbole_ssr.nn.normalise import unit_rows
 from recbole_ssr.nn.raw_features import RawFeatures
 from recbole_ssr.nn.sparse import adjacency_product
 from recbole_ssr.nodes import Nodes
-
-_SMALLEST_SUM = 1e-12  # a row of similarities that sums to less counts as empty
 
 
 class LATTICELoss(NamedTuple):
@@ -182,7 +180,7 @@ class LATTICE(Baseline):
         return Edges(
             torch.cat([self.initial["row"], row]), torch.cat([self.initial["col"], col]),
             torch.cat([self.keep * initial,
-                       (1 - self.keep) * _normalised(row, col, learned, self.n_items)]),
+                       (1 - self.keep) * normalised(row, col, learned, self.n_items)]),
         )
 
     def learned_edges(self, X: RawFeatures, W: nn.Linear, share: Tensor) -> Edges:
@@ -213,16 +211,6 @@ def row_mean(graph, x: Nodes, degrees: Nodes, layers: int) -> Nodes:
         x = tuple((part + r * n) / (d + 1) for part, r, n, d in zip(x, root, near, degrees))
         total = [t + part for t, part in zip(total, x)]
     return tuple(t / (layers + 1) for t in total)
-
-
-def _normalised(row: Tensor, col: Tensor, value: Tensor, n: int) -> Tensor:
-    r"""Return :math:`s_{ij} / \sqrt{r_i r_j}`, differentiable; a row without a sum is empty.
-
-    Shapes: all (E,).
-    """
-    total = value.new_zeros(n).index_add(0, row, value)
-    root = torch.where(total > 0, total.clamp(min=_SMALLEST_SUM).rsqrt(), 0.0)
-    return value * root.index_select(0, row) * root.index_select(0, col)
 
 
 def _edges_of(graphs: list[ItemGraph]) -> Constants:

@@ -115,10 +115,7 @@ class MENTOR(Baseline):
 
     def enhanced(self, item: Tensor) -> Tensor:
         """Add what similar items hold. Shapes: item (I, D) and the result."""
-        near = item
-        for _ in range(self.item_layers):
-            near = smoothed(self.S, near)
-        return item + near
+        return item + smoothed(self.S, item, self.item_layers)
 
     def fused(self, h: Tensor) -> Tensor:
         """Mix the modalities of nodes, without the ids. Shapes: h (n, (M + 1) d); result (n, d)."""

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ssr.graph.bipartite import BipartiteGraph
-from recbole_ssr.graph.denoising import denoised
+from recbole_ssr.graph.sampling import denoised
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
 from recbole_ssr.model.item_graph import build_item_graph
@@ -103,10 +103,7 @@ class PGL(Baseline):
         """Embed all nodes, on the whole graph where none is given."""
         x = torch.cat([unit_rows(X.through(W)) for X, W in zip(self.features, self.W)], dim=1)
         user, item = propagate_mean(graph or self.graph, self.E_user, x, self.n_layers)
-        h = x
-        for _ in range(self.item_layers):
-            h = smoothed(self.S, h)
-        return Embeddings(user, item + h)
+        return Embeddings(user, item + smoothed(self.S, x, self.item_layers))
 
     def draw(self, interaction) -> PGLStep:
         batch = self.batch(interaction)

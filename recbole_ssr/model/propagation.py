@@ -38,6 +38,8 @@ def users_of(graph, item: Tensor) -> Tensor:
     return sparse_product(item, graph["R"], graph["Rt"])
 
 
-def smoothed(item_graph, item: Tensor) -> Tensor:
-    """Return T x for an ItemGraph. Shapes: item (I, D) and the result."""
-    return sparse_product(item, item_graph["T"], item_graph["Tt"])
+def smoothed(item_graph, item: Tensor, layers: int = 1) -> Tensor:
+    r"""Return :math:`T^L x` for an ItemGraph T. Shapes: item (I, D) and the result."""
+    for _ in range(layers):
+        item = sparse_product(item, item_graph["T"], item_graph["Tt"])
+    return item

@@ -1,1 +1,1 @@
-"""Building blocks that know only torch: projections and losses."""
+"""Building blocks of models and losses; nothing here knows a dataset."""

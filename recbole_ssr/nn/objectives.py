@@ -114,7 +114,8 @@ def make_objective(
             one of CANDIDATES.
         sampled_cosine: whether `sampled_softmax` and `in_batch_softmax` score by cosine.
 
-    Raises ValueError for an unknown name and for a temperature that is not positive.
+    Raises ValueError for an unknown name or kind of candidates, and for a temperature that is not
+    positive.
 
     >>> make_objective("sampled_softmax", 0.2, "train", sampled_cosine=True).cosine
     True

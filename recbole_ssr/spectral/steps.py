@@ -19,7 +19,7 @@ from torch import Tensor
 from recbole_ssr.spectral.energy import EnergyDistribution, jackson
 
 # Weight of the signal's energy in the fit; the rest is uniform in theta, which bounds the filters
-# where the signal has no energy. The ridge keeps the system regular. Both are ssr.md's, part E.
+# where the signal has no energy. The ridge keeps the system regular.
 _ENERGY_WEIGHT = 0.95
 _RIDGE = 1e-9
 

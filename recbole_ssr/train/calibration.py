@@ -30,8 +30,8 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
     as the best of many is. That score stays as it is. A run that is interrupted here
     does the same again; one that is interrupted later finds it in the checkpoint.
 
-    Returns gains, whether they are kept, and the validation metrics without them; nothing for a
-    model that has no gains to fit, or where other items than all are ranked.
+    Returns what the model has fitted, whether it is kept, and the validation metrics without it;
+    nothing for a model that has nothing to fit, or where other items than all are ranked.
     """
     model = trainer.model
     if not hasattr(model, "calibrate"):

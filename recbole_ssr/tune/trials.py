@@ -54,7 +54,6 @@ class Trial(NamedTuple):
         settings: by key of the space.
         reason: of a failure, in one line.
         valid: valid_metric after every evaluation.
-        seconds: from start to end, None while it runs.
         split: fingerprint of the split it was validated on, where it is known.
         features: that of the item features it was trained on, None without any.
     """
@@ -65,7 +64,6 @@ class Trial(NamedTuple):
     settings: dict
     reason: str | None = None
     valid: tuple[float, ...] = ()
-    seconds: float | None = None
     split: str | None = None
     features: str | None = None
 
@@ -81,11 +79,10 @@ def plain_trial(trial) -> Trial:
     """Return an Optuna trial as plain values."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     valid = tuple(value for _, value in sorted(trial.intermediate_values.items()))
-    seconds = trial.duration.total_seconds() if trial.duration else None
     attributes = trial.user_attrs
     return Trial(trial.number, states.get(trial.state.name, "running"), trial.value,
                  json.loads(attributes.get(SETTINGS, "{}")), attributes.get(REASON), valid,
-                 seconds, attributes.get(SPLIT), attributes.get(FEATURES))
+                 attributes.get(SPLIT), attributes.get(FEATURES))
 
 
 def counts(trial) -> bool:

@@ -15,7 +15,6 @@ from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.config import PluginConfig, build_config
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.heartbeat import Worker
-from recbole_ssr.tune.importance import importance
 from recbole_ssr.tune.source import TuneSource
 from recbole_ssr.tune.space import Space, spaces_of
 from recbole_ssr.tune.storage import existing_study, open_storage, open_study, study_name
@@ -41,7 +40,6 @@ class Selected(NamedTuple):
         study: name of the study in its storage.
         split: fingerprint of the split, None where runs do not tell.
         larger_is_better: the direction of the metric.
-        importance: see `importance`.
         begun: what the search begins from, in words.
     """
 
@@ -61,7 +59,6 @@ class Selected(NamedTuple):
     study: str
     split: str | None
     larger_is_better: bool = True
-    importance: dict[str, float] = {}
     begun: str = "default settings"
 
 
@@ -198,5 +195,5 @@ def _selected(label: str, search: Search, config: PluginConfig, from_preset: boo
         _metric(config), best.value, default.value if default else None, **count, trials=trials,
         size=search.space.size, method=search.method, study=search.study.study_name,
         split=best.split, larger_is_better=config["valid_metric_bigger"],
-        importance=importance(search), **({"begun": "its preset"} if from_preset else {}),
+        **({"begun": "its preset"} if from_preset else {}),
     )

@@ -11,6 +11,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 
 from recbole_ssr.report.dataset.record import DatasetReport, Degrees
 from recbole_ssr.report.pictures import ABOVE, save
+from recbole_ssr.report.sheet import number
 
 FILE = "dataset.png"
 _DPI = 110
@@ -50,7 +51,7 @@ def _draw_degrees(axis, report: DatasetReport) -> None:
         least = min(least, share[share > 0].min(initial=1))
         # The line of items is thinner, and leaves that of users to be seen where they meet.
         axis.step(x, share, where="pre", color=f"C{k}", linewidth=_WIDTHS[k],
-                  label=f"{side} (median {degrees.median:g}, Gini {_or_dash(degrees.gini)})")
+                  label=f"{side} (median {degrees.median:g}, Gini {number(degrees.gini, '.2f')})")
     axis.set(xscale="log", yscale="log", xlabel="interactions, all parts together",
              ylabel="share with at least as many", ylim=(0.7 * least, 1.4))
     most = max(report.user_degrees.maximum, report.item_degrees.maximum)
@@ -151,7 +152,3 @@ def _draw_norms(axis, report: DatasetReport) -> None:
 
 def _short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.2f}"

@@ -6,7 +6,7 @@ A cosine that is nan belongs to a band without modes: one large eigenspace may l
 from __future__ import annotations
 
 import math
-from statistics import fmean
+from statistics import fmean, variance
 
 from recbole_ssr.report.diagnosis.record import Ablation, Agreement, Claim, Stability
 
@@ -106,7 +106,7 @@ def cold_users_lean_on_low_and_mid(
         few = f"{len(cold)} users with at most {most} interactions, {len(others)} others"
         return Claim(claim, criterion, few, NOT_APPLICABLE)
     a, b = fmean(cold), fmean(others)
-    error = (_variance(cold) / len(cold) + _variance(others) / len(others)) ** 0.5
+    error = (variance(cold) / len(cold) + variance(others) / len(others)) ** 0.5
     return Claim(
         claim, criterion,
         f"share of low and mid: {a:.3f} for {len(cold):,} users with at most {most}, {b:.3f} for "
@@ -139,11 +139,6 @@ def mean(values: list[float | None]) -> float:
 
 def _known(values: list[float | None]) -> list[float]:
     return [v for v in values if v is not None and not math.isnan(v)]
-
-
-def _variance(values: list[float]) -> float:
-    center = fmean(values)
-    return sum((v - center) ** 2 for v in values) / (len(values) - 1)
 
 
 def _list(bands: list[str], values: list[float]) -> str:
