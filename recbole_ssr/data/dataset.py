@@ -161,7 +161,11 @@ class MultimodalDataset(FixedSplitDataset):
     """FixedSplitDataset with ``item_features``, an ItemFeatures in the order of item ids.
 
     No field and no item is added: candidates and negatives are those of the interactions.
+
+    Attributes: `n_known_items`, how many items come before new ones, None where there are none.
     """
+
+    n_known_items: int | None = None
 
     def _data_processing(self):
         super()._data_processing()

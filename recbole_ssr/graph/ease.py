@@ -21,11 +21,14 @@ from recbole_ssr.errors import UserError
 _ROWS_AT_ONCE = 256
 
 
-def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarray:
+def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float,
+         n_known: int | None = None) -> np.ndarray:
     """Return the item-item weights of EASE, the features as further rows of R.
 
     One I x I matrix of float32 is all that this holds: sums, Cholesky factor and inverse take
-    turns in it. Raises UserError for a ridge with which the system cannot be solved.
+    turns in it. Items from `n_known` on are new, without interactions: each is regressed on known
+    items alone, :math:`\beta P F F_n^\top`, and nothing on it. Raises UserError for a ridge with
+    which the system cannot be solved.
 
     Shapes: result (I, I) float32 with a zero diagonal.
 
@@ -34,15 +37,19 @@ def ease(R: sp.csr_matrix, F: np.ndarray, ridge: float, beta: float) -> np.ndarr
     array([[0.  , 0.67],
            [0.67, 0.  ]], dtype=float32)
     """
+    R, new, F = R[:, :n_known], F[n_known:] if n_known else F[:0], F[:n_known]
     G = (R.T @ R).astype(np.float32).toarray(order="C")
     for rows in _blocks(len(G)):
         G[rows] += (np.float32(beta) * F[rows]) @ F.T
     diagonal = np.diag_indices_from(G)
     G[diagonal] += ridge
     P = _inverse(G, ridge)
+    of_new = np.float32(beta) * (P @ F) @ new.T
     B = np.divide(P, -P[diagonal], out=P)
     B[diagonal] = 0
-    return B
+    if not len(new):
+        return B
+    return np.pad(np.concatenate([B, of_new], axis=1), ((0, len(new)), (0, 0)))
 
 
 def _inverse(G: np.ndarray, ridge: float) -> np.ndarray:

@@ -91,29 +91,35 @@ class WeightedSum(nn.Module):
     """The sum of several scores, each with a weight.
 
     With `standardise`, the scores of every part are first brought to mean 0 and deviation 1 over
-    all items, user by user.
+    the first `n_known` items, all by default, user by user.
     """
 
-    def __init__(self, parts: Sequence[nn.Module], weights: Sequence[float], standardise: bool):
+    def __init__(self, parts: Sequence[nn.Module], weights: Sequence[float], standardise: bool,
+                 n_known: int | None = None):
         super().__init__()
         self.parts = nn.ModuleList(parts)
-        self.weights, self.standardise = tuple(weights), standardise
+        self.weights, self.standardise, self.n_known = tuple(weights), standardise, n_known
 
     def forward(self, rows: Tensor) -> Tensor:
         total = rows.values().new_zeros(rows.shape)
         for part, weight in zip(self.parts, self.weights):
             scores = part(rows)
-            total.add_(standardised(scores) if self.standardise else scores, alpha=weight)
+            if self.standardise:
+                scores = standardised(scores, self.n_known)
+            total.add_(scores, alpha=weight)
         return total
 
 
-def standardised(scores: Tensor) -> Tensor:
-    """Return the rows with mean 0 and deviation 1. Shapes: (B, I).
+def standardised(scores: Tensor, n_known: int | None = None) -> Tensor:
+    """Return the rows with mean 0 and deviation 1 over the first `n_known` items, all by default.
+
+    Shapes: (B, I).
 
     >>> standardised(torch.tensor([[1.0, 2.0, 3.0]]))
     tensor([[-1.,  0.,  1.]])
     """
-    return (scores - scores.mean(1, keepdim=True)) / deviation_of(scores)
+    known = scores[:, :n_known]
+    return (scores - known.mean(1, keepdim=True)) / deviation_of(known)
 
 
 def deviation_of(scores: Tensor) -> Tensor:

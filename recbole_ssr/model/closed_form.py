@@ -109,7 +109,13 @@ def fit_ease(config, dataset, graph: BipartiteGraph) -> DenseWeights:
     ridge, beta = config["ridge"], config["feature_weight"]
     check_size(graph.n_items, config["max_items"])
     F = side_by_side(dataset.item_features) if beta else np.zeros((graph.n_items, 0), np.float32)
-    return DenseWeights(torch.from_numpy(ease(scipy_matrix(graph), F, ridge, beta)))
+    R, n_known = scipy_matrix(graph), n_known_of(dataset)
+    return DenseWeights(torch.from_numpy(ease(R, F, ridge, beta, n_known)))
+
+
+def n_known_of(dataset) -> int | None:
+    """Return how many items come before new ones of a dataset, padding included; None of all."""
+    return getattr(dataset, "n_known_items", None)
 
 
 def check_size(n_items: int, most: int) -> None:
@@ -173,14 +179,15 @@ def _feature_neighbours(config, features) -> list[tuple[Tensor, Tensor, Tensor]]
 
 
 def weighted_sum(parts: dict[str, tuple[float, Callable[[], nn.Module]]],
-                 standardise: bool = False) -> WeightedSum:
+                 standardise: bool = False, n_known: int | None = None) -> WeightedSum:
     """Return the sum of the parts whose weight is not 0; only these are fitted.
 
-    `parts` maps the key of a weight to it and to a function that fits the part. Raises UserError
-    where all weights are 0.
+    `parts` maps the key of a weight to it and to a function that fits the part; the rest is
+    :class:`WeightedSum`'s. Raises UserError where all weights are 0.
     """
     used = [part for part in parts.values() if part[0] != 0]
     if not used:
         raise UserError(f"{', '.join(parts)} are all 0, so that every score would be 0; give one "
                         "of them a weight")
-    return WeightedSum([fit() for _, fit in used], [weight for weight, _ in used], standardise)
+    return WeightedSum([fit() for _, fit in used], [weight for weight, _ in used], standardise,
+                       n_known)

@@ -5,8 +5,9 @@ r"""The sum of the package's closed forms: what linear algebra alone reaches.
 EASE with features (:mod:`recbole_ssr.model.feature_ease`), the two filters of GF-CF
 (:mod:`recbole_ssr.model.gfcf`) and item kNN (:mod:`recbole_ssr.model.feature_itemknn`) see
 different things: EASE what occurs together, the low modes what holds for many users, kNN the
-features alone. With `standardise`, every part first has mean 0 and deviation 1 over all items, user
-by user: its weight then does not depend on its scale. A part of weight 0 is not fitted.
+features alone. With `standardise`, every part first has mean 0 and deviation 1 over the items, the
+padding's among them, user by user: its weight then does not depend on its scale. A part of weight 0
+is not fitted.
 
 Shapes: all s (U, I), computed for a block of users at a time.
 """
@@ -21,6 +22,7 @@ from recbole_ssr.model.closed_form import (
     fit_ease,
     fit_item_knn,
     fit_low_pass,
+    n_known_of,
     weighted_sum,
 )
 
@@ -37,4 +39,4 @@ class ClosedFormSum(ClosedForm):
                                 partial(fit_low_pass, config, graph)),
             "linear_weight": (config["linear_weight"], partial(GramWeights, graph)),
             "knn_weight": (config["knn_weight"], partial(fit_item_knn, config, dataset, graph)),
-        }, config["standardise"])
+        }, config["standardise"], n_known_of(dataset))

@@ -56,6 +56,7 @@ class VBPR(Baseline):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.biases, self.l2_weight = config["form"] == "paper", config["l2_weight"]
+        self.bias_channels = 2 * self.biases
         d = config["embedding_size"]
         self.features = raw_features(config, dataset)
         self.widths = [X.width for X in self.features]
@@ -67,16 +68,14 @@ class VBPR(Baseline):
         return Embeddings(self.users(), self.items())
 
     def users(self, rows: Tensor | None = None) -> Tensor:
-        """Return p_u of all or some users, [gamma_u; 1; theta_u; 1] beside biases.
+        """Return p_u of all or some users, [gamma_u; theta_u; 1; 1] beside biases.
 
         Shapes: rows (n,); result (n or U, 2 d or 2 d + 2).
         """
         p = select(self.P, rows)
         if not self.biases:
             return p
-        one = p.new_ones(len(p), 1)
-        gamma, theta = p.chunk(2, dim=1)
-        return torch.cat([gamma, one, theta, one], dim=1)
+        return torch.cat([p, p.new_ones(len(p), self.bias_channels)], dim=1)
 
     def items(self, rows: Tensor | None = None) -> Tensor:
         """Return ids and content of all or some items. Shapes: as :meth:`users`."""
@@ -85,7 +84,9 @@ class VBPR(Baseline):
         if not self.biases:
             present = torch.cat([X.mask(rows) for X in self.features], dim=1)
             content = content + self.b * present.amax(dim=1, keepdim=True)
-        return torch.cat([select(self.Q, rows), content], dim=1)
+        sides = select(self.Q, rows), content
+        d = self.P.shape[1] // 2
+        return torch.cat([side[:, :d] for side in sides] + [side[:, d:] for side in sides], dim=1)
 
     def calculate_loss(self, interaction) -> VBPRLoss:
         batch = self.batch(interaction)

@@ -175,7 +175,9 @@ def _shares(weights, each: Tensor, row: Tensor, item: int) -> Tensor:
     for part, weight in zip(weights.parts, weights.weights):
         scores = part(each).double()
         if weights.standardise:  # the mean over items is linear, the deviation is held
-            value = (scores[:, item] - scores.mean(1)) / deviation_of(part(row)).double()[0]
+            known = slice(weights.n_known)
+            deviation = deviation_of(part(row)[:, known]).double()[0]
+            value = (scores[:, item] - scores[:, known].mean(1)) / deviation
         else:
             value = scores[:, item]
         total = total + weight * value

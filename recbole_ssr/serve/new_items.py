@@ -120,6 +120,7 @@ def _extended(experiment: Experiment, folder: Path, tokens: Sequence[str]) -> Ex
     data.item_features = data.item_features.with_new_items(folder, tokens)
     field = data.iid_field
     names = np.concatenate([data.field2id_token[field].astype(str), np.asarray(tokens, str)])
+    data.n_known_items = len(names) - len(tokens)
     data.field2id_token = {**data.field2id_token, field: names}
     init_seed(config["seed"], config["reproducibility"])
     model = config.model_class(config, data).to(config["device"])

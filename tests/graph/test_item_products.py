@@ -67,6 +67,19 @@ def test_ease_equals_the_inverse(n_items):
     np.testing.assert_allclose(result, B, atol=2e-5)
 
 
+def test_new_items_are_regressed_on_known_ones_alone():
+    R = random_interactions(40, 12, 0.2)
+    F = np.random.default_rng(1).normal(size=(12, 5)).astype(np.float32)
+    R[:, 9:] = 0
+    R = sp.csr_matrix(R)
+    before, result = ease(R[:, :9], F[:9], 3.0, 2.0), ease(R, F, 3.0, 2.0, n_known=9)
+    np.testing.assert_allclose(result[:9, :9], before, atol=1e-6)
+    assert not result[9:].any()
+    rows = np.concatenate([R[:, :9].toarray(), np.sqrt(2.0) * F[:9].T, np.sqrt(3.0) * np.eye(9)])
+    target = np.concatenate([np.zeros((40, 3)), np.sqrt(2.0) * F[9:].T, np.zeros((9, 3))])
+    np.testing.assert_allclose(result[:9, 9:], np.linalg.lstsq(rows, target)[0], atol=1e-5)
+
+
 def test_ease_holds_one_matrix_of_items_by_items():
     n = 2000
     R = sp.random(500, n, 0.001, "csr", random_state=0)

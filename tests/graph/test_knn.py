@@ -27,6 +27,12 @@ def test_k_beyond_the_items_takes_all_of_them():
     assert [sorted(row) for row in near.tolist()] == [[1, 2, 3]] * 3
 
 
+def test_an_item_is_its_own_neighbour_among_more_equal_ones_than_neighbours():
+    features = torch.ones(8, 3)
+    near = knn(features, torch.ones(8, dtype=torch.bool), 3, block=5)
+    assert near[:, 0].tolist() == list(range(8))
+
+
 def test_graph_is_the_weighted_sum_of_row_normalised_graphs():
     present = torch.tensor([False, True, True, True])
     near = [torch.tensor([[1, 2], [2, 3], [3, 1]]), torch.tensor([[1, 3], [2, 1], [3, 2]])]

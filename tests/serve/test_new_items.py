@@ -93,7 +93,7 @@ def test_a_new_item_does_not_depend_on_the_others_that_come_with_it(
     for modality in WIDTHS:
         rows = np.load(folder / f"{modality}.npy")[1:2]
         write_features(tmp_path, modality, rows, ["red2"])
-    for model in ("SSR", "FREEDOM", "FeatureItemKNN"):
+    for model in ("SSR", "FREEDOM", "FeatureItemKNN", "FeatureEASE", "ClosedFormSum"):
         alone = recbole_ssr.load(train(model), "cpu", tmp_path)
         for user in ("u0", "u1"):
             np.testing.assert_allclose(alone.score(user, "red2"),

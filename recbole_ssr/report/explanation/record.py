@@ -36,8 +36,8 @@ class Explanation:
 
     `own` is what does not come over the user's items: the user's own embedding, or a constant.
     `bias` is the item's for every user alike, which follows its popularity.
-    `rank` counts from 1 among the items that the user has not seen; `seen` tells whether the item
-    is one that the user has. `slots` is of SSR alone.
+    `rank` counts from 1 among the items that the user has not seen, one more than those with a
+    larger score; `seen` tells whether the item is one that the user has. `slots` is of SSR alone.
     """
 
     run: str
