@@ -16,7 +16,7 @@ from recbole_ssr.dataset_prep.amazon_reviews import read_interactions
 from recbole_ssr.dataset_prep.encoders import image_content, text_content
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.dataset_prep.prepared import Draft, source_of
-from recbole_ssr.dataset_prep.raw_files import address, raw_files
+from recbole_ssr.dataset_prep.raw_files import address, address_of, raw_files
 from recbole_ssr.errors import UserError, nearest
 
 MODALITIES = ("text", "image")
@@ -27,7 +27,7 @@ def prepare_amazon(options: Options) -> Path:
 
     Raises UserError for files that cannot be had or read, and for counts that leave nothing.
     """
-    modalities = options.modalities or list(MODALITIES)
+    modalities = list(MODALITIES) if options.modalities is None else options.modalities
     for modality in modalities:
         if modality not in MODALITIES:
             raise UserError(f"--modalities: Amazon has no {modality!r}, only "
@@ -55,5 +55,5 @@ def prepare_amazon(options: Options) -> Path:
         elif "image" in modalities:
             missing = write_image_features(files["images"], draft.features, tokens)
             steps.record_features(draft, "image", DIM, len(missing), files["images"].name)
-        draft.about["sources"] = [source_of(path, urls[what]) for what, path in files.items()]
+        draft.about["sources"] = [source_of(path, address_of(path)) for path in files.values()]
         return steps.finish(draft, interactions, options)

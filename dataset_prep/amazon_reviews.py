@@ -22,6 +22,7 @@ from recbole_ssr.errors import UserError
 logger = logging.getLogger("recbole_ssr")
 
 # Rows that wait as Python objects before they become codes.
+_ASIN = re.compile(r"[0-9B][0-9A-Z]{9}")
 _CHUNK = 100_000
 # Seconds of 1990 and 2100: Amazon opened in 1994, and a wrong unit misses by a factor of 1000.
 _EARLIEST, _LATEST = 631_152_000, 4_102_444_800
@@ -206,8 +207,12 @@ def _without_header(path: str | Path, number: int, fields: list[str]) -> tuple[_
         raise UserError(f"{path}, line {number}: {len(fields)} columns without a header. Ratings "
                         "have four, user, item, rating and time, or a header with user_id, "
                         "parent_asin, rating and timestamp.")
-    is_item_first = (re.fullmatch(r"[0-9B][0-9A-Z]{9}", fields[0])
-                     and re.fullmatch(r"A[0-9A-Z]{10,}", fields[1]))
+    # Items begin with a digit or B, users with A.
+    is_item_first = _ASIN.fullmatch(fields[0]) is not None
+    if is_item_first and _ASIN.fullmatch(fields[1]):
+        raise UserError(f"{path}, line {number}: {fields[0]!r} and {fields[1]!r} both look like "
+                        "items. Give the file the header user_id,parent_asin,rating,timestamp, its "
+                        "columns in any order.")
     if is_item_first:
         logger.info("%s: items stand before users, as in the release of 2018", path)
     layout = _LAYOUTS[0]._replace(user="user", item="item", rating="rating", time="time")

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,16 +80,21 @@ class _File:
     def start_anew(self, response) -> None:
         """Empty the part, and note which version of the file fills it next."""
         self.part.write_bytes(b"")
-        etag, length = response.headers.get("ETag", ""), response.headers.get("Content-Length", "")
-        # A weak ETag does not promise equal bytes.
-        strong = etag if etag and not etag.startswith("W/") else None
-        known = {"url": self.url, "validator": strong or response.headers.get("Last-Modified"),
+        length = response.headers.get("Content-Length", "")
+        known = {"url": self.url, "validator": _validator(response),
                  "bytes": int(length) if length.isdigit() else None}
         self.about.write_text(json.dumps(known), encoding="utf-8")
 
     def discard(self) -> None:
         self.part.unlink(missing_ok=True)
         self.about.unlink(missing_ok=True)
+
+
+def _validator(response) -> str | None:
+    """Return what tells the version of a file; a weak ETag does not promise equal bytes."""
+    etag = response.headers.get("ETag", "")
+    strong = etag if etag and not etag.startswith("W/") else None
+    return strong or response.headers.get("Last-Modified")
 
 
 class _Broken(Exception):
@@ -121,6 +126,7 @@ def fetch(
         return file.path
     if urlsplit(url).scheme not in ("http", "https"):
         raise file.error("the address does not start with http:// or https://")
+    made = [folder for folder in file.path.parents if not folder.exists()]
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         with _only_here(file):
@@ -133,6 +139,10 @@ def fetch(
     except OSError as error:
         reason = error.strerror or str(error)
         raise file.error(f"{file.path.parent} cannot be written ({reason})") from error
+    finally:
+        for folder in made:  # innermost first; none that holds something is removed
+            with suppress(OSError):
+                folder.rmdir()
     return file.path
 
 
@@ -201,20 +211,40 @@ def _attempt(file: _File, bar: tqdm) -> None:
         if response.headers.get_content_type() == "text/html" and not _is_page(file.path):
             raise file.error("the server sent a web page, which is not the data")
         continues = response.status == 206
-        if continues and not response.headers.get("Content-Range", "").startswith(
-                f"bytes {have}-"):
+        if continues and not _is_the_rest(response, have, known):
             file.part.write_bytes(b"")
             raise _Broken("the server sent another part than the one asked for")
         if not continues:
+            if response.status != 200:
+                raise file.error(f"the server sent no file (HTTP {response.status})")
             file.start_anew(response)
             have = 0
         length = response.headers.get("Content-Length", "")
         wanted = have + int(length) if length.isdigit() else None
+        # An answer may hold less than all of the rest.
+        whole = _total(response) or known.get("bytes") if continues else wanted
+        wanted = max(wanted or 0, whole or 0) or wanted
         bar.total, bar.n = wanted, have
         bar.refresh()
         _append(response, file, bar)
     if wanted is not None and file.size != wanted:
         raise _Broken(f"the connection broke at {file.size:,} of {wanted:,} bytes")
+    if not file.size:
+        raise file.error("the server sent an empty file")
+
+
+def _is_the_rest(response, have: int, known: dict) -> bool:
+    """Tell whether a part begins where the one at hand ends, and is of the same version."""
+    total, size = _total(response), known.get("bytes")
+    return (response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            and _validator(response) in (None, known["validator"])
+            and (total is None or size is None or total == size))
+
+
+def _total(response) -> int | None:
+    """Return the size of the file of which an answer is a part, where it says so."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdigit() else None
 
 
 def _append(response, file: _File, bar: tqdm) -> None:

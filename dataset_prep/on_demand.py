@@ -15,6 +15,7 @@ from recbole_ssr.dataset_prep.options import (
     recipe_of,
 )
 from recbole_ssr.dataset_prep.prepare import prepare
+from recbole_ssr.dataset_prep.splits import read_split
 from recbole_ssr.errors import MissingDataset, UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -51,10 +52,29 @@ def prepare_missing(missing: MissingDataset, options: Mapping[str, object],
                         "and it will be prepared anew.") from missing
     shared = {key: settings[key] for key in SHARED if key in settings}
     shared["data_path"] = str(folder.parent)
-    options = options_of({**(settings.get("prepare") or {}), **shared, **options}, recipe)
+    given = {**(settings.get("prepare") or {}), **shared, **options, "name": missing.dataset}
+    options = options_of(given, recipe)
     logger.info("%s is not there yet and is prepared now", missing.dataset)
     prepare(options)
     return True
+
+
+def shaping(options: Mapping[str, object], settings: Mapping[str, object],
+            dataset: str) -> dict[str, object]:
+    """Return what a run says of how its dataset should have been prepared.
+
+    Args:
+        options: flags of the preparation, from :func:`take_flags`.
+        settings: the run's own config files and flags.
+        dataset: of the run.
+    """
+    recipe, own = recipe_of(dataset) or {}, settings.get("prepare")
+    said = {**own, "name": dataset} if isinstance(own, Mapping) else {}
+    options_of(said)  # which refuses what is no option
+    said = {key: value for key, value in said.items()
+            if key not in WITHOUT_EFFECT and recipe.get(key) != value} if recipe else {}
+    seed = {key: settings[key] for key in ("split_seed",) if key in settings}
+    return {**said, **options, **seed}
 
 
 def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path) -> None:
@@ -83,9 +103,19 @@ def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path
     if made["split_seed"] is None:
         flags.pop("split_seed", None)  # nothing was drawn, so that a seed contradicts nothing
     for key, value in vars(options_of(flags)).items():
-        if key in flags and made.get(key) != value:
+        if key not in flags or (key, value) == ("text_encoder", "auto"):  # whatever could be had
+            continue
+        if not (_is_split_of(value, manifest) if key == "split" else made.get(key) == value):
             raise UserError(
                 f"{folder} was prepared with {key}={made.get(key)!r}, not "
                 f"{value!r}. Prepare it anew with recbole-ssr prepare {dataset} --{key}={value} "
                 f"--overwrite, or leave --{key} out."
             )
+
+
+def _is_split_of(name_or_file: str, manifest: Mapping) -> bool:
+    """Tell whether a dataset was split so, whatever the file said when it was."""
+    split, made = read_split(name_or_file), manifest.get("split", {})
+    if made.get("seed") is not None:
+        split = split.with_seed(made["seed"])
+    return (split.rule, split.title) == (made.get("rule"), made.get("title"))

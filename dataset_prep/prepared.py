@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,6 +36,8 @@ from recbole_ssr.errors import UserError
 logger = logging.getLogger("recbole_ssr")
 
 PARTS = ("train", "valid", "test")
+# A folder of datasets may be shared by machines, whose processes have the same numbers.
+_HOST = re.sub(r"\W+", "_", socket.gethostname())
 _CHUNK = 16 * 2**20
 # What `recbole-ssr data` leaves beside a dataset; it is of the one that is replaced.
 _REPORT = (Path("dataset.json"), Path("dataset.png"))
@@ -57,7 +60,8 @@ class Draft:
             raise UserError(f"The dataset name {name!r} is no file name. Use letters, digits, '_', "
                             "'-' and '.', and start with a letter or digit.")
         self.name, self.place = name, Path(os.path.expanduser(data_path), name)
-        self.folder = self.place.with_name(f".{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}.draft")
+        self.folder = self.place.with_name(
+            f".{name}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.draft")
         self.about: dict[str, object] = {}
         self._overwrite = overwrite
         if self.place.exists():
@@ -238,8 +242,10 @@ def split_hash_of(interactions: Interactions) -> str:
 
 
 def _is_abandoned(draft: Path) -> bool:
-    """Tell whether the process that wrote a draft was killed."""
-    number = draft.name.removesuffix(".draft").split("-")[-2]
+    """Tell whether the process that wrote a draft was killed, if it was one of this machine."""
+    *_, host, number, _ = draft.name.removesuffix(".draft").split("-")
+    if host != _HOST:
+        return False
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:

@@ -40,6 +40,8 @@ def filtered(interactions: Interactions, options: Options, draft: Draft) -> Inte
     Repeated pairs stay where the split is the one that the interactions bring.
     """
     k = options.min_interactions or 0
+    if k < 0:
+        raise UserError(f"--min_interactions={k} must be 0, which keeps all, or more.")
     rated = _rated(interactions, options.min_rating)
     split = read_split(options.split or split_of(rated))
     published = split.rule == "published"
@@ -81,8 +83,12 @@ def compare_counts(interactions: Interactions, expected: dict | None, name: str)
     """Say aloud, for counts that the literature reports, whether these are they."""
     counts = {"users": interactions.n_users, "items": interactions.n_items,
              "interactions": len(interactions)}
+    for key, count in (expected or {}).items():
+        if key not in counts or type(count) is not int:
+            raise UserError(f"--expected has {key}: {count!r}; it takes whole numbers of users, "
+                            "items and interactions.")
     differing = [f"{counts[key]:,} {key} (expected {count:,})"
-                 for key, count in (expected or {}).items() if counts.get(key) != count]
+                 for key, count in (expected or {}).items() if counts[key] != count]
     if differing:
         logger.warning("%s differs from the counts that the literature reports: %s. Results on it "
                        "do not compare with published ones.", name, ", ".join(differing))

@@ -153,10 +153,10 @@ def _with_dataset(files: Sequence[str], flags: dict, work: Callable[[], T]) -> T
     for file in files:
         settings |= read_config_file(file)
     settings |= flags
-    shaping = options | {key: settings[key] for key in ("split_seed",) if key in settings}
+    dataset = str(settings.get("dataset") or DEMO_DATASET)
+    shaping = on_demand.shaping(options, settings, dataset)
     if shaping and not flags.get("resume"):
-        on_demand.check_flags(shaping, str(settings.get("dataset") or DEMO_DATASET),
-                              expanded(settings.get("data_path") or DATA_PATH))
+        on_demand.check_flags(shaping, dataset, expanded(settings.get("data_path") or DATA_PATH))
     try:
         return work()
     except MissingDataset as missing:

@@ -28,7 +28,8 @@ class Server:
     """What the server does; every field may change while it runs.
 
     `drop_after`: bytes of a body after which the next `drops` connections break. `status`: of every
-    answer, or of the first ones if a list. `etag`: answers name the version of a file.
+    answer, or of the first ones if a list. `etag`: answers name the version of a file. `most`:
+    bytes of an answer to a range. `ignore_if_range`: continue any version.
     """
 
     folder: Path
@@ -36,6 +37,8 @@ class Server:
     drop_after: int | None = None
     drops: int = 1
     ignore_range: bool = False
+    ignore_if_range: bool = False
+    most: int | None = None
     status: int | Sequence[int] | None = None
     content_type: str | None = None
     etag: bool = True
@@ -91,11 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": state.content_type or "application/octet-stream"}
         if state.etag and status == 200:
             headers["ETag"] = tag
-        if status == 200 and asked and not state.ignore_range and if_range in (None, tag):
+        same = state.ignore_if_range or if_range in (None, tag)
+        if status == 200 and asked and not state.ignore_range and same:
             start, total = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]), len(body)
             status = 206 if start < total else 416
-            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
-            body = body[start:]
+            body = body[start:][:state.most]
+            headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{total}"
         state.requests.append(Request(name, asked, if_range, status))
         self._answer(state, status, headers, body)
 

@@ -67,11 +67,31 @@ def test_a_whole_file_in_one_request(data, place):
     assert [(r.range, r.status) for r in server.requests] == [(None, 200)]
 
 
-def test_an_empty_file_arrives(data, place):
+@pytest.mark.parametrize("status, words", [(None, "an empty file"), (204, "no file .HTTP 204")])
+def test_an_answer_without_a_file_is_none(data, place, status, words):
     data(size=0)
-    with serve(data.folder) as server:
+    with (serve(data.folder, status=status) as server,
+          pytest.raises(UserError, match=f"the server sent {words}")):
         get(server, place)
-    assert place.read_bytes() == b""
+    assert not place.parent.exists()
+
+
+def test_a_range_that_is_answered_in_pieces_is_asked_for_until_the_end(data, place):
+    contents = data()
+    with serve(data.folder, drop_after=BREAK, most=SIZE // 5) as server:
+        get(server, place)
+    assert place.read_bytes() == contents and len(server.requests) > 3
+
+
+def test_a_server_that_continues_another_version_starts_anew(data, place):
+    data()
+    with serve(data.folder, drop_after=BREAK, drops=9) as server:
+        with pytest.raises(UserError):
+            get(server, place, attempts=1)
+        contents = data(seed=1)
+        server.drops, server.ignore_if_range = 0, True
+        get(server, place)
+    assert place.read_bytes() == contents
 
 
 def test_an_existing_file_is_left_alone(data, place):
@@ -202,7 +222,7 @@ def test_a_refusal_is_final(data, place, status, words):
     with serve(data.folder, status=status) as server, pytest.raises(UserError, match=words) as e:
         get(server, place)
     assert len(server.requests) == 1 and server.url("toys.csv") in str(e.value)
-    assert_only(place)
+    assert not place.parent.exists()
 
 
 def test_a_failing_server_is_asked_again(data, place):
@@ -219,7 +239,7 @@ def test_a_server_that_keeps_failing(data, place):
           pytest.raises(UserError, match=r"the server fails \(HTTP 500\), 4 times")):
         get(server, place)
     assert len(server.requests) == 4
-    assert_only(place)
+    assert not place.parent.exists()
 
 
 def test_a_web_page_is_not_the_data(data, place):
@@ -227,7 +247,7 @@ def test_a_web_page_is_not_the_data(data, place):
     with (serve(data.folder, content_type="text/html; charset=utf-8") as server,
           pytest.raises(UserError, match="web page, which is not the data")):
         get(server, place)
-    assert_only(place)
+    assert not place.parent.exists()
 
 
 def test_nobody_listens(place):

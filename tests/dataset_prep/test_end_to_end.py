@@ -81,7 +81,8 @@ def test_a_run_prepares_what_is_not_there_over_a_connection_that_drops(work, pub
     for part in ("train", "valid", "test"):
         assert manifest[part] > 0
     raw = sorted(path.name for path in (work / "dataset/raw/amazon-sports").iterdir())
-    assert raw == sorted(path.name for path in published.iterdir())
+    names = [path.name for path in published.iterdir()]
+    assert raw == sorted(names + [f"{name}.origin.json" for name in names])
     assert not [path for path in (work / "dataset").iterdir() if path.name.startswith(".")]
 
     # The second run trains at once, without the server, and says no when the flags disagree.
@@ -90,6 +91,34 @@ def test_a_run_prepares_what_is_not_there_over_a_connection_that_drops(work, pub
     for flag, words in (("--split=leave-one-out", "with split='mmrec', not 'leave-one-out'"),
                         ("--split_seed=7", "with split_seed=2020, not 7")):
         assert words in complaint(capsys, "--dataset=amazon-sports", flag, *RUN)
+    for entry, words in (("split: leave-one-out", "with split='mmrec', not 'leave-one-out'"),
+                         ("splitt: x", "Unknown option 'splitt' of prepare")):
+        Path("run.yaml").write_text(f"dataset: amazon-sports\nprepare:\n  {entry}\n")
+        assert words in complaint(capsys, "--config_files=run.yaml", *RUN)
+    Path("run.yaml").write_text("prepare: {split: mmrec, name: other, text_encoder: auto}\n")
+    assert main(["--dataset=amazon-sports", "--config_files=run.yaml", *RUN]) == 0
+    # A file from one address is not taken for that of another.
+    other = "--reviews_url=http://other.org/reviews_{category}_5.json.gz"
+    message = complaint(capsys, "prepare", "amazon-sports", "--overwrite", other)
+    assert "was fetched from http://127.0.0.1" in message and "not from http://other.org" in message
+
+
+def test_two_addresses_of_one_file_name_are_refused(work, capsys):
+    message = complaint(capsys, "prepare", "amazon-sports", *(
+        f"--{what}_url=http://host/{what}/{{category}}.jsonl.gz" for what in ("reviews", "meta")))
+    assert "would both be" in message and "Sports_and_Outdoors.jsonl.gz" in message
+    assert not list(work.iterdir())
+
+
+def test_a_split_file_is_compared_by_what_it_says(work, published, capsys):
+    rule = "rule: ratio\ntitle: halves\nratios: [0.5, 0.25, 0.25]\nseed: 1\n"
+    (work / "my.yaml").write_text(rule)
+    assert main(["prepare", "amazon-sports", "--no-download", f"--raw={published}",
+                 "--text_encoder=tfidf", "--split=my.yaml"]) == 0
+    (work / "copy.yaml").write_text(rule)
+    assert main(["--dataset=amazon-sports", "--split=copy.yaml", *RUN]) == 0
+    (work / "my.yaml").write_text("rule: leave-one-out\ntitle: last\n")
+    assert "with split=" in complaint(capsys, "--dataset=amazon-sports", "--split=my.yaml", *RUN)
 
 
 def test_features_belong_to_their_items(work, published):

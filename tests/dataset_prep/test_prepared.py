@@ -12,6 +12,7 @@ from recbole_ssr.config import build_config
 from recbole_ssr.data.feature_writer import FeatureWriter
 from recbole_ssr.data.features import load_item_features
 from recbole_ssr.data.manifest import read_manifest
+from recbole_ssr.dataset_prep import prepared
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.prepared import (
     Draft,
@@ -193,11 +194,13 @@ def test_drafts_of_killed_processes_are_cleared_and_those_of_living_ones_stay(tm
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    dead, alive = tmp_path / f".made-{child}-0.draft", tmp_path / f".made-{os.getppid()}-0.draft"
-    for folder in (dead, alive):
+    dead, alive, elsewhere = (
+        tmp_path / f".made-{host}-{number}-0.draft" for host, number in (
+            (prepared._HOST, child), (prepared._HOST, os.getppid()), ("other", child)))
+    for folder in (dead, alive, elsewhere):
         folder.mkdir()
     write(tmp_path)
-    assert not dead.exists() and alive.exists()
+    assert not dead.exists() and alive.exists() and elsewhere.exists()
 
 
 def test_changes_of_files_are_found(tmp_path):
