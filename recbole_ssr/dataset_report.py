@@ -76,8 +76,9 @@ def dataset_report(
 
 def _config(dataset: str | None, flags: dict) -> PluginConfig:
     """The configuration of a multimodal run; of one on ids where there are no features."""
-    if flags.pop("model", None) is not None:
-        logger.warning("the model has no effect on the report of a dataset")
+    for key in ("model", "profile"):
+        if flags.pop(key, None) is not None:
+            logger.warning("the %s has no effect on the report of a dataset", key)
     config = build_config(_MULTIMODAL, dataset, flags=flags)
     asked = {"feature_path", "modalities"}.intersection(config.sources)
     if not asked and not Path(config["data_path"], config["feature_path"]).exists():

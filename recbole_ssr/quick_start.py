@@ -165,7 +165,10 @@ def _run_on_processes(folder: Path, asked: _Asked, nproc: int, last: Path | None
         launch(f"{__name__}:run_shared", {"folder": folder, "asked": asked, "last": last,
                                           "test": test}, nproc)
     except KeyboardInterrupt:
-        _say(folder, logging.WARNING, _INTERRUPTED, folder)
+        if (folder / CONFIG).is_file():
+            _say(folder, logging.WARNING, _INTERRUPTED, folder)
+        elif made_here:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     except (Ended, LostProcess) as error:
         raise type(error)(f"{error}. {_going_on(folder)}") from None
@@ -197,7 +200,7 @@ def _run_of_torchrun(asked: _Asked, folder: Path | None, test: bool) -> RunResul
         with held(folder) if is_main() else nullcontext():
             return run_shared(folder, asked, last, test)
     except KeyboardInterrupt:
-        if is_main():
+        if is_main() and (folder / CONFIG).is_file():
             _say(folder, logging.WARNING, _INTERRUPTED, folder)
         raise
     except LostProcess as error:
@@ -232,8 +235,9 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
         experiment = prepare(config)
         trainer = trainer_of(experiment)
         if last:
-            _check_settings(trainer.restore(last), config, folder)
-            _check_epochs(trainer, folder)
+            before = trainer.restore(last)
+            _check_settings(before, config, folder)
+            _check_epochs(trainer, before.get("epochs"), folder)
             if is_main() and not trainer.stopped and trainer.start_epoch < trainer.epochs:
                 for file in (FILE, VALID_FILE, RANKING):  # soon of other weights
                     (folder / file).unlink(missing_ok=True)
@@ -272,7 +276,16 @@ def _listed(value: object) -> object:
     return [_listed(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-def _check_epochs(trainer: RunMixin, folder: Path) -> None:
+def _check_epochs(trainer: RunMixin, epochs: int | None, folder: Path) -> None:
+    """Refuse fewer epochs than are trained, and those that would move evaluations.
+
+    RecBole evaluates a run that is shorter than `eval_step` after its last epoch.
+    """
+    step = trainer.config["eval_step"]
+    if epochs and epochs < step and trainer.epochs != epochs:
+        raise UserError(f"epochs={trainer.epochs} with eval_step={step} would evaluate at other "
+                        f"epochs than {folder} has, whose {epochs} epochs are fewer than a step. "
+                        "Train a new run")
     if trainer.epochs < trainer.start_epoch:
         raise UserError(f"epochs={trainer.epochs}, but {folder} has trained {trainer.start_epoch}: "
                         "a resumed run can only have as many or more. Train a new run for fewer")

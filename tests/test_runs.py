@@ -356,6 +356,14 @@ def test_a_resumed_run_keeps_its_settings(tiny):
         recbole_ssr.run(dataset="tiny", flags={"resume": run})
 
 
+def test_a_run_shorter_than_an_eval_step_is_not_made_longer(tiny):
+    """Its last epoch was evaluated, which a longer one would pass over."""
+    run = train(tiny, epochs=2, eval_step=3).run
+    with pytest.raises(UserError, match="epochs=7 with eval_step=3 would evaluate at other epochs"):
+        recbole_ssr.run(flags={"resume": run, "epochs": 7})
+    assert RunResult.read(run).epochs == 2
+
+
 def test_settings_that_were_edited_are_noticed(tiny):
     run = Path(train(tiny, epochs=1).run)
     file = run / "config.yaml"

@@ -75,6 +75,9 @@ def tune(argv: Sequence[str], console: Console) -> int:
 
 def _check_of_tune(flags: dict) -> None:
     """Raise UserError for an option of compare that a search does not heed; settings pass."""
+    if flags.get("model") is not None and flags.get("models") is not None:
+        raise UserError(f"--model={flags['model']} and --models={flags['models']} both say what to "
+                        "tune; put all into --models.")
     for name in NAMES:
         if name in flags and name not in COMMANDS["tune"].flags:
             instead = {"seeds": "--seed=N", "tune": "--trials=N"}.get(name)

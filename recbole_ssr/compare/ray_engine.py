@@ -7,13 +7,14 @@ which all machines must see. For Ray 2.6, the last that RecBole 1.2.1 allows, an
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -297,4 +298,5 @@ def _health(address: str) -> bool:
             except grpc.RpcError as error:
                 return error.code() == grpc.StatusCode.UNAUTHENTICATED
         return True
-    return check_health(address, timeout=_ANSWER_SECONDS)
+    with redirect_stderr(io.StringIO()):  # it prints the traceback of a refusal
+        return check_health(address, timeout=_ANSWER_SECONDS)

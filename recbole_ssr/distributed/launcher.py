@@ -43,10 +43,13 @@ def launch(target: str, arguments: dict, size: int) -> None:
             for rank in range(size):
                 place = Place(rank, size, rank, size)
                 order = Order(place, f"file://{room}/rendezvous", target, arguments,
-                              Path(room, f"{rank}.error"))
+                              Path(room, f"{rank}.error"), Path(room, f"{rank}.begun"))
                 processes.append(_start(order))
             _wait(processes)
         except KeyboardInterrupt:
+            _end([process for rank, process in enumerate(processes)
+                  if not Path(room, f"{rank}.begun").exists()],
+                 signal.SIGTERM)  # those that still import would end in tracebacks
             _end(processes, signal.SIGINT)
             raise
         finally:

@@ -15,7 +15,7 @@ class Order(NamedTuple):
     """What a process is to do: `target`, "module:function", with arguments.
 
     `rendezvous` is the URL where the processes meet, `report` the file for an error: its kind and
-    its text, as json.
+    its text, as json. `begun` is made once it can be interrupted.
     """
 
     place: Place
@@ -23,3 +23,4 @@ class Order(NamedTuple):
     target: str
     arguments: dict
     report: Path
+    begun: Path

@@ -24,6 +24,7 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 def main() -> int:
     """Do what the launcher says; return the exit status."""
     order: Order = pickle.load(sys.stdin.buffer)
+    order.begun.touch()
     threading.Thread(target=_end_with_launcher, name="launcher watch", daemon=True).start()
     try:
         module, _, name = order.target.partition(":")

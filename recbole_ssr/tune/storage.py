@@ -5,13 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from recbole_ssr.config import PluginConfig, config_hash
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import expanded
 from recbole_ssr.tune.space import Space, key_of
 
+T = TypeVar("T")
+
+# What databases say of tables that another process has made between a look and an attempt.
+_MADE_MEANWHILE = ("already exists", "UNIQUE constraint failed", "duplicate key")
+_ATTEMPTS = 5
 _DATABASE_FILES = (".db", ".sqlite", ".sqlite3")
 
 
@@ -124,7 +133,8 @@ def _database(optuna, address: str):
     # Without a limit of time a second process would fail at once where sqlite is being written to.
     options = {"connect_args": {"timeout": 60}} if sqlite else {}
     try:
-        storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
+        storage = _made_or_found(
+            partial(optuna.storages.RDBStorage, address, engine_kwargs=options))
     except ImportError as error:
         raise UserError(f"storage={shown!r} needs a package that is not installed: {error}"
                         ) from None
@@ -135,6 +145,18 @@ def _database(optuna, address: str):
     if sqlite:
         _serialise(storage.engine)
     return storage
+
+
+def _made_or_found(storage: Callable[[], T]) -> T:
+    """Open a database, once more where another process has made its tables meanwhile."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return storage()
+        except Exception as error:
+            if not any(words in str(error) for words in _MADE_MEANWHILE):
+                raise
+            time.sleep(0.1)
+    return storage()
 
 
 def _serialise(engine) -> None:

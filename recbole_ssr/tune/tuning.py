@@ -158,12 +158,13 @@ def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch,
     while True:
         others = _others(source)
         engine.run(follow(source), jobs, watch)
-        if not others and not _others(source):
+        if _others(source):
+            if not told:
+                logger.info("Other processes still run trials of this search; waiting for them.")
+                told = True
+            time.sleep(poll)
+        elif not others:  # else they may have left trials that are to be run here
             return
-        if not told:
-            logger.info("Other processes still run trials of this search; waiting for them.")
-            told = True
-        time.sleep(poll)
 
 
 def _others(source: TuneSource) -> bool:

@@ -326,6 +326,12 @@ def test_the_command_tune_searches_and_leaves_a_preset(tiny, engine, capsys):
     assert config["model"] == "FastLightGCN" and config["n_layers"] in (1, 2, 3)
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_search_over_model_and_models_at_once_is_refused(tiny, capsys):
+    assert main(["tune", *tiny, "--model=FastLightGCN", "--models=BPR", "--trials=1"]) == 2
+    assert "both say what to tune" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("engine", "tiny")
 def test_a_search_takes_its_options_from_files():
     pytest.importorskip("optuna")

@@ -142,6 +142,17 @@ def test_no_process_outlives_the_command(tiny, number):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the processes of a run")
+def test_a_run_that_is_interrupted_before_it_begins_leaves_nothing(tiny):
+    run = command(tiny | {"nproc": 2})
+    until(lambda: len(children(run.pid)) == 2 or run.poll() is not None, 60)
+    run.send_signal(signal.SIGINT)  # while the two import
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130 and "Traceback" not in err and "--resume" not in err
+    assert not list(Path("runs").glob("*"))
+
+
+@pytest.mark.slow
 def test_torchrun_starts_the_processes_of_one_run(tiny):
     file = Path("settings.yaml")
     file.write_text(yaml.safe_dump(tiny | {"model": "FREEDOM", "dataset": "tiny"}))

@@ -16,7 +16,7 @@ from made_trials import drive, search, space, write_shop
 
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
-from recbole_ssr.tune import heartbeat
+from recbole_ssr.tune import heartbeat, storage
 from recbole_ssr.tune.heartbeat import Worker, is_alive
 from recbole_ssr.tune.space import Range, key_of, space_of
 from recbole_ssr.tune.storage import open_storage, open_study, require_optuna, study_name
@@ -287,6 +287,20 @@ def test_those_of_a_living_process_are_left_alone_and_counted(tmp_path):
     assert other.ask() is not None  # a failure frees its place
 
 
+def test_a_database_that_another_process_makes_meanwhile_is_opened_once_more():
+    answers = [RuntimeError("table studies already exists"), RuntimeError("denied"), "storage"]
+
+    def opened():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(RuntimeError, match="denied"):
+        storage._made_or_found(opened)
+    assert storage._made_or_found(opened) == "storage"
+
+
 @pytest.mark.parametrize("address", [None, "sqlite:///{}/tune.db"])
 @pytest.mark.parametrize("sampler", ["grid", "random"])
 def test_sharing_a_study_never_exceeds_the_budget_nor_repeats(tmp_path, sampler, address):
@@ -391,8 +405,8 @@ def test_a_journal_whose_writer_died_in_a_line_is_read(tmp_path):
 def test_where_journals_lie(tmp_path):
     folder = tmp_path / "shared"
     folder.mkdir()
-    for storage in (f"{tmp_path}/new/", str(folder), str(tmp_path / "own.journal")):
-        open_study(open_storage(storage, tmp_path, "SSR"), "x", True)
+    for place in (f"{tmp_path}/new/", str(folder), str(tmp_path / "own.journal")):
+        open_study(open_storage(place, tmp_path, "SSR"), "x", True)
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.journal")}
     assert made == {"new/SSR.journal", "shared/SSR.journal", "own.journal"}
 
