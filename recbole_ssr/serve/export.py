@@ -23,13 +23,20 @@ from recbole_ssr.experiment import protocol_of
 from recbole_ssr.files import expanded, in_one_step
 from recbole_ssr.result import RunResult
 from recbole_ssr.runs import versions
+from recbole_ssr.serve.ann import KINDS
 from recbole_ssr.serve.recommender import Recommender
 
 FORMATS = ("npy", "parquet")
+# All that an export and its indices may be.
+_NAMES = {f"{side}.{kind}" for side in ("users", "items") for kind in ("npy", "tokens", "parquet")
+          } | {f"items.{kind}.faiss" for kind in KINDS}
 
 
 def export(recommender: Recommender, out: str | Path, format: str = "npy") -> list[Path]:
     """Write the embeddings of all users and items into a folder; return the files.
+
+    What an earlier export has left there, indices and another format, is removed: its rows may be
+    other users and items.
 
     Raises UserError for another format, and for a model whose scores are no inner products.
     """
@@ -41,6 +48,8 @@ def export(recommender: Recommender, out: str | Path, format: str = "npy") -> li
     files = [*write(folder, "users", user, recommender.users),
              *write(folder, "items", item, recommender.items)]
     about = folder / "export.json"
+    for name in _NAMES - {file.name for file in files}:
+        (folder / name).unlink(missing_ok=True)
     with in_one_step(about) as draft:
         draft.write_text(json.dumps(_about(recommender, user, item, files), indent=2) + "\n")
     return [*files, about]

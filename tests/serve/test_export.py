@@ -57,6 +57,15 @@ def test_parquet(recommender, tmp_path):
     np.testing.assert_array_equal(np.stack(table["embedding"]), matrix)
 
 
+def test_an_older_export_leaves_nothing_beside_a_newer_one(recommender, tmp_path):
+    old = ("items.parquet", "users.parquet", "items.flat.faiss", "items.hnsw.faiss")
+    for name in (*old, "notes.txt"):
+        (tmp_path / name).touch()
+    files = export(recommender(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "notes.txt", *(file.name for file in files)}
+
+
 def test_models_without_embeddings_are_named(recommender, tmp_path):
     with pytest.raises(UserError, match="the scores of GFCF are no inner products"):
         export(recommender("GFCF"), tmp_path)
