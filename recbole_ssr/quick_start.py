@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from statistics import median_low
 from typing import NamedTuple
 
 import recbole.data.dataset as host_dataset
@@ -569,8 +570,9 @@ def _result(experiment, trainer, folder, valid, test, seconds) -> RunResult:
         run=str(folder), model=config["model"], dataset=config["dataset"], seed=config["seed"],
         protocol=protocol_of(experiment), config_hash=config_hash(config), valid=valid, test=test,
         best_epoch=trainer.best_epoch, epochs=len(history),
-        seconds_per_epoch=_median([r["seconds"] for r in history]),
-        seconds_per_evaluation=_median([r["eval_seconds"] for r in history if "valid" in r]),
+        seconds_per_epoch=median_low([r["seconds"] for r in history] or [0.0]),
+        seconds_per_evaluation=median_low(
+            [r["eval_seconds"] for r in history if "valid" in r] or [0.0]),
         seconds=seconds, peak_mib=_peak_mib(config["device"], folder),
         parameters=sum(p.numel() for p in experiment.model.parameters() if p.requires_grad),
         device=str(config["device"]), versions=runs.versions(), history=history,
@@ -614,7 +616,3 @@ def _dump(config: PluginConfig) -> str:
         if settings.get(key):
             settings[key] = str(expanded(settings[key]).resolve())
     return yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
-
-
-def _median(values) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).median()) if values else 0.0

@@ -90,9 +90,7 @@ def _with_results(line: Line, plan: Plan) -> Line:
 
 
 def _results(tasks: Iterable[Task]) -> tuple[RunResult, ...]:
-    # Where a folder lies now, wherever it lay when the run was done.
-    return tuple(replace(result_of(task), run=str(task.folder)) for task in tasks
-                 if state_of(task) == "done")
+    return tuple(result_of(task) for task in tasks if state_of(task) == "done")
 
 
 def _gaps(plan: Plan) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -168,6 +167,5 @@ def _compare_metrics(item: Item, ours: _Ours, stock: Stock) -> str:
 
 def _measured(trainer, part) -> dict[str, float]:
     init_seed(_SEED, True)
-    evaluate: Callable = trainer.evaluate
-    return {name: float(value)
-            for name, value in (evaluate(part, load_best_model=False) or {}).items()}
+    metrics = trainer.evaluate(part, load_best_model=False) or {}
+    return {name: float(value) for name, value in metrics.items()}

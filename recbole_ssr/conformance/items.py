@@ -71,9 +71,7 @@ def _of(kind: str, names: list[str], examples: dict, compared: str = EVALUATION)
     """Return the items of a list, and behind each the variants that examples add to its name."""
     items = []
     for name in names:
-        settings = examples[name]
-        variants = [key for key in examples if key == name or key.startswith(f"{name} ")]
-        for key in variants:
+        for key in (name, *(key for key in examples if key.startswith(f"{name} "))):
             settings = dict(examples[key])
             items.append(Item(kind, key, settings, settings.pop("model", "BPR"), compared,
                               settings.pop("unlike", "")))

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.baseline import Baseline, raw_features, xavier
+from recbole_ssr.model.ids import rows_of_batch
 from recbole_ssr.nn.batch import Batch
 from recbole_ssr.nn.losses import frobenius, half_squares
 from recbole_ssr.nn.rows import select
@@ -103,9 +104,7 @@ class VBPR(Baseline):
         """
         B = len(batch.user)
         if self.biases:
-            return half_squares(B, self.P.index_select(0, batch.user_ids),
-                                self.Q.index_select(0, batch.positive_ids),
-                                self.Q.index_select(0, batch.negative_ids))
+            return half_squares(B, *rows_of_batch(self.P, self.Q, batch))
         return frobenius(B, user.index_select(0, batch.user),
                          item.index_select(0, batch.positive),
                          item.index_select(0, batch.negative))

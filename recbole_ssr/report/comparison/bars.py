@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from recbole_ssr.comparison import Comparison, Group, Published, Spread
+from recbole_ssr.report.comparison.rows import KINDS
 from recbole_ssr.report.comparison.styles import (
     FAINT,
     FEW,
@@ -41,8 +42,6 @@ _ROW = 0.21  # inches of a row of horizontal bars
 _GROUPS = 5  # groups of bars side by side
 _LETTERS = 80  # of all names of groups side by side
 _APART = 50  # metrics whose means differ more than so many times get axes of their own
-KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
-         "popularity": "items by popularity"}
 
 
 def draw_metrics(comparison: Comparison) -> Figure:

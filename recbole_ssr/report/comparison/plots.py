@@ -10,13 +10,14 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from recbole_ssr.comparison import Comparison
-from recbole_ssr.report.comparison.bars import KINDS, draw_beyond, draw_groups, draw_metrics
+from recbole_ssr.report.comparison.bars import draw_beyond, draw_groups, draw_metrics
 from recbole_ssr.report.comparison.lines import (
     disturbance,
     draw_curve,
     draw_learning,
     draw_seconds,
 )
+from recbole_ssr.report.comparison.rows import KINDS
 from recbole_ssr.report.comparison.styles import main_metric, title_of
 from recbole_ssr.report.pictures import save
 

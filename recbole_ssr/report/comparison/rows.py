@@ -26,8 +26,9 @@ from recbole_ssr.report.sheet import (
     spread_figure,
 )
 
-_KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
-          "popularity": "items by popularity", "beyond": "beyond accuracy"}
+KINDS = {"users": "users by training interactions", "cold": "items that training lacks",
+         "popularity": "items by popularity"}
+_TITLES = {**KINDS, "beyond": "beyond accuracy"}
 _BRIEF = ("main", "failures", "protocol", "settings", "published")
 NOT_TESTED = "Nothing is marked: these differences are not tested."
 
@@ -113,7 +114,7 @@ def group_sheets(comparison: Comparison) -> Iterator[Sheet]:
     labels = [line.label for line in comparison.lines if line.results]
     for kind, members in groupby(sorted(comparison.groups, key=_place), lambda g: g.kind):
         groups = list(members)
-        title = _KINDS.get(kind, kind)
+        title = _TITLES.get(kind, kind)
         if kind == "beyond":
             pairs = [(group, metric) for group in groups for metric in group.values]
             yield _group_sheet(kind, first_up(title), labels, pairs)
@@ -195,7 +196,7 @@ def _group_sheet(name: str, title: str, labels: Iterable[str],
 
 
 def _place(group: Group) -> int:
-    kinds = list(_KINDS)
+    kinds = list(_TITLES)
     return kinds.index(group.kind) if group.kind in kinds else len(kinds)
 
 
