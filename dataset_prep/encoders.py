@@ -18,7 +18,7 @@ def text_content(texts: list[str], options: Options) -> Content:
     ``auto`` is the field's all-MiniLM-L6-v2, or TF-IDF where that cannot be had, said aloud.
     """
     choice = options.text_encoder or "auto"
-    if not any(text.strip() for text in texts):
+    if not any(text and text.strip() for text in texts):
         return Content("text", texts, None)  # which is said where they would be encoded
     if choice == "auto":
         encoder = default_text_encoder(texts, options.device)

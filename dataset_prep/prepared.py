@@ -243,11 +243,11 @@ def split_hash_of(interactions: Interactions) -> str:
 
 def _is_abandoned(draft: Path) -> bool:
     """Tell whether the process that wrote a draft was killed, if it was one of this machine."""
-    *_, host, number, _ = draft.name.removesuffix(".draft").split("-")
-    if host != _HOST:
+    writer = re.search(r"-(\w+)-(\d+)-\w+\.draft$", draft.name)
+    if writer is None or writer[1] != _HOST:
         return False
     try:
-        os.kill(int(number), 0)
+        os.kill(int(writer[2]), 0)
     except ProcessLookupError:
         return True
     except (ValueError, OSError, OverflowError):

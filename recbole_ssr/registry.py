@@ -251,7 +251,8 @@ def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
     readable = os.path.isdir(root) and os.access(root, os.R_OK)
     here = sorted(name for name in (os.listdir(root) if readable else ())
                   if os.path.isfile(root / name / f"{name}.inter"))
-    known = {file.stem for file in (properties_folder() / "dataset").glob("*.yaml")} - {dataset}
+    known = [file.stem for file in (properties_folder() / "dataset").glob("*.yaml")
+             if file.stem != dataset]
     more = f" and {len(here) - _FEW} more" if len(here) > _FEW else ""
     raise MissingDataset(
         f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
