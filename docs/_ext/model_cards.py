@@ -63,7 +63,7 @@ RESULTS = (
              "Amazon Baby, LATTICE's split, one seed where no other number is said"),
     Measured("Ids alone: Amazon Baby", "Amazon Baby, LATTICE's split, ids alone, one seed"),
     Measured("A comparison that is killed and given again: ml-100k",
-             "ml-100k, test part, defaults, three seeds"),
+             "ml-100k, test part, three seeds, the defaults of that time"),
     Measured("New items",
              "ml-100k, items without any interaction in training, ranked by their text, one seed"),
 )
