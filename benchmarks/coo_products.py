@@ -85,8 +85,10 @@ def users_of(graph, item: Tensor) -> Tensor:
     return torch.sparse.mm(coo_of(graph["R"]), item)
 
 
-def smoothed(item_graph, item: Tensor) -> Tensor:
-    return torch.sparse.mm(coo_of(item_graph["T"]), item)
+def smoothed(item_graph, item: Tensor, layers: int = 1) -> Tensor:
+    for _ in range(layers):
+        item = torch.sparse.mm(coo_of(item_graph["T"]), item)
+    return item
 
 
 def edge_product(pattern, values: Tensor, x: Tensor) -> Tensor:
