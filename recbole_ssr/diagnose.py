@@ -182,7 +182,10 @@ def _spectrum(model: SSR | ReferenceSSR, slots: Slots) -> Spectrum:
     return Spectrum(_plain(eigenvalues), _plain(responses), _plain(borders), _plain(edges), density)
 
 
-def _mixing(model: SSR) -> dict[str, Mixing]:
+def _mixing(model: SSR) -> dict[str, Mixing] | None:
+    """Return what the operators of both sides mix, None where these are off."""
+    if not len(model.user_fusion.p):
+        return None
     by_side = {}
     for side, fusion in (("users", model.user_fusion), ("items", model.item_fusion)):
         kernel = fusion.mixing()

@@ -25,7 +25,9 @@ def draw_all(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     """Write every picture that was measured into a folder; return their paths."""
     pictures = {ENERGY: draw_energy, SPECTRUM: draw_spectrum, AGREEMENT: draw_agreement}
     if diagnosis.mixing:
-        pictures |= {MIXING: draw_mixing, GATE: draw_gate, ABLATION: draw_ablation}
+        pictures[MIXING] = draw_mixing
+    if diagnosis.gate:
+        pictures |= {GATE: draw_gate, ABLATION: draw_ablation}
     return [save(draw(diagnosis), folder / name, _DPI) for name, draw in pictures.items()]
 
 

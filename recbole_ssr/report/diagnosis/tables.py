@@ -30,7 +30,9 @@ def tables(diagnosis: Diagnosis) -> list[Sheet]:
     """Return every table for which there are figures, the claims last."""
     shown = [energy_table(diagnosis), spectrum_table(diagnosis)]
     if diagnosis.mixing:
-        shown += [mixing_table(diagnosis), gate_table(diagnosis)]
+        shown.append(mixing_table(diagnosis))
+    if diagnosis.gate:
+        shown.append(gate_table(diagnosis))
     if len(diagnosis.modalities) > 1:
         shown.append(agreement_table(diagnosis))
     shown.append(stability_table(diagnosis))
