@@ -12,7 +12,8 @@ FILES = sorted((registry.properties_folder() / "published").glob("*.yaml"))
 SPLITS = {file.stem: read_config_file(file)["split"] for file in FILES}
 # Models that neither the plugin nor RecBole has.
 ELSEWHERE = {"MMSSL", "DRAGON", "SOIL", "COHESION", "MambaRec", "DANCE", "COHESION+NLGCL+",
-             "DA-MRS", "SimGCL", "DiffMM", "MMHCL", "MF"}
+             "DA-MRS", "SimGCL", "DiffMM", "MMHCL", "MF", "BRIDGE", "FITMM", "GUME", "DAMPS",
+             "MDMNS", "GenRec", "KDiffE"}
 BABY = (118_551, 20_559, 21_682)
 TIKTOK = "fc694d278a162a1dcc1d2647da1415ae0e675c8a4fb83d39f2ef571b02eb9631"
 LATTICE_BABY = "7c3e50952c5f476dd2a558732aeb45dd2832d3c680da47981e4b0976a0652320"
