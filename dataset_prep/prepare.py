@@ -53,7 +53,11 @@ def prepare(options: Options) -> Path:
         raise UserError(f"There is no recipe {options.recipe!r}, only {', '.join(recipes)}."
                         f"{nearest(options.recipe, recipes)}")
     if options.recipe in RECIPES:
-        return RECIPES[options.recipe].function(options)
+        folder = RECIPES[options.recipe].function(options)
+        if not isinstance(folder, Path):
+            raise UserError(f"The recipe {options.recipe} returned {folder!r}, not the folder that "
+                            "it has written.")
+        return folder
     _check_effect(options, _OF_RECIPE, options.name)
     from recbole_ssr.dataset_prep.amazon import prepare_amazon
 

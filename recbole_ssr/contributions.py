@@ -22,7 +22,12 @@ RECIPES: dict[str, Contribution] = {}  # by the name of the dataset
 
 
 def contribute(contributions: dict[str, Contribution], name: str) -> Callable[[Callable], Callable]:
-    """Return a decorator that registers a function. Raises UserError for a name that is taken."""
+    """Return a decorator that registers a function.
+
+    Raises UserError for a name that is taken, and for what is none.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"Give the name under which {name!r} is known: @register_...(\"name\").")
     if name in contributions:
         raise UserError(f"The name {name!r} is taken already. Choose another one.")
 

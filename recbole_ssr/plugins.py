@@ -12,7 +12,7 @@ bank and a recipe are::
     from recbole_ssr.plugins import register_bank, register_recipe
     from recbole_ssr.spectral.polynomial import ChebyshevBank
 
-    @register_bank("eight")  # recbole-ssr --band_filter=eight
+    @register_bank("eight")  # recbole-ssr --band_filter=eight --n_bands=8
     def eight(config, graph):
         return ChebyshevBank(graph, 8, config["cheb_degree"], config["cheb_fit"])
 
@@ -33,6 +33,7 @@ from importlib.metadata import entry_points
 import numpy as np
 from recbole.evaluator import register as host
 from recbole.evaluator.base_metric import TopkMetric
+from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_ssr import registry
 from recbole_ssr.contributions import BANKS, RECIPES, contribute
@@ -47,8 +48,13 @@ GROUP, VARIABLE = "recbole_ssr.plugins", "RECBOLE_SSR_PLUGINS"
 def register_model(model: type) -> type:
     """Make a class a model by its name, as :func:`recbole_ssr.registry.register` says.
 
-    MODEL.yaml beside its file has the settings, MODEL.PROFILE.yaml those of a profile.
+    MODEL.yaml beside its file has the settings, MODEL.PROFILE.yaml those of a profile. Raises
+    UserError for what is no RecBole model, and for a name that is taken.
     """
+    if not (isinstance(model, type) and issubclass(model, AbstractRecommender)):
+        raise UserError("register_model takes a class that derives from a RecBole model, as "
+                        "recbole_ssr.model.base.MultimodalRecommender does, which is not so of "
+                        f"{model!r}.")
     registry.register(model.__name__, sys.modules[model.__module__], model)
     return model
 
@@ -67,7 +73,7 @@ def register_metric(values: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> C
 
     def calculate_metric(self, dataobject) -> dict[str, float]:
         hits, positives = self.used_info(dataobject)
-        return {f"{name}@{k}": round(float(values(hits[:, :k], positives).mean()),
+        return {f"{name}@{k}": round(float(_of_users(values, hits[:, :k], positives).mean()),
                                      self.decimal_place) for k in self.topk}
 
     metric = type(values.__name__, (TopkMetric,),
@@ -75,6 +81,15 @@ def register_metric(values: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> C
     host.metrics_dict[name], METRICS[name] = metric, values
     host.metric_information[name], host.metric_types[name] = metric.metric_need, metric.metric_type
     return values
+
+
+def _of_users(values: Callable, hits: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    result = np.asarray(values(hits, positives))
+    if result.shape != positives.shape:
+        raise UserError(f"The metric {values.__name__} must return a value for each of the "
+                        f"{len(positives):,} users, shape {positives.shape}; it returned the shape "
+                        f"{result.shape}.")
+    return result
 
 
 def register_bank(name: str) -> Callable[[Callable], Callable]:
@@ -106,6 +121,6 @@ def load() -> None:
     for module in dict.fromkeys([*modules, *named]):
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.warning("the plugin %s cannot be loaded and is left out: %s: %s", module,
                            type(error).__name__, error)

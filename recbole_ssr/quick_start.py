@@ -40,7 +40,7 @@ from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main, place
 from recbole_ssr.distributed.launcher import Ended, launch
 from recbole_ssr.distributed.place import Place, from_environment
-from recbole_ssr.errors import MissingDataset, UserError
+from recbole_ssr.errors import MissingDataset, UserError, nearest
 from recbole_ssr.eval_settings import parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, data_of, ids_hash, protocol_of, training_of
@@ -76,7 +76,7 @@ Callback = Callable[[str, Experiment, list[dict]], None]
 def run(
     model: str | None = None,
     dataset: str | None = None,
-    config_files: Sequence[str | Path] = (),
+    config_files: Sequence[str | Path] | str | Path = (),
     config_dict: Mapping | None = None,
     flags: Mapping | None = None,
     *,
@@ -89,7 +89,7 @@ def run(
     Args:
         model: a plugin model or one of RecBole's own; default from the settings, then SSR.
         dataset: default from the settings, then the embedded ml-100k.
-        config_files: yaml files, later ones win.
+        config_files: yaml files, later ones win, or a single one.
         config_dict: settings that win over files.
         flags: parsed command line, wins over all. ``{"resume": folder}`` continues a run, and
             ``{"resume": True}`` the newest unfinished one in run_dir.
@@ -105,6 +105,9 @@ def run(
     Raises:
         UserError: for every mistake in settings, data or folders, and where a process was lost.
     """
+    if isinstance(config_files, (str, Path)):
+        config_files = [config_files]
+    _check_arguments(config_files, config_dict, flags, folder, callback)
     asked = _Asked(model, dataset, tuple(config_files), config_dict, dict(flags or {}))
     here = from_environment(os.environ)
     if here is not None and here.size > 1:
@@ -126,6 +129,19 @@ def run(
         if newest:
             _say(folder, logging.INFO, _NEWEST, folder, folder.parent)
         return _run_on_processes(folder, asked, config["nproc"], last, test)
+
+
+def _check_arguments(config_files, config_dict, flags, folder, callback) -> None:
+    if not (isinstance(config_files, (list, tuple))
+            and all(isinstance(file, (str, Path)) for file in config_files)):
+        raise UserError(f"config_files={config_files!r} must be a list of files.")
+    for name, value in (("config_dict", config_dict), ("flags", flags)):
+        if not (value is None or isinstance(value, Mapping)):
+            raise UserError(f"{name}={value!r} must hold settings by key, as in {{'epochs': 1}}.")
+    if not (folder is None or isinstance(folder, (str, Path)) and str(folder)):
+        raise UserError(f"folder={folder!r} must name the folder of the run.")
+    if not (callback is None or callable(callback)):
+        raise UserError(f"callback={callback!r} must be a function.")
 
 
 class _Asked(NamedTuple):
@@ -382,9 +398,13 @@ def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
     Raises UserError where the folder, its settings or its checkpoint are missing, damaged or not of
     one run, and where the data are not those of the run.
     """
+    stages = ("inference", "training")
+    if stage not in stages:
+        raise UserError(f"stage={stage!r} must be inference or training.{nearest(stage, stages)}")
     folder = runs.existing(folder)
     config = _config_of(folder, config_dict={"device": device} | _placed(data_path))
-    experiment = prepare(config)
+    with runs.quiet_host():
+        experiment = prepare(config)
     state = checkpoint.load(folder / BEST, map_location=config["device"])
     load_weights(experiment.model, state, folder / BEST, config, data_of(experiment))
     if stage == "training":

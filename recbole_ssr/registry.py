@@ -85,6 +85,10 @@ def register(name: str, module: ModuleType, model_class: type | None = None) -> 
     if name not in _registered and (name.lower() in recboles or hasattr(trainers, trainer)
                                     or hasattr(datasets, dataset)):
         raise UserError(f"RecBole already uses the model name {name!r}. Choose another.")
+    there = sys.modules.get(_alias(name))
+    if there is not None and there.__name__ != module.__name__:
+        raise UserError(f"There is a model {name!r} already, small letters being as capital ones, "
+                        f"in {there.__name__}. Choose another name for that of {module.__name__}.")
     model_class = model_class or getattr(module, name, None)
     if model_class is None:
         raise UserError(f"The module {module.__name__} defines no class {name!r}. Name the model "
@@ -100,8 +104,12 @@ def register(name: str, module: ModuleType, model_class: type | None = None) -> 
         keys_of_any_model.cache_clear()
 
 
+def _alias(name: str) -> str:
+    return f"recbole.model.general_recommender.{name.lower()}"
+
+
 def _let_recbole_find(name: str, module: ModuleType, model_class: type) -> None:
-    alias = f"recbole.model.general_recommender.{name.lower()}"
+    alias = _alias(name)
     if module.__spec__ is None:  # RecBole's look-up refuses modules without a spec
         module.__spec__ = ModuleSpec(alias, loader=None)
     sys.modules[alias] = module
@@ -253,9 +261,10 @@ def check_dataset(folder: Path, dataset: str, benchmark: bool) -> None:
                   if os.path.isfile(root / name / f"{name}.inter"))
     known = [file.stem for file in (properties_folder() / "dataset").glob("*.yaml")
              if file.stem != dataset]
+    path = " Give the name of its folder, not a path to it." if os.sep in dataset else ""
     more = f" and {len(here) - _FEW} more" if len(here) > _FEW else ""
     raise MissingDataset(
-        f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist."
+        f"There is no dataset {dataset!r}: {folder / dataset}.inter does not exist.{path}"
         f"{nearest(dataset, [*here, *known])} Under data_path {str(root)!r} lie: "
         f"{', '.join(here[:_FEW]) or 'none'}{more}. Set data_path to the folder that holds "
         f"{dataset}/, make the dataset with recbole-ssr prepare, or use {DEMO_DATASET} without "

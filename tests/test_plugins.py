@@ -29,8 +29,13 @@ result = recbole_ssr.run("Tiger", "zoo", config_dict={**common, "stripes": 4})
 assert {"recall@2", "first@2"} == set(result.test), result.test
 model = recbole_ssr.load_run(result.run).model
 assert model.E[0].shape[1] == 4 and "first" in METRICS
-bank = build_bank({"band_filter": "eight", "cheb_degree": 8, "cheb_fit": "jackson"}, model.graph)
-assert bank.n_bands == 8
+settings = {"band_filter": "eight", "cheb_degree": 8, "cheb_fit": "jackson"}
+assert build_bank({**settings, "n_bands": 8}, model.graph).n_bands == 8
+try:
+    build_bank({**settings, "n_bands": 3}, model.graph)
+    raise SystemExit("three bands are eight")
+except recbole_ssr.UserError as error:
+    assert "set n_bands: 8" in str(error), error
 assert main(["models", "Tiger"]) == 0 and main(["models"]) == 0 and main(["datasets"]) == 0
 try:
     recbole_ssr.run("SSR", "zoo", config_dict={**common, "band_filter": "nine"})
@@ -72,3 +77,49 @@ def test_without_a_package_a_variable_names_it_and_a_broken_one_is_left_out(fold
     done = run(folder, script, RECBOLE_SSR_PLUGINS="tiger, broken")
     assert done.stdout == "Tiger\n"
     assert "the plugin broken cannot be loaded" in done.stderr and "nowhere" in done.stderr
+
+
+def test_no_plugin_takes_the_place_of_a_model(folder):
+    """RecBole finds a model by its name in small letters."""
+    script = """
+import recbole_ssr
+from recbole_ssr import registry
+from recbole_ssr.plugins import register_bank, register_model
+from recbole_ssr.model.base import MultimodalRecommender
+
+def refused(call, *words):
+    try:
+        call()
+    except recbole_ssr.UserError as error:
+        assert all(word in str(error) for word in words), error
+    else:
+        raise SystemExit("not refused")
+
+before = registry.model_class("VBPR")
+for name in ("SSR", "ssr", "VBpr", "FastLightGCN"):
+    refused(lambda: register_model(type(name, (MultimodalRecommender,), {})), name, "already")
+assert registry.model_class("VBPR") is before
+refused(lambda: register_model(type("Plain", (), {})), "derives from a RecBole model", "Plain")
+refused(lambda: register_bank(lambda config, graph: None), "Give the name")
+"""
+    done = run(folder, script)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_metric_has_a_value_for_every_user(folder):
+    script = """
+import numpy as np, recbole_ssr
+from recbole_ssr.plugins import _of_users
+
+hits, positives = np.ones((3, 2), bool), np.ones(3)
+assert _of_users(lambda hits, positives: hits[:, 0], hits, positives).shape == (3,)
+for wrong in (lambda h, p: h.sum(), lambda h, p: h, lambda h, p: 5):
+    try:
+        _of_users(wrong, hits, positives)
+    except recbole_ssr.UserError as error:
+        assert "for each of the 3 users" in str(error)
+    else:
+        raise SystemExit("not refused")
+"""
+    done = run(folder, script)
+    assert done.returncode == 0, done.stderr

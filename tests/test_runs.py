@@ -654,3 +654,22 @@ def test_results_are_read_back_or_refused(tiny, tmp_path):
     (run / "metrics.json").mkdir()
     with pytest.raises(UserError, match="cannot be read"):
         RunResult.read(run)
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"config_files": ["a.yaml", None]}, "config_files=.*must be a list of files"),
+    ({"config_dict": "my.yaml"}, "config_dict='my.yaml' must hold settings by key"),
+    ({"flags": ["--epochs=1"]}, "flags=.*must hold settings by key"),
+    ({"folder": ""}, "folder='' must name the folder"), ({"folder": 5}, "folder=5 must name"),
+    ({"callback": 5}, "callback=5 must be a function"),
+    ({"config_files": "nowhere.yaml"}, "nowhere.yaml"),
+])
+def test_arguments_of_another_kind_are_named(given, message):
+    with pytest.raises(UserError, match=message):
+        recbole_ssr.run("BPR", "tiny", **given)
+
+
+def test_a_stage_that_there_is_not_is_refused(tiny):
+    run = train(tiny, "BPR", epochs=1).run
+    with pytest.raises(UserError, match="stage='train' must be inference or training. Did you"):
+        load_run(run, stage="train")

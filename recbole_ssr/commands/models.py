@@ -94,7 +94,7 @@ def _show_settings(model: str, profile: str | None, everything: bool, console: C
     if everything:
         groups += [[s for s in settings if s.file == file and not s.status] for file in _OF_ALL]
     shown = [setting for group in groups for setting in group]
-    columns = (max(len(setting.name) for setting in shown),
+    columns = (max(map(len, ("Setting", *(setting.name for setting in shown)))),
                min(max(map(len, ("Default", *map(_default, shown)))), _DEFAULT), _TAKES)
     width, header = min(console.width, _WIDTH), True
     for title, group in zip(("", *_OF_ALL.values()), groups):

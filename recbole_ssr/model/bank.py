@@ -35,6 +35,12 @@ def build_bank(config, graph) -> FilterBank:
         possible = min(graph.n_users, graph.n_items) <= MOST_EXACT_NODES
         kind = "exact" if small and possible else "chebyshev"
     try:
-        return BANKS[kind].function(config, graph)
+        bank = BANKS[kind].function(config, graph)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if not isinstance(bank, FilterBank):
+        raise UserError(f"band_filter {kind} returned {bank!r}, which is no FilterBank")
+    if bank.n_bands != config["n_bands"]:
+        raise UserError(f"band_filter {kind} has {bank.n_bands} bands, and n_bands is "
+                        f"{config['n_bands']}; set n_bands: {bank.n_bands}")
+    return bank

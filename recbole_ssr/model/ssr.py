@@ -121,8 +121,8 @@ class SSR(MultimodalRecommender):
         self._read_weights(config)
         features = dataset.item_features
         self.modalities = (ID, *features.modalities)
-        M, C = config["n_bands"], len(self.modalities)
         self.bank = build_bank(config, self.graph)
+        M, C = self.bank.n_bands, len(self.modalities)
         t = config["item_graph_weight"]
         self.item_graph = fitting_item_graph(config, features, self.graph) if t else None
         self.propagation = Propagation(self.graph, config["n_layers"], self.item_graph, t)
