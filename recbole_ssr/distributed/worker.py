@@ -23,7 +23,10 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 def main() -> int:
     """Do what the launcher says; return the exit status."""
-    order: Order = pickle.load(sys.stdin.buffer)
+    try:
+        order: Order = pickle.load(sys.stdin.buffer)
+    except (EOFError, pickle.UnpicklingError):  # the launcher ended while it was saying so
+        return INTERRUPTED
     order.begun.touch()
     threading.Thread(target=_end_with_launcher, name="launcher watch", daemon=True).start()
     try:
