@@ -339,7 +339,7 @@ def _device_of_recbole_keys(final: dict, sources: dict) -> str:
 def resolved(config: Config) -> dict[str, object]:
     """Return every setting that a user may set, in plain types: a config file of the same run."""
     settable = {*config.internal_config_dict, *config.external_config_dict} - _DERIVED
-    plain = {key: _plain(config.final_config_dict[key]) for key in sorted(settable)}
+    plain = {key: plain_value(config.final_config_dict[key]) for key in sorted(settable)}
     del plain["data_path"]  # it is the dataset's own folder by now
     if "data_path" in config.external_config_dict:
         plain["data_path"] = config.external_config_dict["data_path"]
@@ -349,11 +349,12 @@ def resolved(config: Config) -> dict[str, object]:
     return plain
 
 
-def _plain(value: object) -> object:
+def plain_value(value: object) -> object:
+    """Return a setting as a file has it: lists for tuples and sets, names for enums."""
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [_plain(entry) for entry in value]
+        return [plain_value(entry) for entry in value]
     value = value.name if isinstance(value, Enum) else value
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 

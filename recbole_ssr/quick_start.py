@@ -28,6 +28,7 @@ from recbole_ssr.config import (
     PluginConfig,
     build_config,
     config_hash,
+    plain_value,
     resolved,
 )
 from recbole_ssr.corruption import Corruption
@@ -277,20 +278,13 @@ def _run_in(folder: Path, config: PluginConfig, last: Path | None, newest: bool,
 def _check_settings(before: Mapping, config: PluginConfig, folder: Path) -> None:
     now = plain_config(config)
     changed = [key for key in sorted(resolved(config).keys() & before.keys())
-               if _listed(before[key]) != _listed(now[key])
+               if plain_value(before[key]) != plain_value(now[key])
                and key not in WITHOUT_EFFECT_ON_RESULTS and key not in RESUMABLE]
     if changed:
         was, says = (", ".join(f"{key}={values[key]!r}" for key in changed)
                      for values in (before, now))
         raise UserError(f"{folder / LAST} was trained with {was}, and {CONFIG} beside it says "
                         f"{says} now. Put the settings back, or train a new run by the others")
-
-
-def _listed(value: object) -> object:
-    """Return a setting with lists for tuples, as a file has them."""
-    if isinstance(value, Mapping):
-        return {key: _listed(entry) for key, entry in value.items()}
-    return [_listed(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _check_epochs(trainer: RunMixin, epochs: int | None, folder: Path) -> None:
