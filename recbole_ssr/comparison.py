@@ -143,7 +143,11 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of a comparison: `protocol` is that of all runs, `notes` what readers must know."""
+    """All of a comparison.
+
+    `protocol` is that of all runs, `settings` what was given to all lines beside it, `notes` what
+    readers must know.
+    """
 
     dataset: str
     protocol: dict
@@ -154,6 +158,7 @@ class Comparison:
     published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = field(default=("recall@10", "recall@20", "ndcg@10", "ndcg@20"))
+    settings: dict = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from recbole_ssr.compare.store import (
     state_of,
 )
 from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
+from recbole_ssr.config import WITHOUT_EFFECT_ON_RESULTS
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interactions, read_rankings
 from recbole_ssr.quick_start import RANKING
@@ -74,6 +75,8 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
         differences=tested.differences, groups=grouped.groups, published=published,
         curves=_curves(options, plan, protocol), metrics=metrics,
         notes=tuple(dict.fromkeys([*notes, *tested.notes, *grouped.notes, *why])),
+        settings={key: value for key, value in options.settings.items()
+                  if key not in WITHOUT_EFFECT_ON_RESULTS | {"dataset"}},
     )
 
 

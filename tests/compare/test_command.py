@@ -101,6 +101,8 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
     assert "FastLightGCN" in shown and "Recall@5" in shown and "comparison.html" in shown
     tables = shown[shown.index("tiny, test:"):shown.index("Files:")]
     assert max(map(len, tables.splitlines())) <= 100
+    assert re.search(r"given to all lines\W+embedding_size 8,", tables)
+    assert "data_path" not in tables and "show_progress" not in tables
     names = {path.name for path in OUT.iterdir()}
     assert {"comparison.json", "comparison.csv", "comparison.md", "comparison.tex",
             "comparison.html", "metrics.png", "learning.png", "runs", "splits"} <= names

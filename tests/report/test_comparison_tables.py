@@ -223,6 +223,20 @@ def test_settings_of_their_own_are_told_by_line():
     assert hashes == ", ".join(r.config_hash for r in other.results)
 
 
+def test_settings_given_to_all_lines_are_no_defaults():
+    comparison = made_comparison(3, 2, failures=False)
+    given = {"profile": "amazon-baby", "n_layers": 3, "learning_rate": 0.001,
+             "train_batch_size": 2048, "metrics": ["Recall", "NDCG"]}
+    comparison = replace(comparison, settings=given)
+    found = {row[0].text: row[1].text for row in sheet(comparison, "protocol").rows}
+    # The others have rows of their own.
+    assert found["given to all lines"] == "profile amazon-baby, n_layers 3"
+    own = sheet(comparison, "settings")
+    assert texts(own)["SSR"]["settings"] == "as all"
+    assert texts(own)["FREEDOM"]["settings"] == "n_layers 2"
+    assert own.notes[0].endswith("defaults and from what is given to all lines.")
+
+
 @pytest.mark.parametrize("entry, said", [
     ({"masked": "training items"}, "masking"), ({"stopping_rule": "strict"}, "patience"),
     ({"metric_decimal_place": 4}, "rounding"),

@@ -23,6 +23,8 @@ _SETTINGS = {
     "batch_size": "batch size", "learning_rate": "learning rate", "epochs": "epochs at most",
     "stopping_step": "patience", "modalities": "modalities", "features": "feature hash",
 }  # fmt: skip
+# Settings of a file or flag that the entries above tell under another name.
+_TOLD = {"train_neg_sample_args", "train_batch_size", "eval_args"}
 _LONGEST_NUMBER = 12  # letters; longer values are set as text
 
 
@@ -38,6 +40,8 @@ def protocol_sheet(comparison: Comparison) -> Sheet:
     results = [result for line in comparison.lines for result in line.results]
     shared, _ = _settings(comparison)
     told += [(_setting(name), value) for name, value in shared.items() if value != NONE]
+    given = _given_to_all(comparison)
+    told += [("given to all lines", _in_words(given))] if given else []
     told.append(("tuning", _tuning(comparison.lines)))
     if results:
         told += [("seeds", _in_words(sorted({result.seed for result in results}))),
@@ -52,12 +56,14 @@ def setting_sheet(comparison: Comparison) -> Sheet:
     columns = ["model", *(Column(_setting(name), _kind(values.values()))
                           for name, values in by_label.items()), "tuned over",
                Column("settings", PROSE)]
+    otherwise, beside = ("as all", " and from what is given to all lines") \
+        if _given_to_all(comparison) else ("defaults", "")
     rows = [(line.label, *(values[line.label] for values in by_label.values()),
              NONE if line.trials is None else f"{line.trials:,}",
-             _in_words(line.settings) or "defaults") for line in comparison.lines]
+             _in_words(line.settings) or otherwise) for line in comparison.lines]
     return Sheet("What lines have of their own", columns, rows,
                  ("Tuned over: settings tried and compared on validation; settings: what differs "
-                  "from the model's defaults.",), "settings")
+                  f"from the model's defaults{beside}.",), "settings")
 
 
 def hash_sheet(comparison: Comparison) -> Sheet:
@@ -66,6 +72,13 @@ def hash_sheet(comparison: Comparison) -> Sheet:
             for line in comparison.lines if line.results]
     return Sheet("Hash of the configuration, seed by seed",
                  ("model", Column("hashes", PROSE)), rows, name="configurations")
+
+
+def _given_to_all(comparison: Comparison) -> dict:
+    """Return the settings of all lines that neither the protocol nor those of training tell."""
+    told = _TOLD.union(comparison.protocol, *(result.training for line in comparison.lines
+                                              for result in line.results))
+    return {key: value for key, value in comparison.settings.items() if key not in told}
 
 
 def _settings(comparison: Comparison) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
