@@ -145,8 +145,8 @@ class Published(NamedTuple):
 class Comparison:
     """All of a comparison.
 
-    `protocol` is that of all runs, `settings` what was given to all lines beside it, `notes` what
-    readers must know.
+    `protocol` is that of all runs; `settings` were given to all lines, but for the dataset, names
+    of columns and what changes no result; `notes` are what readers must know.
     """
 
     dataset: str

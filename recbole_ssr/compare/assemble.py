@@ -76,7 +76,7 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
         curves=_curves(options, plan, protocol), metrics=metrics,
         notes=tuple(dict.fromkeys([*notes, *tested.notes, *grouped.notes, *why])),
         settings={key: value for key, value in options.settings.items()
-                  if key not in WITHOUT_EFFECT_ON_RESULTS | {"dataset"}},
+                  if not (key in WITHOUT_EFFECT_ON_RESULTS or key == "dataset" or key.isupper())},
     )
 
 
