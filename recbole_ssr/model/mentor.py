@@ -9,12 +9,12 @@ general, fused feature robust.
         x_m = \text{unit rows of } [P_m;\ X_m W_m + b_m] \\
     \text{encode}\quad & \hat h^m = \textstyle\sum_{l=0}^{L} \hat A^l x_m, \qquad
         h^m_u = \hat h^m_u, \qquad h^m_i = \hat h^m_i + S^{L_{ii}}\, \hat h^m_i \\
-    \text{fuse}\quad & g = \textstyle\sum_{m \geq 1} \alpha_m h^m,\quad \alpha = softmax(a),
-        \qquad s_{ui} = \langle g_u, g_i \rangle \\
+    \text{fuse}\quad & f = \textstyle\sum_{m \geq 1} \alpha_m h^m,\quad \alpha = softmax(a),
+        \qquad g = f \text{ or } f + h^0, \qquad s_{ui} = \langle g_u, g_i \rangle \\
     \text{align}\quad & D(p, q) = \tfrac{1}{d} \big( \|\mu_p - \mu_q\|_1
         + \|\sigma^2_p - \sigma^2_q\|_1 \big) \\
-    & \mathcal L_A = \underbrace{D(h^0, g) + \textstyle\sum_m D(h^0, h^m)}_{\text{ids guide}}
-        + \underbrace{\textstyle\sum_m D(g, h^m)}_{\text{the fused one guides}}
+    & \mathcal L_A = \underbrace{D(h^0, f) + \textstyle\sum_m D(h^0, h^m)}_{\text{ids guide}}
+        + \underbrace{\textstyle\sum_m D(f, h^m)}_{\text{the fused one guides}}
         + \underbrace{\textstyle\sum_{m < n} D(h^m, h^n)}_{\text{modalities meet}} \\
     \text{mask}\quad & \mathcal L_F = \text{mean of } 1 - \cos(g W_p + b_p,\
         dropout_\rho(\operatorname{sg}(g))) \\
@@ -32,16 +32,16 @@ nearest by raw features, modalities weighted, each neighbour 1 / k.
 Departures. Written from what is known of the method, without its released code or a table of its
 settings, and unsure in these points: that the signals are unit rows, as MMGCN's are, and layers a
 sum, with which the published step size trains and Amazon Baby's validation is far higher than with
-means of rows of any length; that the ids guide the alignment alone and have no part in scores,
-which is far better with unit rows; that the modalities are fused by one trained weight each; that
-moments are compared by channel; that the mask is on channels of the general feature, with BM3's
-predictor; that the noise is SimGCL's (Yu et al., SIGIR 2022); that raw features are frozen. The
-weights of the tasks are plain choices. Encoding is linear in the signals, so the fused modality
-needs no propagation of its own. An item without features of m has in h^m what its neighbours give
-it.
+means of rows of any length; whether the ids enter the scores (`score_ids`) or guide the alignment
+alone, which is far better on Baby and far worse on ml-100k; that the modalities are fused by one
+trained weight each; that moments are compared by channel; that the mask is on channels of the
+general feature, with BM3's predictor; that the noise is SimGCL's (Yu et al., SIGIR 2022); that raw
+features are frozen. The weights of the tasks are plain choices. Encoding is linear in the signals,
+so the fused modality needs no propagation of its own. An item without features of m has in h^m what
+its neighbours give it.
 
 Shapes: U users, I items, M modalities, d channels, f_m features of modality m; P_m (U, d);
-W_m (f_m, d); h, g (U, d) and (I, d); W_p (d, d); S (I, I) sparse; a, alpha (M,).
+W_m (f_m, d); h, f, g (U, d) and (I, d); W_p (d, d); S (I, I) sparse; a, alpha (M,).
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class MENTOR(Baseline):
         super().__init__(config, dataset)
         d = config["embedding_size"]
         self.n_layers, self.item_layers = config["n_layers"], config["item_layers"]
+        self.score_ids = config["score_ids"]
         self.align_weight, self.mask_weight = config["align_weight"], config["mask_weight"]
         self.contrast_weight, self.l2_weight = config["contrast_weight"], config["l2_weight"]
         self.feature_dropout, self.noise = config["feature_dropout"], config["noise"]
@@ -105,7 +106,7 @@ class MENTOR(Baseline):
         return ("E_user", *(f"P.{m}" for m in range(len(self.P))))
 
     def forward(self) -> Embeddings:
-        return Embeddings(*self.encoded(tuple(map(self.fused, self.signals()))))
+        return Embeddings(*self.encoded(tuple(map(self.general, self.signals()))))
 
     def signals(self) -> Nodes:
         """Return x of ids and modalities side by side. Shapes: (U, (M + 1) d), (I, (M + 1) d)."""
@@ -127,28 +128,33 @@ class MENTOR(Baseline):
         _, *modal = h.chunk(len(self.features) + 1, dim=1)
         return sum(share * part for share, part in zip(torch.softmax(self.a, dim=0), modal))
 
+    def general(self, h: Tensor, fused: Tensor | None = None) -> Tensor:
+        """Return g of nodes. Shapes: h (n, (M + 1) d); fused (n, d), if known; result (n, d)."""
+        fused = self.fused(h) if fused is None else fused
+        return fused + h[:, :fused.shape[1]] if self.score_ids else fused
+
     def calculate_loss(self, interaction) -> MENTORLoss:
         batch, x = self.batch(interaction), self.signals()
         h = self.encoded(x)
-        g = tuple(map(self.fused, h))
+        f = tuple(map(self.fused, h))
+        g = tuple(map(self.general, h, f))
         users, items = interaction[self.USER_ID].unique(), interaction[self.ITEM_ID].unique()
         return MENTORLoss(
             self.rank(*g, batch),
-            self.align_weight * self.alignment(h, g),
+            self.align_weight * self.alignment(h, f),
             self.mask_weight * self.masking(g, users, items),
             self.contrast_weight * self.perturbation(x, users, items),
             self.l2_weight * self.l2(batch),
         )
 
-    def alignment(self, h: Nodes, g: Nodes) -> Tensor:
-        """Return L_A. Shapes: h (U, (M + 1) d) and (I, (M + 1) d); g (U, d) and (I, d)."""
-        total = g[0].new_zeros(())
-        for side, fused in zip(h, g):
+    def alignment(self, h: Nodes, fused: Nodes) -> Tensor:
+        """Return L_A. Shapes: h (U, (M + 1) d) and (I, (M + 1) d); fused (U, d) and (I, d)."""
+        total = fused[0].new_zeros(())
+        for side, f in zip(h, fused):
             # One row a signal: the ids, the modalities, the fused one. All pairs are compared.
-            d = fused.shape[1]
-            moments = torch.cat([_moments(side, d), _moments(fused, d)])
+            moments = torch.cat([_moments(side, f.shape[1]), _moments(f, f.shape[1])])
             for p, q in combinations(moments, 2):
-                total = total + (p - q).abs().sum() / d
+                total = total + (p - q).abs().sum() / f.shape[1]
         return total
 
     def masking(self, g: Nodes, users: Tensor, items: Tensor) -> Tensor:
@@ -164,7 +170,7 @@ class MENTOR(Baseline):
         """Return L_G of some nodes, users and items apart. Shapes: x as :meth:`signals`."""
         if not self.contrast_weight:  # the views cost as much as the rest of the model
             return x[0].new_zeros(())
-        views = perturbed_views(self.graph, tuple(map(self.fused, x)), self.n_layers, self.noise,
+        views = perturbed_views(self.graph, tuple(map(self.general, x)), self.n_layers, self.noise,
                                 self.generator_at(x[0].device))
         total = x[0].new_zeros(())
         for side, rows in zip((views[0], self.enhanced(views[1])), (users, items)):

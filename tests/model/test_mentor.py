@@ -224,13 +224,18 @@ class TestMENTOR(BaselineContract):
 
     # Scores
 
-    def test_ids_guide_the_alignment_alone(self):
-        model = randomise(self.build())
-        losses = model.train().calculate_loss(self.batch(256))
+    def test_ids_guide_the_alignment_alone_or_are_scored_too(self):
+        without, scored = (randomise(self.build(score_ids=flag)) for flag in (False, True))
+        h = scored.encoded(scored.signals())
+        (fu, fi), (du, di) = map(scored.fused, h), (side[:, :8] for side in h)
+        torch.testing.assert_close(self.all_scores(scored), (fu + du) @ (fi + di).T, rtol=1e-4,
+                                   atol=1e-5)
+        torch.testing.assert_close(self.all_scores(without), fu @ fi.T, rtol=1e-4, atol=1e-5)
+        losses = without.train().calculate_loss(self.batch(256))
         (losses.ranking + losses.masking + losses.perturbation).backward(retain_graph=True)
-        assert model.E_item.grad is None or not model.E_item.grad.any()
+        assert without.E_item.grad is None or not without.E_item.grad.any()
         losses.alignment.backward()
-        assert model.E_item.grad.any()
+        assert without.E_item.grad.any()
 
     def test_the_length_of_a_signal_does_not_matter(self):
         model = randomise(self.build())
