@@ -75,6 +75,7 @@ def test_the_comparison_on_baby_has_every_model_with_its_published_settings():
     for model, name, published in (("LGMRec", "contrast_weight", 0.0001), ("VBPR", "l2_weight", 1)):
         assert changed[model].pop(name) < published  # see the file
     assert changed["MENTOR"].pop("learning_rate") > 0.0001
+    assert not changed["MENTOR"].pop("mask_weight") and not changed["MENTOR"].pop("contrast_weight")
     assert changed == {model: {"profile": "amazon-baby"} for model in profiled}
 
 
