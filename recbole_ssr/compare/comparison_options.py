@@ -14,7 +14,7 @@ from recbole_ssr.option import items, number, one_of, option, switch, text, text
 
 ENGINES = ("local", "ray")
 SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("median", "none")
+PRUNERS = ("median", "halving", "none")
 WHERE = ("both", "training", "inference")
 OUT = "comparisons"  # below it a folder for every dataset
 _OF_TUNE = ("trials",)  # the command's name for `tune`
@@ -186,8 +186,8 @@ class ComparisonOptions:
                        "tune --help", 0, whole(0, _MOST_TRIALS))
     sampler: str = option("sampler=tpe", "how they are chosen: tpe, random or grid", "tpe",
                           one_of(SAMPLERS))
-    pruner: str = option("pruner=median", "which runs of the search end early: median or none",
-                         "median", one_of(PRUNERS))
+    pruner: str = option("pruner=median", "which runs of the search end early: median, halving or "
+                         "none", "median", one_of(PRUNERS))
     storage: str | None = option(
         "storage=FILE", "journal or database of the search, which several machines may share",
         None, text)

@@ -38,6 +38,7 @@ logger = logging.getLogger("recbole_ssr")
 
 _LISTED = 100_000  # points of the largest grid that is listed
 _DUPLICATES = 10  # settings again that a sampler may propose before an untried point is drawn
+_REDUCTION = 3  # one of so many goes on from a rung of halving
 _PROPOSALS = 100  # settings again after which a space that cannot be listed counts as exhausted
 _NAMELESS = 20.0  # seconds that a trial may be without its worker's name, which is written at once
 
@@ -275,6 +276,9 @@ class Search:
     def _pruner(self):
         if self.method.pruner == "none":
             return self._optuna.pruners.NopPruner()
+        if self.method.pruner == "halving":
+            return self._optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=max(1, self.method.n_warmup_steps), reduction_factor=_REDUCTION)
         return self._optuna.pruners.MedianPruner(self.method.n_startup_trials,
                                                  self.method.n_warmup_steps)
 

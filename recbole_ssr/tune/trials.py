@@ -21,7 +21,8 @@ class Method(NamedTuple):
         trials: finished and pruned trials, over all machines.
         sampler: tpe (a density estimate of all keys together), random or grid.
         pruner: median (stop a run whose best validation so far lies behind the median of the
-            others' at the same evaluation) or none.
+            others' at the same evaluation), halving (stop all but the best third of those that
+            came as far, at 1, 3, 9, ... times n_warmup_steps: Li et al. 2020, ASHA) or none.
         n_startup_trials: finished trials before any is pruned.
         n_warmup_steps: evaluations of a trial before it may be pruned.
         seed: of the sampler.

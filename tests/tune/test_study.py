@@ -148,6 +148,22 @@ def test_pruning_stops_a_bad_trial_and_the_budget_counts_it(tmp_path):
     assert of.best().number == good.number
 
 
+def test_halving_lets_the_best_third_go_on_from_each_rung(tmp_path):
+    of = search(tmp_path, space(n_layers=list(range(8))), sampler="grid", pruner="halving",
+                n_warmup_steps=2)
+    seen = []
+    for value in (0.9, 0.1, 0.2, 0.3, 0.4, 0.85):
+        asked = of.ask()
+        seen.append(next((k for k in range(1, 12)
+                          if not of.report(asked.number, [value] * k)), None))
+        if seen[-1] is None:
+            of.complete(asked.number, value)
+        else:
+            of.prune(asked.number)
+    # Rungs after 2 and 6 evaluations: the second of six goes on from the first, of two stops there.
+    assert seen == [None, 3, 3, 3, 3, 7]
+
+
 def test_nothing_is_pruned_before_enough_trials_or_without_a_pruner(tmp_path):
     for method in ({"n_startup_trials": 3, "n_warmup_steps": 0}, {"pruner": "none"}):
         of = search(tmp_path, space(n_layers=[1, 2, 3]), name=str(method), sampler="grid", **method)
