@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -143,14 +143,16 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]],
 
     Args:
         models: label -> model and its settings. What they set is fixed, and not searched.
-        entries: what a user wants searched, as yamls or their content; later ones win.
+        entries: what a user wants searched, as yamls or their content; later ones win. What is
+            below a label is for its line alone, what is below a model for its other lines.
         start: label -> settings over the model's defaults to begin from.
 
     Raises UserError, naming key and value, for what a model would not take.
     """
-    shared, by_model = read_spaces(entries)
-    names = {registry.canonical(model) for model, _ in models.values()}
-    for name in by_model:
+    shared, by_name = read_spaces(entries, models)
+    names = {*models, *(registry.canonical(model) for model, _ in models.values())}
+    below = [key for key, entry in shared.items() if _looks_like_a_line(key, entry)]
+    for name in (*by_name, *below):
         if name not in names:
             raise UserError(f"The search space names {name}, which is not among the models."
                             f"{nearest(name, names)}")
@@ -160,7 +162,7 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]],
         model, base = registry.canonical(model), _config(model, {**begin, **settings})
         for_all = {key: entry for key, entry in shared.items()
                    if len(models) == 1 or key in {*base.final_config_dict, *KEYS_WITHOUT_YAML}}
-        entry = by_model.get(model, {})
+        entry = by_name.get(label, by_name.get(model, {}))
         if isinstance(entry, list):
             spaces[label] = listed_space(model, settings, entry, begin)
             continue
@@ -228,27 +230,34 @@ def listed_space(model: str, settings: Mapping, listed: Sequence[Mapping],
                  default, points)
 
 
-def read_spaces(entries: Iterable[str | Path | Mapping]) -> tuple[dict, dict[str, dict | list]]:
-    """Return a user's entries for all models and those for one, by its name; later ones win."""
+def read_spaces(entries: Iterable[str | Path | Mapping],
+                labels: Collection[str] = ()) -> tuple[dict, dict[str, dict | list]]:
+    """Return a user's entries for all lines, and those by label or model; later ones win."""
     shared: dict = {}
-    by_model: dict[str, dict | list] = {}
+    by_name: dict[str, dict | list] = {}
     names = {name.lower(): name for name in registry.model_names()}
     for layer in entries:
         layer = layer if isinstance(layer, Mapping) else read_config_file(layer)
         for key, entry in layer.items():
-            model = names.get(str(key).lower())
-            if model is None:
+            name = key if key in labels else names.get(str(key).lower())
+            if name is None:
                 shared[str(key)] = entry
             elif isinstance(entry, Mapping):
-                before = by_model.get(model)
-                by_model[model] = {**(before if isinstance(before, dict) else {}), **entry}
+                before = by_name.get(name)
+                by_name[name] = {**(before if isinstance(before, dict) else {}), **entry}
             elif isinstance(entry, list) and entry and all(isinstance(x, Mapping) for x in entry):
-                by_model[model] = entry
+                by_name[name] = entry
             else:
                 raise UserError(f"The search space of {key} is {entry!r}. Write its keys below it: "
                                 f"{key}: {{learning_rate: [0.001, 0.01]}}, or list settings: "
                                 f"{key}: [{{learning_rate: 0.001}}, {{learning_rate: 0.01}}].")
-    return shared, by_model
+    return shared, by_name
+
+
+def _looks_like_a_line(key: str, entry: object) -> bool:
+    """Tell whether a misspelled label is likelier than a misspelled setting."""
+    return (isinstance(entry, Mapping) and not entry.keys() & set(_RANGE)
+            and key not in registry.keys_of_any_model())
 
 
 def key_of(settings: Mapping) -> str:

@@ -119,6 +119,15 @@ def test_shared_keys_go_to_the_models_that_have_them(shop):
     assert spaces["BPR"].dimensions["learning_rate"] == Choice((0.3,))
 
 
+def test_what_is_below_a_label_is_for_its_line_alone(shop):
+    lines = {"BM3": ("BM3", shop), "slow": ("BM3", shop), "listed": ("BM3", shop)}
+    spaces = spaces_of(lines, [{"bm3": {"learning_rate": [0.1, 0.2]},
+                                "slow": {"learning_rate": [0.01]}, "listed": [{"n_layers": 3}]}])
+    assert spaces["BM3"].dimensions["learning_rate"] == Choice((0.1, 0.2))
+    assert spaces["slow"].dimensions["learning_rate"] == Choice((0.01,))
+    assert spaces["listed"].point(0) == {"n_layers": 3}
+
+
 def test_listed_settings_are_tried_and_no_others(shop):
     listed = [{"n_layers": 1}, {"n_layers": 2, "dropout": 0.25}]
     space = spaces_of({"BM3": ("BM3", shop)}, [{"BM3": listed}])["BM3"]
@@ -151,6 +160,7 @@ def test_listed_settings_are_tried_and_no_others(shop):
     ({"topk": [[5], [10]]}, r"topk, which belongs to the protocol"),
     ({"show_progress": [True, False]}, r"show_progress, which does not change"),
     ({"FREEDOM": {"edge_dropout": [0.8]}}, r"names FREEDOM, which is not among the models"),
+    ({"SSR-256": {"n_bands": [2]}}, r"SSR-256, which is not among the models. Did you mean 'SSR'"),
     ({"SSR": [{"n_bands": 2}, {"n_bands": 2.5}]}, r"n_bands=2.5 .*must be of type int"),
     ({"SSR": [{"n_bands": 2}, {"n_bands": 2}]}, r"space of SSR lists settings twice"),
     ({"SSR": [{"dataset": "shop"}]}, r"dataset, which belongs to the protocol"),
