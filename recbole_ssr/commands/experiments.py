@@ -153,7 +153,7 @@ def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engin
             start[line.label] = begin
     method = Method(options.tune, options.sampler, options.pruner, seed=options.seeds[0])
     jobs = _jobs(options)
-    with Board(console, (), max(jobs, 1), total=options.tune * len(models)) as board:
+    with Board(console, (), max(jobs, 1)) as board:
         selected = tune(models, engine, options.out, method, options.storage, options.space,
                         seed=options.seeds[0], jobs=jobs, watch=board.watch, follow=board.follow,
                         start=start, run=not options.no_run)

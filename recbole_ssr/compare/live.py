@@ -59,18 +59,17 @@ class Board:
         console: where to show them: live on a terminal, otherwise a line for every run that ends.
         tasks: those known beforehand; others are added as they begin.
         jobs: runs at a time, for the time left.
-        total: runs in all, where not all tasks are known beforehand.
         clock: seconds.
     """
 
     def __init__(self, console: Console, tasks: Iterable[Task] = (), jobs: int = 1,
-                 total: int | None = None, clock: Callable[[], float] = time.monotonic):
+                 clock: Callable[[], float] = time.monotonic):
         self.console, self.jobs, self.clock = console, jobs, clock
         self.rows: dict[str, Row] = {}
         for task in tasks:
             done = is_complete(task)
             self._add(Row(task, "done", progress_of(task)) if done else Row(task))
-        self._total = total
+        self._total = 0
         self._start = clock()
         self._live: Live | None = None
 
@@ -93,10 +92,14 @@ class Board:
     @property
     def total(self) -> int:
         """Runs in all, as far as they are known."""
-        return max(self._total or 0, len(self.rows))
+        return max(self._total, len(self.rows))
 
-    def follow(self, source: Source) -> Source:
-        """Return `source`, its tasks shown as they begin and end."""
+    def follow(self, source: Source, total: int = 0) -> Source:
+        """Return `source`, its tasks shown as they begin and end.
+
+        `total` are its runs, where not all tasks are known beforehand.
+        """
+        self._total = total
         return _Followed(source, self)
 
     def watch(self, running: Sequence[tuple[Task, Progress]]) -> None:

@@ -75,6 +75,14 @@ class Search:
         if worker is not None:
             worker.join(study)
 
+    @property
+    def budget(self) -> int:
+        """How many trials there will be: fewer than asked for where the space has no more."""
+        if self._order is None:
+            return self.method.trials
+        points = {key_of(point) for point in map(self.space.point, self._order)}
+        return min(self.method.trials, len(points | {key_of(self.space.default)}))
+
     def ask(self) -> Asked | None:
         """Begin a further trial; None where there is none, or none until others have ended."""
         self._requeue_of_the_dead()

@@ -72,7 +72,7 @@ def tune(
     seed: int = 2020,
     jobs: int = 1,
     watch: Watch | None = None,
-    follow: Callable[[Source], Source] | None = None,
+    follow: Callable[[Source, int], Source] | None = None,
     poll: float = 5.0,
     start: Mapping[str, Mapping] | None = None,
     run: bool = True,
@@ -89,7 +89,8 @@ def tune(
         space: yamls or their content, what to search above the models' own grids, see `spaces_of`.
         seed: of the runs of all trials.
         watch: called with what runs.
-        follow: what the engine is given instead of the source of trials, for a live table.
+        follow: from the source of trials and their number to what the engine is given instead, for
+            a live table.
         poll: seconds between looks at trials that other machines still run.
         start: label -> settings over the model's defaults that the first trial has; what of them is
             not searched, all trials have.
@@ -134,10 +135,11 @@ def _search(space: Space, config: PluginConfig, storage: str | None, out: str | 
             method: Method, worker: Worker) -> Search:
     opened = open_storage(storage, out, config["model"])
     study = open_study(opened, study_name(space, config), config["valid_metric_bigger"])
-    if not space.listed and space.size is not None and space.size < method.trials:
-        logger.info("%s has %d settings to try, fewer than %d trials.", space.model, space.size,
+    search = Search(study, space, method, worker)
+    if not space.listed and search.budget < method.trials:
+        logger.info("%s has %d settings to try, fewer than %d trials.", space.model, search.budget,
                     method.trials)
-    return Search(study, space, method, worker)
+    return search
 
 
 def _found(label: str, space: Space, config: PluginConfig, storage: str | None, out: str | Path,
@@ -152,12 +154,12 @@ def _found(label: str, space: Space, config: PluginConfig, storage: str | None, 
 
 
 def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch,
-         follow: Callable[[Source], Source], poll: float) -> None:
+         follow: Callable[[Source, int], Source], poll: float) -> None:
     """Run until the budget of all lines is used up, also by what others still run."""
     told = False
     while True:
         others = _others(source)
-        engine.run(follow(source), jobs, watch)
+        engine.run(follow(source, source.total), jobs, watch)
         if _others(source):
             if not told:
                 logger.info("Other processes still run trials of this search; waiting for them.")
@@ -175,7 +177,7 @@ def _unwatched(_running: list) -> None:
     """Do nothing with what runs."""
 
 
-def _itself(source: Source) -> Source:
+def _itself(source: Source, _total: int) -> Source:
     return source
 
 

@@ -151,7 +151,8 @@ def test_without_a_terminal_every_run_that_ends_is_one_line(tmp_path):
 
 
 def test_a_search_knows_its_total_only(tmp_path):
-    board = Board(console_of(), total=10)
+    board = Board(console_of())
+    board.follow(FixedSource([]), 10)
     assert board.summary() == "0 of 10 runs ended"
     one = task(tmp_path)
     board.began(one)

@@ -51,6 +51,16 @@ def test_a_grid_visits_every_point_once_and_stops(tmp_path):
     assert best.value == 6.0 and of.default().value == grid_value(DEFAULT)
 
 
+def test_the_budget_is_no_larger_than_the_space(tmp_path):
+    inside, outside = {"n_layers": 2}, {"n_layers": 9}
+    for default, trials, budget in ((inside, 8, 3), (outside, 8, 4), (outside, 2, 2)):
+        of = search(tmp_path, space(default, n_layers=[1, 2, 3]), name=f"{default} {trials}",
+                    trials=trials)
+        assert of.budget == budget == len(drive(of, lambda _: 0.1))
+    ranges = space({"n_layers": 2}, n_layers=Range(0.1, 0.9))
+    assert search(tmp_path, ranges, name="ranges", trials=8).budget == 8
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "grid"])
 def test_listed_settings_are_all_that_is_tried_after_the_default(tmp_path, sampler):
     points = ({"n_bands": 2, "mask_rate": 0.0}, {"n_bands": 4, "mask_rate": 0.2})
