@@ -103,7 +103,9 @@ class Search:
             for step in range(self._reported[number], len(valid)):
                 trial.report(valid[step], step)
                 self._reported[number] = step + 1
-            return not trial.should_prune()
+                if trial.should_prune():  # by what it had there, whenever that is heard of
+                    return False
+            return True
         except self._optuna.exceptions.UpdateFinishedTrialError:
             return False  # this process was taken for dead, and another goes on with the trial
 

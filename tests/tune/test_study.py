@@ -174,6 +174,17 @@ def test_halving_lets_the_best_third_go_on_from_each_rung(tmp_path):
     assert seen == [None, 3, 3, 3, 3, 7]
 
 
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_evaluations_heard_of_at_once_are_judged_one_by_one(tmp_path, pruner):
+    of = search(tmp_path, space(n_layers=list(range(8))), sampler="grid", pruner=pruner,
+                n_startup_trials=1, n_warmup_steps=2)
+    good = of.ask()
+    assert of.report(good.number, [0.5] * 5)
+    of.complete(good.number, 0.5)
+    late = of.ask()
+    assert not of.report(late.number, [0.1, 0.1, 0.1, 0.9, 0.9])  # it lay behind after three
+
+
 def test_nothing_is_pruned_before_enough_trials_or_without_a_pruner(tmp_path):
     for method in ({"n_startup_trials": 3, "n_warmup_steps": 0}, {"pruner": "none"}):
         of = search(tmp_path, space(n_layers=[1, 2, 3]), name=str(method), sampler="grid", **method)
