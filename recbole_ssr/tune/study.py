@@ -13,6 +13,7 @@ import math
 import random
 import time
 import warnings
+from collections.abc import Sequence
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.encoding import Encoding
@@ -97,17 +98,24 @@ class Search:
         return None
 
     def report(self, number: int, valid: list[float]) -> bool:
-        """Hear of a running trial's evaluations so far; False where it should stop."""
+        """Hear of a running trial's evaluations so far; False where it should stop.
+
+        What counts at an evaluation is the best so far, which is what a run keeps: so whatever is
+        pruned lies behind a trial that may be selected.
+        """
         trial = self._running[number]
         try:
             for step in range(self._reported[number], len(valid)):
-                trial.report(valid[step], step)
+                trial.report(self._best_of(valid[:step + 1]), step)
                 self._reported[number] = step + 1
                 if trial.should_prune():  # by what it had there, whenever that is heard of
                     return False
             return True
         except self._optuna.exceptions.UpdateFinishedTrialError:
             return False  # this process was taken for dead, and another goes on with the trial
+
+    def _best_of(self, values: Sequence[float]) -> float:
+        return max(values) if self.study.direction.name == "MAXIMIZE" else min(values)
 
     def complete(self, number: int, value: float, split: str | None = None,
                  features: str | None = None) -> None:

@@ -51,10 +51,10 @@ class Trial(NamedTuple):
     Attributes:
         number: in the study, from 0.
         state: complete, pruned, failed or running.
-        value: best of valid_metric on validation; of a pruned trial its last; None of others.
+        value: best of valid_metric on validation, also of a pruned trial; None of others.
         settings: by key of the space.
         reason: of a failure, in one line.
-        valid: valid_metric after every evaluation.
+        valid: the best of valid_metric so far, after every evaluation.
         split: fingerprint of the split it was validated on, where it is known.
         features: that of the item features it was trained on, None without any.
     """

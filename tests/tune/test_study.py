@@ -185,6 +185,20 @@ def test_evaluations_heard_of_at_once_are_judged_one_by_one(tmp_path, pruner):
     assert not of.report(late.number, [0.1, 0.1, 0.1, 0.9, 0.9])  # it lay behind after three
 
 
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_trial_that_was_best_of_all_is_not_pruned_for_what_it_has_now(tmp_path, pruner, sign):
+    of = search(tmp_path, space(n_layers=list(range(8))), bigger=sign > 0, sampler="grid",
+                pruner=pruner, n_startup_trials=1, n_warmup_steps=2)
+    steady = of.ask()
+    assert of.report(steady.number, [sign * 0.5] * 9)
+    of.complete(steady.number, sign * 0.5)
+    peaked = of.ask()
+    assert of.report(peaked.number, [sign * x for x in (0.6, 0.7, 0.6, 0.4, 0.4, 0.3, 0.3)])
+    of.prune(peaked.number)
+    assert of.trials()[-1].value == sign * 0.7
+
+
 def test_nothing_is_pruned_before_enough_trials_or_without_a_pruner(tmp_path):
     for method in ({"n_startup_trials": 3, "n_warmup_steps": 0}, {"pruner": "none"}):
         of = search(tmp_path, space(n_layers=[1, 2, 3]), name=str(method), sampler="grid", **method)
