@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from recbole_ssr.compare.engine import Outcome
-from recbole_ssr.compare.store import Task, is_complete, result_of
+from recbole_ssr.compare.store import Task, is_complete, progress_of, result_of
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.study import Search
 
@@ -119,6 +119,7 @@ class TuneSource:
             search.fail(number, str(error))
             return
         if metric in result.valid:
+            search.report(number, progress_of(task).valid)  # for others to be measured against
             search.complete(number, result.valid[metric],
                             result.protocol.get("split_fingerprint"),
                             result.training.get("features"))

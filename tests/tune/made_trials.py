@@ -1,7 +1,7 @@
 """Searches without training: an engine in this process, and what a trained run leaves behind."""
 
 from recbole_ssr.compare.engine import Outcome, Progress
-from recbole_ssr.compare.store import is_complete
+from recbole_ssr.compare.store import is_complete, write_progress
 from recbole_ssr.result import VALID_FILE, RunResult
 from recbole_ssr.tune.heartbeat import Worker
 from recbole_ssr.tune.space import Choice, Range, Space
@@ -81,6 +81,7 @@ class FakeEngine:
             if not source.progressed(task, values[:k + 1]):
                 return Outcome(stopped=True)
         leave_result(task, max(values))
+        write_progress(task.folder, Progress("testing", valid=list(values)))
         return Outcome()
 
 

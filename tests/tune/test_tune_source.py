@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -187,6 +188,19 @@ def test_pruned_and_failed_trials_are_counted_and_not_selected(tmp_path, shop, c
     worst = max(t.value for t in line.trials if t.state == "pruned")
     assert all(len(t.valid) < 12 for t in line.trials if t.state == "pruned")
     assert worst < line.value and line.settings == {"contrast_weight": 0.03, "n_layers": 2}
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_runs_that_are_there_already_are_what_others_are_measured_against(tmp_path, shop, pruner):
+    def search():
+        line = tuned(tmp_path, engine_of(lambda settings: [value(settings)] * 12), shop, ["MGCN"],
+                     trials=8, pruner=pruner, n_startup_trials=2, n_warmup_steps=1)["MGCN"]
+        return [(trial.state, trial.settings) for trial in line.trials]
+
+    fresh = search()
+    assert {"complete", "pruned"} == {state for state, _ in fresh}
+    shutil.rmtree(tmp_path / "tune")  # another search of the same settings, say with more trials
+    assert search() == fresh
 
 
 def test_if_all_fail_the_reasons_are_told(tmp_path, shop):
