@@ -94,12 +94,12 @@ class Board:
         """Runs in all, as far as they are known."""
         return max(self._total, len(self.rows))
 
-    def follow(self, source: Source, total: int = 0) -> Source:
+    def follow(self, source: Source, coming: int = 0) -> Source:
         """Return `source`, its tasks shown as they begin and end.
 
-        `total` are its runs, where not all tasks are known beforehand.
+        `coming` are its runs, as far as they are known before they begin.
         """
-        self._total = total
+        self._total = len(self.rows) + coming
         return _Followed(source, self)
 
     def watch(self, running: Sequence[tuple[Task, Progress]]) -> None:

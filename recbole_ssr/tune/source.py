@@ -34,9 +34,9 @@ class TuneSource:
         self._held: list[tuple[str, int, Task]] = []  # while their folder is used by another line
 
     @property
-    def total(self) -> int:
-        """Trials of all searches, as far as their spaces have so many."""
-        return sum(search.budget for search in self.searches.values())
+    def coming(self) -> int:
+        """How many trials of all searches have not begun."""
+        return sum(search.coming for search in self.searches.values())
 
     def take(self) -> Task | None:
         """Return the next trial's task, or None where there is none for now."""

@@ -84,6 +84,11 @@ class Search:
         points = {key_of(point) for point in map(self.space.point, self._order)}
         return min(self.method.trials, len(points | {key_of(self.space.default)}))
 
+    @property
+    def coming(self) -> int:
+        """How many trials of the budget have not begun."""
+        return max(self.budget - sum(map(counts, self._all())), 0)
+
     def ask(self) -> Asked | None:
         """Begin a further trial; None where there is none, or none until others have ended."""
         self._requeue_of_the_dead()

@@ -89,8 +89,8 @@ def tune(
         space: yamls or their content, what to search above the models' own grids, see `spaces_of`.
         seed: of the runs of all trials.
         watch: called with what runs.
-        follow: from the source of trials and their number to what the engine is given instead, for
-            a live table.
+        follow: from the source of trials and how many are to come to what the engine is given
+            instead, for a live table.
         poll: seconds between looks at trials that other machines still run.
         start: label -> settings over the model's defaults that the first trial has; what of them is
             not searched, all trials have.
@@ -159,7 +159,7 @@ def _run(source: TuneSource, engine: Engine, jobs: int, watch: Watch,
     told = False
     while True:
         others = _others(source)
-        engine.run(follow(source, source.total), jobs, watch)
+        engine.run(follow(source, source.coming), jobs, watch)
         if _others(source):
             if not told:
                 logger.info("Other processes still run trials of this search; waiting for them.")
@@ -177,7 +177,7 @@ def _unwatched(_running: list) -> None:
     """Do nothing with what runs."""
 
 
-def _itself(source: Source, _total: int) -> Source:
+def _itself(source: Source, _coming: int) -> Source:
     return source
 
 
