@@ -9,7 +9,7 @@ model's with every graph product in its straightforward form (coo_products.py), 
 RecBole's LightGCN (2 layers, 64-d). The figures are the medians, over rounds, of the ratios; a step
 is loss, backward and Adam as the trainer runs them. What an epoch begins with, as the drawing of a
 graph, is no part of a step: its milliseconds stand beside. MiB are not measured here, see
-baselines_tiktok.py.
+baselines_memory.py.
 """
 
 from __future__ import annotations
