@@ -14,6 +14,7 @@ import random
 import time
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.encoding import Encoding
@@ -76,7 +77,7 @@ class Search:
         if worker is not None:
             worker.join(study)
 
-    @property
+    @cached_property
     def budget(self) -> int:
         """How many trials there will be: fewer than asked for where the space has no more."""
         if self._order is None:
