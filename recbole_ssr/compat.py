@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import recbole.data.utils
 import scipy.sparse as sp
 import torch
 from recbole.config import Config
@@ -30,6 +31,7 @@ from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Traine
 from recbole.utils import EvaluatorType, InputType, ModelType, init_logger, init_seed
 
 from recbole_ssr.data import large
+from recbole_ssr.data.used_items import UsedItems
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.data_struct import COLLECTED, take_data_struct
 from recbole_ssr.import_hooks import Execute, around_import, stand_in
@@ -68,6 +70,7 @@ def apply() -> None:
     _shim_interaction_indexing()
     _shim_data_struct()
     _shim_large_data()
+    _shim_popularity_of_negatives()
 
 
 def _replace(owner: type | ModuleType, name: str, make: Callable[[Callable], Callable]) -> None:
@@ -348,6 +351,37 @@ def _shim_large_data() -> None:
     _replace(AbstractDataLoader, "__init__", large.init_loader)
     _replace(FullSortEvalDataLoader, "__init__", large.init_full_sort)
     _replace(FullSortEvalDataLoader, "collate_fn", large.collate_full_sort)
+
+
+def _shim_popularity_of_negatives() -> None:
+    """Draw negatives of training by how popular items are in training.
+
+    Symptom: with `train_neg_sample_args: {distribution: popularity}` an item that many users of the
+    test part have, and none of training, is drawn as often as a popular one of training.
+    Remedy: count the interactions of the train part alone. Sampled evaluation counts all, as ever.
+    """
+    _replace(recbole.data.utils, "create_samplers", _create_samplers)
+
+
+def _create_samplers(original: Callable) -> Callable:
+    def create_samplers(config: Config, dataset: Dataset, built_datasets: list) -> tuple:
+        train, valid, test = original(config, dataset, built_datasets)
+        if train is not None and train.distribution == "popularity":
+            # A copy of its own (set_phase makes one): the samplers of evaluation count as before.
+            if isinstance(train, Sampler):
+                train.datasets = built_datasets[:1]
+            else:  # RepeatableSampler
+                train.dataset = built_datasets[0]
+            train._build_alias_table()
+            used = train.used_ids
+            if isinstance(used, UsedItems) and used.count().max() >= len(train.prob):
+                raise UserError(
+                    f"a user has all {len(train.prob):,} items that training has, which leaves no "
+                    "negative to draw by popularity. Set the distribution of "
+                    "train_neg_sample_args to uniform.")
+        return train, valid, test
+
+    return create_samplers
 
 
 def _shim_data_struct() -> None:

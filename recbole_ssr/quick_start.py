@@ -545,8 +545,11 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     tell("training", experiment, trainer.history)
     trainer.fit(experiment.train, experiment.valid, show_progress=config["show_progress"])
     tell("testing", experiment, trainer.history)
-    rankings = {}
+    rankings, trained = {}, trainer.model
     valid, rankings["valid"] = evaluated(trainer, experiment.valid, load_best_model=True)
+    if valid and trainer.calibration.get("kept") and trainer.model is not trained:
+        # It was fitted on other features than those that are measured.
+        trainer.calibration["uncalibrated"]["valid"] = _uncalibrated(trainer, experiment.valid)
     tested = {}
     if test:  # without a validation part nothing has loaded the parameters yet
         if trainer.calibration.get("kept") and experiment.test:

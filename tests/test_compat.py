@@ -21,10 +21,13 @@ from recbole.evaluator.collector import Collector
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer.trainer import DecisionTreeTrainer, PretrainTrainer, Trainer
 from recbole.utils import EvaluatorType, InputType, ModelType
+from tiny import SETTINGS, write_tiny
 
 import recbole_ssr
 from recbole_ssr import compat
+from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
+from recbole_ssr.quick_start import prepare
 from recbole_ssr.train import checkpoint
 from recbole_ssr.train.state import plain_config
 
@@ -329,6 +332,36 @@ for model in models:
     results[model] = [trained, loaded, trainer.start_epoch]
 json.dump(results, open("results.json", "w"), default=float)
 """
+
+
+@pytest.mark.parametrize("repeatable", [False, True])
+def test_negatives_by_popularity_know_the_train_part_alone(tmp_path, repeatable):
+    """Most users have `late` in the test part, and nobody in training."""
+    flags = SETTINGS | write_tiny(tmp_path) | {"repeatable": repeatable}
+    with open(tmp_path / "tiny" / "tiny.inter", "a") as file:
+        file.writelines(f"u{user}\tlate\t2\n" for user in range(30))
+    flags["train_neg_sample_args"] = {"distribution": "popularity", "sample_num": 5}
+    experiment = prepare(build_config("FastLightGCN", "tiny", config_dict=flags))
+    train = experiment.train._dataset.inter_feat["item_id"]
+    drawn = torch.cat([batch["neg_item_id"] for batch in experiment.train])
+    late = experiment.dataset.token2id("item_id", "late")
+    assert late not in train and late not in drawn
+    expected = train.bincount(minlength=experiment.dataset.item_num) / len(train)
+    found = drawn.bincount(minlength=experiment.dataset.item_num) / len(drawn)
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+
+
+def test_negatives_by_popularity_need_an_item_that_a_user_lacks(tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    rows = [("a", "x", 0), ("a", "y", 0), ("b", "y", 0), ("a", "z", 1), ("b", "w", 2)]
+    (folder / "few.inter").write_text("user_id:token\titem_id:token\tpart:float\n" + "".join(
+        f"{user}\t{item}\t{part}\n" for user, item, part in rows))
+    flags = {"data_path": str(tmp_path), "split_column": "part", "topk": [1],
+             "valid_metric": "Recall@1", "load_col": {"inter": ["user_id", "item_id", "part"]},
+             "train_neg_sample_args": {"distribution": "popularity"}}
+    with pytest.raises(UserError, match="a user has all 2 items.*distribution.*to uniform"):
+        prepare(build_config("FastLightGCN", "few", config_dict=flags))
 
 
 @pytest.mark.slow

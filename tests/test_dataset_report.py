@@ -87,8 +87,9 @@ def test_parts_by_hand(by_hand):
 def test_modality_by_hand(by_hand):
     (image,) = by_hand.modalities
     assert (image.name, image.dim, image.dtype, image.rows) == ("image", 2, "float32", 4)
-    assert (image.items, image.coverage, image.unused_rows) == (3, 0.75, 1)
-    assert image.coverage_by_interactions == pytest.approx(6 / 8)  # i3 has 2 of 8
+    # The row of i2 is all zeros: it counts as none.
+    assert (image.items, image.coverage, image.unused_rows) == (2, 0.5, 1)
+    assert image.coverage_by_interactions == pytest.approx(4 / 8)  # i2 and i3 have 2 each
     assert image.norms == {"minimum": 0, "median": 5, "mean": 5, "maximum": 10}
     assert (image.zero_rows, image.repeated_rows) == (1, 1)
 
@@ -102,7 +103,7 @@ def test_checks_by_hand(by_hand):
         "unused rows": "note"}
     assert "1 users of test (50.00% of its" in check_of(by_hand, "users without training").sentence
     assert "0.0% of valid, 100.0% of test" in check_of(by_hand, "times").sentence
-    assert "1 of image. They get zeros" in check_of(by_hand, "missing features").sentence
+    assert "2 of image. They get zeros" in check_of(by_hand, "missing features").sentence
 
 
 def test_leaks_and_repeats_are_found(tmp_path):

@@ -95,6 +95,15 @@ def test_features_reach_the_scores_of_models_that_use_them(case, corruption):
     assert torch.equal(scores(experiment.model, experiment), before)
 
 
+def test_shares_of_the_item_graph_are_those_of_training(data, caplog):
+    """Where half of a modality is gone, its neighbours would seem to say more, or less."""
+    with caplog.at_level("INFO"):
+        experiment = trained(data, "SSR", item_graph_weight=0.5, knn_k=3)
+        inference_model(experiment, experiment.model, HALF)
+    built, again = (r.getMessage() for r in caplog.records if "co-occurrence" in r.message)
+    assert again == built
+
+
 def test_no_missing_value_is_read(case, monkeypatch):
     name, experiment = case
     if name == "SSR.reference":

@@ -121,6 +121,15 @@ def check_finite(matrix: np.ndarray, tokens: list[str], npy: Path) -> None:
             )
 
 
+def zero_rows(matrix: np.ndarray) -> np.ndarray:
+    """Return which rows are all zeros, none of a single column, where 0 is a value (n_rows,)."""
+    zero = np.zeros(len(matrix), dtype=bool)
+    if matrix.shape[1] > 1:
+        for block in row_blocks(*matrix.shape):
+            zero[block] = ~matrix[block].any(axis=1)
+    return zero
+
+
 def row_blocks(n_rows: int, dim: int) -> Iterator[slice]:
     """Yield slices over `n_rows` whose float64 rows fit _BLOCK_BYTES."""
     step = max(1, _BLOCK_BYTES // (8 * dim))

@@ -28,6 +28,7 @@ from recbole_ssr.data.feature_files import (
     open_matrix,
     read_tokens,
     row_blocks,
+    zero_rows,
 )
 from recbole_ssr.errors import UserError, nearest
 
@@ -204,7 +205,7 @@ class ItemFeatures:
 
     def stored_rows(self, modality: str) -> int:
         """Return how many rows of a modality's file belong to items of the dataset."""
-        return int((self._source(modality).rows >= 0).sum())
+        return self._source(modality).stored
 
     def matrix(self, modality: str) -> torch.Tensor:
         """Build the float32 matrix (n_items, dim), scaled and filled; row 0 is zero.
@@ -295,13 +296,18 @@ class ItemFeatures:
 
 @dataclass
 class _Source:
-    """The files of one modality and the row of each item (-1: none)."""
+    """The files of one modality and the row of each item (-1: none, or one of zeros).
+
+    Attributes:
+        stored: how many rows of the file are an item's, those of zeros among them.
+    """
 
     folder: str
     modality: str
     dim: int
     digest: str
     rows: np.ndarray
+    stored: int
 
     def open(self) -> np.ndarray:
         """Return the mapped matrix (n_rows, dim) after a check that the files are those hashed."""
@@ -336,7 +342,7 @@ def _with_new_rows(source: _Source, folder: str | Path | None, tokens: Sequence[
     stored = len(source.open())
     rows = np.where(new.rows[1:] >= 0, new.rows[1:] + stored, -1)
     return _SourceOfNew(source.folder, source.modality, source.dim, source.digest,
-                        np.concatenate([source.rows, rows]), new)
+                        np.concatenate([source.rows, rows]), source.stored + new.stored, new)
 
 
 def _load_source(folder, modality: str, available: tuple, items: list[str], fill: str) -> _Source:
@@ -361,27 +367,40 @@ def _load_source(folder, modality: str, available: tuple, items: list[str], fill
 
     row_of = {token: row for row, token in enumerate(tokens)}
     rows = np.array([-1] + [row_of.get(token, -1) for token in items[1:]], dtype=np.int64)
-    _check_overlap(rows, items, tokens, names, fill)
-    total, present = len(rows) - 1, int((rows >= 0).sum())
+    _check_overlap(rows, items, tokens, names)
+    has_row = rows >= 0
+    # Files without the picture of an item often have zeros instead, which have no direction: its
+    # cosines are 0 with all others, so that its neighbours would be any items.
+    rows[has_row & zero_rows(stored)[rows]] = -1
+    n_stored, total, present = int(has_row.sum()), len(rows) - 1, int((rows >= 0).sum())
+    _check_missing(rows, items, names, fill)
+    zeros = f" ({n_stored - present:,} whose row is all zeros)" if n_stored > present else ""
     logger.info(
         f"features {modality}: {present:,} of {total:,} items ({100 * present / total:.1f} %), "
-        f"{total - present:,} filled with {fill}, {len(tokens) - present:,} rows of the file unused"
+        f"{total - present:,} filled with {fill}{zeros}, {len(tokens) - n_stored:,} rows of the "
+        "file unused"
     )
-    return _Source(os.path.abspath(folder), modality, stored.shape[1], digest, rows)
+    return _Source(os.path.abspath(folder), modality, stored.shape[1], digest, rows, n_stored)
 
 
-def _check_overlap(rows: np.ndarray, items, tokens, names: Path, fill: str) -> None:
-    missing = np.flatnonzero(rows[1:] < 0) + 1
-    if len(missing) == len(rows) - 1:
+def _check_overlap(rows: np.ndarray, items, tokens, names: Path) -> None:
+    if (rows < 0).all():
         raise UserError(
             f"{names}: none of its {len(tokens):,} tokens is an item of the dataset. The file has "
             f"{tokens[:3]}, the dataset {items[1:4]}. Write the tokens as in the .inter file."
         )
+
+
+def _check_missing(rows: np.ndarray, items, names: Path, fill: str) -> None:
+    missing = np.flatnonzero(rows[1:] < 0) + 1
+    if len(missing) == len(rows) - 1:
+        raise UserError(f"{names.with_suffix('.npy')}: the rows of all items are zeros, which say "
+                        "nothing. Correct the file, or go without it.")
     if fill == "error" and len(missing):
         raise UserError(
-            f"{names}: {len(missing):,} of the dataset's {len(rows) - 1:,} items have no row, for "
-            f"instance {[items[i] for i in missing[:3]]}. Add their rows, or set feature_fill to "
-            "zero or mean."
+            f"{names}: {len(missing):,} of the dataset's {len(rows) - 1:,} items have no row, or "
+            f"one of zeros, for instance {[items[i] for i in missing[:3]]}. Add their rows, or set "
+            "feature_fill to zero or mean."
         )
 
 

@@ -140,5 +140,10 @@ def _inverse_norms(features: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def _list_mean(ranking: Ranking, values: np.ndarray, k: int) -> np.ndarray:
-    """Mean of the items' values in every list. Shapes: values (n_items,); returns (n,)."""
-    return values[best(ranking.items, k)].mean(1, dtype=np.float64)
+    """Mean of the items' values in every list, which may end early: padding is left out.
+
+    Shapes: values (n_items,); returns (n,).
+    """
+    items = best(ranking.items, k)
+    listed = items > 0
+    return np.where(listed, values[items], 0).sum(1, dtype=np.float64) / listed.sum(1)

@@ -69,7 +69,8 @@ class FullRankingCollector(Collector):
         # topk puts NaN first, so the first column knows all rows that hold one.
         _check_scores(best[:, 0].isnan(), "users")
         if "rec.items" in self._wanted or self.keep_ranking:
-            self._append("rec.items", items)
+            # Lists of users with few items left end early, instead of with what is masked.
+            self._append("rec.items", items.masked_fill(best == -torch.inf, 0))
         if "rec.topk" in self._wanted:
             hits, positives = match_positives(items, positive_u, positive_i, scores.shape[1])
             self._append("rec.topk", torch.cat((hits, positives.unsqueeze(1)), dim=1))

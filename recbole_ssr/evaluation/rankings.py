@@ -23,7 +23,8 @@ PARTS = ("valid", "test")
 class Ranking(NamedTuple):
     """The best items of every user of a part.
 
-    Shapes: users (n,) int32, ascending; items (n, K) int32, best first.
+    Shapes: users (n,) int32, ascending; items (n, K) int32, best first, padding behind the last
+    where a user has fewer than K that are not masked.
     """
 
     users: np.ndarray

@@ -33,11 +33,13 @@ def fitting_item_graph(config, features, graph: BipartiteGraph) -> ItemGraph:
 
     A modality whose neighbours share users more often than chance says what goes together: its
     share is the squared excess of :func:`recbole_ssr.graph.lift.cooccurrence_lift` over 1. Equal
-    shares where no modality exceeds it. Only training interactions count.
+    shares where no modality exceeds it. Only training's interactions and features count, whatever
+    features the graph is of.
     """
     weights = shares_of(config["knn_weights"], features.modalities)
     if config["knn_weights"] is None and len(weights) > 1:
-        excess = [max(_lift(config, features, c, graph) - 1, 0) ** 2 for c in features.modalities]
+        excess = [max(_lift(config, features.fitted, c, graph) - 1, 0) ** 2
+                  for c in features.modalities]
         if sum(excess) > 0:
             weights = [x / sum(excess) for x in excess]
         logger.info("item graph: shares by co-occurrence %s", ", ".join(

@@ -149,7 +149,7 @@ class SSR(MultimodalRecommender):
         self._set_facts(self.n_users, self.n_items)
         self.register_buffer("gains", torch.ones(M, C))
         self.register_buffer("bias_gain", torch.ones(()))
-        knots = int(self.item_degree.max()).bit_length() + 1
+        knots = int(self.item_users.max()).bit_length() + 1
         self.register_buffer("popularity", torch.zeros(knots))
         self.user_fusion, self.item_fusion = (
             SpectralFusion(
@@ -189,9 +189,14 @@ class SSR(MultimodalRecommender):
         """
         return self.bias_power * self._log_popularity(unseen)
 
+    @property
+    def item_users(self) -> Tensor:
+        """Users of every item in training: who repeats an interaction counts once. Shapes: (I,)."""
+        return self.graph["Rt"].crow_indices().diff()
+
     def _log_popularity(self, unseen: float = _UNSEEN) -> Tensor:
-        """Return the log of items' interactions less its mean over the items of training."""
-        degree = self.item_degree.to(torch.float32)
+        """Return the log of items' users less its mean over the items of training."""
+        degree = self.item_users.to(torch.float32)
         log = torch.where(degree > 0, degree, unseen).log()
         return log - log[degree > 0].mean()
 
@@ -208,7 +213,7 @@ class SSR(MultimodalRecommender):
         """
         if self.b is None:
             return
-        degree = self.item_degree
+        degree = self.item_users
         v = int((degree[held_out.to(degree.device)] == 0).sum())
         n = int((degree[1:] == 0).sum())  # item 0 is padding
         expected = n * (len(held_out) - v) / float(degree.sum())
@@ -487,11 +492,11 @@ class SSR(MultimodalRecommender):
         if not self.bias_channels:
             return None
         # What has no interactions keeps its score: how popular it is is not known.
-        known = torch.where(self.item_degree > 0, self._log_popularity(), 0.0)
+        known = torch.where(self.item_users > 0, self._log_popularity(), 0.0)
         discount = self.popularity_discount * known
         if self.b is None:
             return -discount
-        degree = self.item_degree.long()
+        degree = self.item_users.long()
         every = torch.arange(int(degree.max()) + 1, device=degree.device)
         by_degree = octaves(every, len(self.popularity)) @ self.popularity
         return self.bias_gain * self.b + by_degree[degree] - discount
@@ -558,7 +563,7 @@ class SSR(MultimodalRecommender):
         if sample is None:
             return None
         user, item = self._linear_fusion(sample.users, sample.items)
-        popularity = octaves(self.item_degree[sample.items], len(self.popularity))  # (n, K)
+        popularity = octaves(self.item_users[sample.items], len(self.popularity))  # (n, K)
         bias = self.b
         if bias is None:
             bias, popularity = self.E_item.new_zeros(self.n_items), torch.zeros_like(popularity)

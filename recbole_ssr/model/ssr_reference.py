@@ -123,7 +123,9 @@ class ReferenceSSR(MultimodalRecommender):
         return ("w", *(f"P.{k}" for k in range(len(self.modalities))))
 
     def trained_features(self) -> list[Tensor]:
-        return list(self.features.values()) if isinstance(self.features, nn.ParameterDict) else []
+        if not isinstance(self.features, nn.ParameterDict):
+            return []
+        return [self.features[self._key[c]] for c in self.modalities[1:]]
 
     def item_signal(self, c: str) -> Tensor:
         """Return H_c (I, d)."""

@@ -215,15 +215,15 @@ def _sampled_softmax(
 
     K negatives drawn uniformly from n candidates stand for all of them: each counts as n / K, so
     that the denominator is an unbiased estimate of the full one (Bengio and Senecal 2008). Drawn
-    in proportion to `shown`, each counts by its inverse, the sum still n. That a sampler rejects
-    the positives of the negative's own user is neglected, and so is dynamic sampling, which takes
-    the hardest of several.
+    in proportion to `shown`, each counts by its inverse, the sum being the n items of training,
+    which alone are drawn then. That a sampler rejects the positives of the negative's own user is
+    neglected, and so is dynamic sampling, which takes the hardest of several.
     """
     drawn = occurrences(batch.negative, len(item)).to(item)
     drawn = drawn * objective.is_candidate(batch.items, item_degree)
     if shown is not None:
         drawn = drawn / shown.index_select(0, batch.items).to(item)
-    if objective.candidates == "all":
+    if objective.candidates == "all" and shown is None:
         n = len(item_degree) - 1
     else:
         n = item_degree.count_nonzero()

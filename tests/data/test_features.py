@@ -114,6 +114,26 @@ def test_token_files_of_other_systems(tmp_path):
     assert result.coverage("text") == 1.0
 
 
+def test_a_row_of_zeros_is_none(tmp_path, caplog):
+    """Zeros stand for a missing picture in many files; alone in its column, 0 is a value."""
+    rows = np.array([[1, 2], [0, 0], [3, 4]], dtype=np.float32)
+    write_features(tmp_path, "image", rows, ["a", "b", "x"])
+    write_features(tmp_path, "price", rows[:, :1], ["a", "b", "x"])
+    with caplog.at_level("INFO"):
+        result = load(tmp_path, ["[PAD]", "a", "b", "c"])
+    assert result.has_feature("image").tolist() == [False, True, False, False]
+    assert result.has_feature("price").tolist() == [False, True, True, False]
+    assert "image: 1 of 3 items (33.3 %), 2 filled with zero (1 whose row is all zeros), 1 rows" in (
+        caplog.text)
+    assert result.stored_rows("image") == 2
+    mean = load(tmp_path, ["[PAD]", "a", "b", "c"], fill="mean").matrix("image")
+    assert mean.tolist() == [[0, 0], [1, 2], [1, 2], [1, 2]]
+    assert "have no row, or one of zeros, for instance ['b']" in error_of(
+        tmp_path, ["[PAD]", "a", "b"], fill="error")
+    write_features(tmp_path, "image", 0 * rows, ["a", "b", "x"])
+    assert "rows of all items are zeros" in error_of(tmp_path, ["[PAD]", "a", "b"])
+
+
 def test_l2_gives_unit_rows_and_keeps_zero_rows(tmp_path):
     rows = np.array([[3.0, 4.0], [0.0, 0.0], [1e30, 1e30]], dtype=np.float32)
     write_features(tmp_path, "text", rows, ["a", "b", "c"])

@@ -136,6 +136,14 @@ def test_gini_and_coverage_of_extremes():
     assert math.isnan(beyond.gini(np.zeros(3, dtype=int)))
 
 
+def test_a_list_that_ends_early_is_its_items():
+    _, split, *_ = made(1)
+    short, whole = (Ranking(np.array([1]), np.array([items])) for items in ([3, 5, 0, 0], [3, 5]))
+    assert beyond.list_popularity(short, split, 4) == beyond.list_popularity(whole, split, 2)
+    assert beyond.list_novelty(short, split, 4) == beyond.list_novelty(whole, split, 2)
+    assert beyond.recommendation_counts(short, split.n_items, 4).sum() == 2
+
+
 def test_novelty_by_hand():
     # Item 1 belongs to all four users, item 2 to one, who has it twice; nobody has item 3.
     train = np.array([[1, 2, 3, 4, 1, 1], [1, 1, 1, 1, 2, 2]], dtype=np.int32)

@@ -99,6 +99,16 @@ def test_the_four_repaired_metrics_by_hand():
         assert result["tailpercentage@2"] == pytest.approx(1 / 4)
 
 
+def test_lists_end_where_only_masked_items_are_left():
+    collector = FullRankingCollector(make_config(["Recall"], topk=[3]))
+    collector.keep_ranking = True
+    scores = torch.tensor([[-np.inf, 2, -np.inf, 1], [-np.inf, 1, 2, 3]])
+    users = Interaction({"user_id": torch.tensor([1, 2])})
+    collector.eval_batch_collect(scores, users, torch.tensor([0, 1]), torch.tensor([3, 3]))
+    assert collector.get_data_struct()["rec.topk"].tolist() == [[0, 1, 0, 1], [1, 0, 0, 1]]
+    assert collector.take_ranking().items.tolist() == [[1, 3, 0], [3, 2, 1]]
+
+
 def test_positives_count_once_and_rows_without_any_count_zero():
     items = torch.tensor([[3, 1], [0, 2], [4, 0]])
     hits, positives = match_positives(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from contract import ITEMS, USERS, ModelContract
 from literal_ssr import literal_losses
+from stubs import Features
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.spectral.masking import band_mask
@@ -36,6 +37,12 @@ class TestReferenceSSR(ModelContract):
         sum(expected.values()).backward()
         for name, p in model.named_parameters():
             torch.testing.assert_close(ours[name], p.grad, rtol=1e-6, atol=1e-9, msg=name)
+
+    def test_trained_features_stand_in_the_order_of_modalities(self):
+        """Also from ten on, which as texts stand before two."""
+        X = {f"c{k}": torch.full((ITEMS, 2), float(k)) for k in range(12)}
+        model = self.build(features=Features(**X), train_features=True)
+        assert [rows[1, 0].item() for rows in model.trained_features()] == list(range(12))
 
     def test_one_modality_has_nothing_to_align(self):
         features = self.features()

@@ -347,6 +347,19 @@ class TestSSR(ModelContract):
         model.drop_calibration()
         torch.testing.assert_close(self.all_scores(model), before)
 
+    def test_who_repeats_an_interaction_counts_once(self):
+        """In the bias and all that depends on how popular an item is, as in the graph."""
+        (user, item), *_ = edges = self.edges()[0]
+        plain, repeated = (self.build(edges=given, item_bias=0.5, popularity_discount=0.4)
+                           for given in (edges, edges + 20 * [(user, item)]))
+        assert repeated.item_degree[item] == plain.item_degree[item] + 20
+        assert torch.equal(repeated.b, plain.b)
+        held_out = torch.tensor(list(self.edges()[1].items())).T
+        for model in (plain, repeated):
+            model.calibrate(*held_out)
+        assert torch.equal(repeated.popularity, plain.popularity)
+        assert torch.equal(self.all_scores(repeated), self.all_scores(plain))
+
     def test_calibration_leaves_training_as_it_is(self):
         plain, model = self.trained(), self.trained()
         model.calibrate(*torch.tensor(list(self.edges()[1].items())).T)

@@ -50,6 +50,15 @@ def test_a_run_measures_with_and_without_and_loads_what_it_measured(train):
     assert evaluated(trainer, experiment.test, load_best_model=False)[0] == run.test
 
 
+def test_what_calibration_did_is_told_on_the_features_that_are_measured(train):
+    """It is fitted on those of training."""
+    noise = {"feature_noise": {"text": 3.0}, "corruption_at": "inference"}
+    plain, run = train(calibrate=False, **noise), train(calibration_prior=1.0, **noise)
+    before = run.calibration["uncalibrated"]
+    assert (before["valid"], before["test"]) == (plain.valid, plain.test)
+    assert plain.valid != plain.history[plain.best_epoch]["valid"]
+
+
 @pytest.mark.slow
 def test_the_last_epoch_of_a_run_that_does_not_select_is_calibrated_too(train):
     selected = train(calibration_prior=1.0)

@@ -111,8 +111,8 @@ def _zero(modalities: list[Modality]) -> Check:
     zero = _count({f"of {m.name}": m.zero_rows for m in modalities})
     if not zero:
         return Check("zero rows", OK, "No stored row is all zeros.")
-    return Check("zero rows", NOTE, f"Rows that are all zeros: {zero}. They say nothing, though "
-                 "their items count as covered.")
+    return Check("zero rows", NOTE, f"Rows that are all zeros: {zero}. They say nothing, and "
+                 "their items count as without a row.")
 
 
 def _repeated(modalities: list[Modality]) -> Check:
