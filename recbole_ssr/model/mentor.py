@@ -160,6 +160,8 @@ class MENTOR(Baseline):
     def masking(self, g: Nodes, users: Tensor, items: Tensor) -> Tensor:
         """Return L_F of some nodes, users and items apart. Shapes: users (Bu,); items (Bi,)."""
         total = g[0].new_zeros(())
+        if not self.mask_weight:
+            return total
         for side, rows in zip(g, (users, items)):
             rows = side.index_select(0, rows)
             target = dropout(rows.detach(), self.feature_dropout, self.generator)

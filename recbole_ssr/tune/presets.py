@@ -132,6 +132,8 @@ def _notes(selected: Selected) -> dict[str, str]:
     method, versions = selected.method, runs.versions()
     size = "continuous" if selected.size is None else f"{selected.size} settings"
     default = "failed" if selected.default is None else f"{selected.default:.6g}"
+    if selected.default_pruned:
+        default += " when they were pruned"
     pruner = "no pruner" if method.pruner == "none" else f"pruner {method.pruner}"
     return {
         "line": selected.label,

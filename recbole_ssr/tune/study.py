@@ -40,7 +40,6 @@ logger = logging.getLogger("recbole_ssr")
 
 _LISTED = 100_000  # points of the largest grid that is listed
 _DUPLICATES = 10  # settings again that a sampler may propose before an untried point is drawn
-_REDUCTION = 3  # one of so many goes on from a rung of halving
 _PROPOSALS = 100  # settings again after which a space that cannot be listed counts as exhausted
 _NAMELESS = 20.0  # seconds that a trial may be without its worker's name, which is written at once
 
@@ -184,10 +183,10 @@ class Search:
                             "and its runs away.")
 
     def default(self) -> Trial | None:
-        """Return the complete trial of the model's default settings, or None."""
+        """Return the trial of the model's default settings, complete or pruned, or None."""
         wanted = key_of(self.space.default)
-        return next((trial for trial in self.trials()
-                     if trial.state == "complete" and key_of(trial.settings) == wanted), None)
+        return next((trial for trial in self.trials() if trial.state in ("complete", "pruned")
+                     and key_of(trial.settings) == wanted), None)
 
     def failures(self) -> list[str]:
         """Return why trials of this process failed, each reason once."""
@@ -301,8 +300,9 @@ class Search:
         if self.method.pruner == "none":
             return self._optuna.pruners.NopPruner()
         if self.method.pruner == "halving":
-            return self._optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=max(1, self.method.n_warmup_steps), reduction_factor=_REDUCTION)
+            from recbole_ssr.tune.halving import Halving  # it needs Optuna
+
+            return Halving(max(1, self.method.n_warmup_steps))
         return self._optuna.pruners.MedianPruner(self.method.n_startup_trials,
                                                  self.method.n_warmup_steps)
 

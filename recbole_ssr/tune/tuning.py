@@ -32,7 +32,7 @@ class Selected(NamedTuple):
         settings: of the best trial, by key of the space; the rest is as the line gives it.
         metric: valid_metric, for instance "recall@20".
         value: of the best trial on validation; default: of the settings that the search begins
-            from, None where that trial failed.
+            from, the best until it was pruned where default_pruned, None where that trial failed.
         complete, pruned, failed: trials, over all machines.
         trials: all of them, by number.
         size: settings that the space has, None of continuous ranges.
@@ -60,6 +60,7 @@ class Selected(NamedTuple):
     split: str | None
     larger_is_better: bool = True
     begun: str = "default settings"
+    default_pruned: bool = False
 
 
 def tune(
@@ -198,5 +199,6 @@ def _selected(label: str, search: Search, config: PluginConfig, from_preset: boo
         _metric(config), best.value, default.value if default else None, **count, trials=trials,
         size=search.space.size, method=search.method, study=search.study.study_name,
         split=best.split, larger_is_better=config["valid_metric_bigger"],
+        default_pruned=default is not None and default.state == "pruned",
         **({"begun": "its preset"} if from_preset else {}),
     )

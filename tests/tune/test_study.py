@@ -176,6 +176,28 @@ def test_halving_lets_the_best_third_go_on_from_each_rung(tmp_path):
     assert seen == [None, 3, 3, 3, 3, 7]
 
 
+def test_halving_measures_by_trials_that_may_be_selected(tmp_path):
+    of = search(tmp_path, space(n_layers=list(range(8))), sampler="grid", pruner="halving",
+                n_warmup_steps=2)
+    for end in (lambda number: of.fail(number, "loss became nan"), of.release):
+        broken = of.ask()
+        assert of.report(broken.number, [0.6] * 8)
+        end(broken.number)
+    for value in (0.5, 0.55):
+        asked = of.ask()
+        assert of.report(asked.number, [value] * 8)
+        of.complete(asked.number, value)
+    assert not of.report(of.ask().number, [0.54] * 3)
+
+
+def test_default_settings_that_were_pruned_did_not_fail(tmp_path):
+    of = search(tmp_path, space(n_layers=[1, 2]), sampler="grid")
+    number = of.ask().number
+    assert of.report(number, [0.2, 0.1])
+    of.prune(number)
+    assert (of.default().state, of.default().value) == ("pruned", 0.2)
+
+
 @pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_evaluations_heard_of_at_once_are_judged_one_by_one(tmp_path, pruner):
     of = search(tmp_path, space(n_layers=list(range(8))), sampler="grid", pruner=pruner,
