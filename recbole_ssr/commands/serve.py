@@ -82,13 +82,13 @@ def export(argv: Sequence[str], console: Console) -> int:
     out = expanded(text(flags, "out", "name a folder with --out=FOLDER"))
     kinds = ann.kinds_of(text(flags, "index")) if "index" in flags else []
     recommender = _loaded(run, flags)
-    files = write(recommender, out, str(flags.get("format", "npy")))
+    files = write(recommender, out, str(flags.get("format", "npy")), kinds)
     user, item = recommender.embeddings()
     for kind in kinds:
         index = ann.write_index(out, kind, user[1:].cpu().numpy(), item[1:].cpu().numpy())
         console.print(f"{kind} index: recall {index.recall:.4f} of the exactly best {index.k} "
                       f"items, mean over {index.users:,} users")
-        files.append(out / f"items.{kind}.faiss")
+        files.append(out / ann.name_of(kind))
     console.print(f"Files: {out} ({', '.join(file.name for file in files)})", soft_wrap=True,
                   markup=False)
     return 0

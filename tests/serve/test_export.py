@@ -58,12 +58,28 @@ def test_parquet(recommender, tmp_path):
 
 
 def test_an_older_export_leaves_nothing_beside_a_newer_one(recommender, tmp_path):
-    old = ("items.parquet", "users.parquet", "items.flat.faiss", "items.hnsw.faiss")
-    for name in (*old, "notes.txt"):
-        (tmp_path / name).touch()
+    pytest.importorskip("pyarrow")
+    export(recommender(), tmp_path, "parquet", ["flat"])
+    (tmp_path / "items.flat.faiss").touch()  # as the command does
+    (tmp_path / "items.hnsw.faiss").touch()  # somebody else's, as are the notes
+    (tmp_path / "notes.txt").touch()
     files = export(recommender(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "notes.txt", *(file.name for file in files)}
+        "notes.txt", "items.hnsw.faiss", *(file.name for file in files)}
+
+
+@pytest.mark.parametrize("name, about", [
+    ("items.npy", None), ("export.json", "{}"), ("users.tokens", '{"files": ["users.npy"]}'),
+    ("items.flat.faiss", None)])
+def test_files_of_no_earlier_export_stay(name, about, recommender, tmp_path):
+    if about is not None:
+        (tmp_path / "export.json").write_text(about)
+    (tmp_path / name).touch()
+    (tmp_path / "items.parquet").touch()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=f"{name} is of no earlier export"):
+        export(recommender(), tmp_path, kinds=["flat"])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_models_without_embeddings_are_named(recommender, tmp_path):
