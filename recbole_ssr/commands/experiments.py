@@ -233,8 +233,9 @@ def _measure(plan: Plan, engine: Engine, jobs: int, console: Console) -> None:
     tasks = [
         measurement_of(task, f"{task.label}, {condition.curve} {condition.level:g}",
                        condition.settings)
-        for condition in plan.conditions if condition.at_inference
-        for line in plan.lines for task in plan.of(line.label) if state_of(task) == "done"
+        for condition in plan.conditions
+        for line in plan.lines if plan.measures(line.label, condition)
+        for task in plan.of(line.label) if state_of(task) == "done"
     ]
     tasks = list({str(task.folder): task for task in tasks}.values())  # lines may share their runs
     _run(tasks, engine, jobs, console)
