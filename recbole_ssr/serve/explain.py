@@ -52,5 +52,6 @@ def _place(recommender, user: int, item: int) -> tuple[int, int, bool, float]:
     others[row.indices] = False
     seen = not others[item]
     others[item] = False
-    return (int((scores[others] > mine).sum()) + 1, int(others.sum()) + 1, bool(seen),
+    before = (scores > mine) | ((scores == mine) & (np.arange(len(scores)) < item))  # as ranked
+    return (int(before[others].sum()) + 1, int(others.sum()) + 1, bool(seen),
             float(mine))

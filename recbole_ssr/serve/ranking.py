@@ -39,7 +39,8 @@ def ranked(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
     """Yield the k best items of some users at a time: columns user, item, rank, score.
 
     Users nothing is known of get the most popular items, without a score. `items` are the ids to
-    rank, ascending, None for all. Raises UserError for scores that are no numbers.
+    rank, ascending, None for all; equal scores rank by ascending id. Raises UserError for scores
+    that are no numbers.
     """
     every = np.arange(len(catalogue.items)) if items is None else items.numpy()
     step = max(1, SCORES_AT_ONCE // len(every))
@@ -61,9 +62,8 @@ def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
             scores[:, 0] = -torch.inf
         if not keep_seen:
             _leave_out(scores, audience.seen[rows], every)
-        best = scores.topk(chosen.shape[1], dim=1)
-        values[known] = best.values.cpu().numpy()
-        chosen[known] = every[best.indices.cpu().numpy()]
+        best, places = best_of(scores, chosen.shape[1])
+        values[known], chosen[known] = best.cpu().numpy(), every[places.cpu().numpy()]
         if np.isnan(values).any():  # which would rank first
             raise UserError("some scores are no numbers: the run's model has diverged; train it "
                             "again with a smaller learning_rate")
@@ -78,6 +78,27 @@ def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
         "rank": np.broadcast_to(np.arange(1, chosen.shape[1] + 1), chosen.shape)[kept],
         "score": values[kept],
     })
+
+
+def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest scores of every row and their places, equal ones by ascending place.
+
+    Shapes: scores (B, J); results (B, k), where k is at most J.
+
+    >>> best_of(torch.tensor([[0., 2., 2., 2., 3.]]), 3)
+    (tensor([[3., 2., 2.]]), tensor([[4, 1, 2]]))
+    """
+    # topk takes any of equal scores, in any order; one more tells which rows it cuts among them.
+    values, places = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    beyond = values[:, k:]
+    cut = ((beyond == values[:, k - 1:k]) & (beyond > -torch.inf)).any(1)
+    places = places[:, :k].sort(dim=1).values
+    values, order = scores.gather(1, places).sort(dim=1, descending=True, stable=True)
+    places = places.gather(1, order)
+    if cut.any():  # sorting whole rows takes longer than the rest
+        values[cut], places[cut] = (x[:, :k] for x in scores[cut].sort(
+            dim=1, descending=True, stable=True))
+    return values, places
 
 
 def _leave_out(scores: Tensor, seen: sp.csr_matrix, every: np.ndarray) -> None:

@@ -34,7 +34,7 @@ from recbole_ssr.quick_start import load_run
 from recbole_ssr.serve.catalogue import Catalogue, named
 from recbole_ssr.serve.fold_in import folded_in
 from recbole_ssr.serve.new_items import NewItems
-from recbole_ssr.serve.ranking import Audience, ranked
+from recbole_ssr.serve.ranking import Audience, best_of, ranked
 from recbole_ssr.serve.scores import EmbeddingScores, Scores, embeddings_of, scores_of
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Recommender:
             embeddings = F.normalize(item[:, :alike], dim=1)
             similarity = embeddings @ embeddings[i]
         similarity[[0, i]] = -torch.inf
-        values, ids = similarity.topk(min(k, len(self.items) - 1))
+        values, ids = (x[0] for x in best_of(similarity[None], min(k, len(self.items) - 1)))
         return pd.DataFrame({"item": self.catalogue.items[ids.cpu().numpy()],
                              "rank": np.arange(1, len(ids) + 1), "score": values.cpu().numpy()})
 

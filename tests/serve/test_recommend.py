@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from tiny import ITEMS, USERS
 
@@ -35,9 +36,13 @@ def test_the_best_items_are_those_of_the_run_s_own_test_ranking(model, recommend
     catalogue = recommender(model).catalogue
     ranking = read_rankings(Path(recommender(model).run) / "ranking.npz")[0]["test"]
     assert len(ranking.users) == USERS
-    by_user = result.groupby("user", sort=False)["item"].apply(list)
-    for user, items in zip(ranking.users, ranking.items):
-        assert by_user[catalogue.users[user]] == list(catalogue.items[items[:5]])
+    by_user = dict(list(result.groupby("user")))
+    for user, ids in zip(ranking.users, ranking.items):
+        own, items = by_user[catalogue.users[user]], catalogue.items[ids[:5]]
+        scores = recommender(model).score(catalogue.users[user], items)
+        np.testing.assert_allclose(own["score"], scores, rtol=1e-6)
+        if model != "GFCF":  # whose scores have ties, which evaluation leaves as they come
+            assert list(own["item"]) == list(items)
     assert result["rank"].tolist() == [1, 2, 3, 4, 5] * USERS
     scores = result["score"].to_numpy().reshape(USERS, 5)
     assert (np.diff(scores, axis=1) <= 0).all()
@@ -66,6 +71,32 @@ def test_blocks_do_not_change_what_is_recommended(recommender, monkeypatch):
     blocks = list(recommender().blocks(k=3))
     assert [len(block) for block in blocks] == [21] * 5 + [15]
     pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), whole)
+
+
+def test_equal_scores_rank_by_their_place():
+    scores = torch.randint(0, 4, (50, 30)).float()
+    scores[:, 20:] = -torch.inf
+    expected = scores.argsort(dim=1, descending=True, stable=True)
+    for k in (1, 5, 20, 30):
+        values, places = ranking.best_of(scores.clone(), k)
+        finite = values > -torch.inf
+        assert torch.equal(places[finite], expected[:, :k][finite])
+        assert torch.equal(values, scores.gather(1, places))
+
+
+def test_ranks_are_the_same_for_every_k_and_in_explanations(train):
+    recommender = recbole_ssr.load(train("FeatureItemKNN", knn_k=2), "cpu")
+    every = recommender.recommend(k=20)
+    assert every.duplicated(["user", "score"]).mean() > 0.3
+    few = recommender.recommend(k=5).reset_index(drop=True)
+    pd.testing.assert_frame_equal(few, every[every["rank"] <= 5].reset_index(drop=True))
+    for user, item, rank in every[["user", "item", "rank"]][::7].itertuples(index=False):
+        assert recommender.explain(user, item).rank == rank
+    alike = recommender.similar_items("i4", 20)
+    assert alike.duplicated("score").any()
+    pd.testing.assert_frame_equal(recommender.similar_items("i4", 5), alike[:5])
+    ids = recommender.catalogue.item_ids(alike["item"])
+    assert list(zip(-alike["score"], ids)) == sorted(zip(-alike["score"], ids))
 
 
 def test_candidates_and_fields(recommender):
