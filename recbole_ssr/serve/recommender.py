@@ -96,8 +96,9 @@ class Recommender:
             candidates: the only items to rank.
             where: field -> value or values that an item must have, from the dataset's .item file.
             history: the items of users, new ones or known, in place of those of training.
-            unknown: "error" refuses users that the run does not know; "popularity" answers them
-                by the items with most training interactions, without a score.
+            unknown: "error" refuses users that the run does not know, of a closed form also those
+                without items in training; "popularity" answers them by the items with most
+                training interactions, without a score, as they are where all are asked for.
 
         Raises:
             UserError: an unknown user, item, field or option, or nothing left to rank.
@@ -156,6 +157,16 @@ class Recommender:
         user, item = embeddings_of(self.experiment)
         return Embeddings(user, self._with_new(EmbeddingScores(user, item)).item)
 
+    def knows(self, users: np.ndarray) -> np.ndarray:
+        """Tell of which users anything is known: of a closed form's, items in training.
+
+        Shapes: users (n,) ids, 0 for others than the run's; result (n,) bool.
+        """
+        model = self.experiment.model
+        if isinstance(model, ClosedForm):
+            return model.history["R"].crow_indices().diff().cpu().numpy()[users] > 0
+        return users > 0
+
     def _audience(self, users, history, unknown: str) -> Audience:
         if users is not None:
             users = tokens_of(users)
@@ -166,15 +177,13 @@ class Recommender:
             raise UserError("nobody is named; give at least one user")
         if history is not None:
             return self._joining(users, history, unknown)
-        catalogue = self.catalogue
-        if users is None:
-            rows = np.arange(1, len(catalogue.users))
-            return Audience(self.users, rows, self.scores, catalogue.seen)
-        ids = catalogue.user_ids(users)
-        rows = np.where(ids > 0, ids, -1)
-        self._check_unknown([u for u, row in zip(users, rows) if row < 0], unknown,
+        tokens = self.users if users is None else np.array(users, dtype=str)
+        ids = self.catalogue.user_ids(tokens)
+        rows = np.where(self.knows(ids), ids, -1)
+        # Whoever asks for all users has named nobody who could be left out.
+        self._check_unknown(tokens[rows < 0], "popularity" if users is None else unknown,
                             "give their items with history")
-        return Audience(np.array(users, dtype=str), rows, self.scores, catalogue.seen)
+        return Audience(tokens, rows, self.scores, self.catalogue.seen)
 
     def _joining(self, users, history: Mapping[str, Sequence[str]], unknown: str) -> Audience:
         history = {str(user): items for user, items in history.items()}
@@ -207,8 +216,8 @@ class Recommender:
         scores = folded_in(self.experiment, *map(torch.from_numpy, (users, items, source)))
         return self._with_new(scores)
 
-    def _check_unknown(self, users: list[str], unknown: str, remedy: str) -> None:
-        if not users:
+    def _check_unknown(self, users: Sequence[str], unknown: str, remedy: str) -> None:
+        if not len(users):
             return
         if unknown == "error":
             raise UserError(f"nothing is known of {len(users):,} of the users: {named(users)}; "

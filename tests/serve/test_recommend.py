@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny import ITEMS, USERS
+from tiny import ITEMS, SETTINGS, USERS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.cli import main
@@ -173,6 +173,28 @@ def test_unknown_users_are_named_or_answered_by_popularity(recommender):
     assert counts[recommender.catalogue.item_ids(popular["item"])].tolist() == sorted(
         counts, reverse=True)[:3]
     assert popular["score"].isna().all() and result["score"][:3].notna().all()
+
+
+@pytest.mark.parametrize("model", ["FeatureItemKNN", "FastLightGCN"])
+def test_a_closed_form_knows_users_by_their_items_in_training(model, tmp_path, caplog):
+    settings = SETTINGS | write_tiny(tmp_path / "data") | {"epochs": 1}
+    with open(tmp_path / "data/tiny/tiny.inter", "a") as file:
+        file.write("late\ti3\t2\n")  # of the test part alone
+    run = recbole_ssr.run(model, "tiny", config_dict=settings, folder=tmp_path / "run").run
+    recommender = recbole_ssr.load(run, "cpu")
+    if model == "FastLightGCN":  # which has an embedding of every user
+        assert recommender.recommend("late", 2)["score"].notna().all()
+        return
+    with pytest.raises(UserError, match="nothing is known of 1 of the users: late;"):
+        recommender.recommend(["u1", "late"])
+    with pytest.raises(UserError, match="nothing is known of the user 'late'"):
+        recommender.explain("late", "i3")
+    popular = recommender.recommend("late", 3, unknown="popularity")
+    assert popular["score"].isna().all() and len(popular) == 3
+    caplog.clear()
+    every = recommender.recommend(k=3)
+    assert every.loc[every["score"].isna(), "item"].tolist() == popular["item"].tolist()
+    assert "nothing is known of late, who are answered by popularity" in caplog.text
 
 
 def test_similar_items(recommender):
