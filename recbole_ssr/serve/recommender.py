@@ -264,7 +264,7 @@ def load(run: str | Path, device: str = "auto", new_items: str | Path | None = N
         if popularity_discount is not None:
             _discount(experiment, popularity_discount)
         recommender = Recommender(experiment, folder, new_items)
-        recommender.as_measured = popularity_discount in (None, own)
+        recommender.as_measured = new_items is None and popularity_discount in (None, own)
         return recommender
 
 

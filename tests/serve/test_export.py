@@ -9,6 +9,7 @@ import pytest
 
 import recbole_ssr
 from recbole_ssr.cli import main
+from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
 from recbole_ssr.serve.export import export
 
@@ -42,8 +43,12 @@ def test_inner_products_are_the_scores_and_give_the_ranking(model, recommender, 
 
 
 def test_figures_of_another_ranking_are_none_of_the_export(train, tmp_path):
-    for discount, own in ((None, True), (0, True), (0.5, False)):
-        export(recbole_ssr.load(train(), popularity_discount=discount), tmp_path)
+    folder = tmp_path / "features"
+    for name, width in (("text", 5), ("image", 7)):
+        write_features(folder, name, np.ones((1, width), np.float32), ["new"])
+    for changes, own in (({}, True), ({"popularity_discount": 0}, True),
+                         ({"popularity_discount": 0.5}, False), ({"new_items": folder}, False)):
+        export(recbole_ssr.load(train(), **changes), tmp_path)
         about = json.loads((tmp_path / "export.json").read_text())
         assert (about["test"] is not None, about["valid"] is not None) == (own, own)
 
