@@ -116,7 +116,14 @@ def test_new_items_can_be_explained_exported_and_recommended(with_new, train, fo
     assert "4 new items" in capsys.readouterr().err
 
 
+def test_a_folder_of_the_home_folder(train, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert "red1" in recbole_ssr.load(train(), "cpu", f"~/{folder.name}").items
+
+
 def test_what_cannot_be_used_is_refused(train, folder, tmp_path):
+    with pytest.raises(UserError, match="new_items is 5; name the folder"):
+        recbole_ssr.load(train(), "cpu", 5)
     with pytest.raises(UserError, match="FastLightGCN has no embedding of an item by its features"):
         recbole_ssr.load(train("FastLightGCN"), "cpu", folder)
     with pytest.raises(UserError, match="makes nothing of the features"):

@@ -259,6 +259,14 @@ def test_histories_of_every_format(tmp_path):
     assert tokens_from(str(tmp_path / "names.txt")) == ["u\u20281", "u2"]
 
 
+def test_files_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "names.txt").write_text("u1\n")
+    (tmp_path / "h.csv").write_text("user,item\nu,a\n")
+    assert tokens_from("~/names.txt") == ["u1"]
+    assert read_histories("~/h.csv") == {"u": ["a"]}
+
+
 def test_ids_of_a_parquet_file_with_gaps_stay_whole_numbers(tmp_path):
     pytest.importorskip("pyarrow")
     table = pd.DataFrame({"user": [7, 8], "item": [1.0, 2.0], "rating": [4.0, None]})
