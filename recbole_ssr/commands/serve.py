@@ -62,6 +62,8 @@ def _show(recommender, table, console: Console) -> None:
     from recbole_ssr.report.recommendation import recommendation_table
     from recbole_ssr.report.terminal import rendered
 
+    if table.empty:  # which a warning has told of
+        return
     users = list(dict.fromkeys(table["user"]))
     table = table[table["user"].isin(users[:_USERS_SHOWN])]
     catalogue = recommender.catalogue

@@ -5,6 +5,7 @@ Shapes: U users, I items, B users of a block, J items that are ranked.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor
 
 from recbole_ssr.errors import UserError
-from recbole_ssr.serve.catalogue import Catalogue
+from recbole_ssr.serve.catalogue import Catalogue, named
 from recbole_ssr.serve.scores import Scores
+
+logger = logging.getLogger("recbole_ssr")
 
 SCORES_AT_ONCE = 2**24  # of a block of users: 64 MiB
 
@@ -38,9 +41,9 @@ def ranked(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
            keep_seen: bool = False) -> Iterator[pd.DataFrame]:
     """Yield the k best items of some users at a time: columns user, item, rank, score.
 
-    Users nothing is known of get the most popular items, without a score. `items` are the ids to
-    rank, ascending, None for all; equal scores rank by ascending id. Raises UserError for scores
-    that are no numbers.
+    Users nothing is known of get the most popular items, without a score; those who have seen all
+    items get no row, and are named in a warning. `items` are the ids to rank, ascending, None for
+    all; equal scores rank by ascending id. Raises UserError for scores that are no numbers.
     """
     every = np.arange(len(catalogue.items)) if items is None else items.numpy()
     step = max(1, SCORES_AT_ONCE // len(every))
@@ -72,6 +75,10 @@ def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
         popular = _most_popular(catalogue, every, chosen.shape[1])
         chosen[~known, : len(popular)], values[~known] = popular, np.nan
         kept[~known] = chosen[~known] > 0
+    finished = audience.tokens[~kept.any(1)]
+    if len(finished):
+        logger.warning("nothing is left to recommend to %s, who have all of these items; with "
+                       "--keep_seen (keep_seen=True) they are ranked too", named(finished))
     return pd.DataFrame({
         "user": np.repeat(audience.tokens, chosen.shape[1])[kept.ravel()],
         "item": catalogue.items[chosen[kept]],

@@ -118,6 +118,22 @@ def test_candidates_and_fields(recommender):
         assert all(word in str(error.value) for word in words)
 
 
+def test_users_for_whom_nothing_is_left_are_named(train, recommender, caplog, capsys):
+    catalogue = recommender().catalogue
+    seen = ",".join(catalogue.items[catalogue.seen[catalogue.user_id("u3")].indices[:2]])
+    words = ["recommend", train(), "--users=u3", f"--candidates={seen}"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert not out and "nothing is left to recommend to u3, who have all" in err
+    assert "--keep_seen" in err
+    assert main([*words, "--keep_seen"]) == 0
+    out, err = capsys.readouterr()
+    assert "u3" in out and "nothing is left" not in err
+    caplog.clear()
+    assert len(recommender().recommend(candidates=seen.split(",")))
+    assert len(caplog.messages) == 1 and "more, who have all of these items" in caplog.text
+
+
 def test_one_token_stands_for_a_list_of_it(recommender):
     """A text of two characters is one token, not two."""
     recommender = recommender("GFCF")
