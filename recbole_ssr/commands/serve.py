@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
@@ -160,4 +161,8 @@ def _where(flags: dict) -> dict | None:
 
 
 def _as_file(token: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in token)
+    """Return a token as part of a file's name, between dashes: another one for every token."""
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in token)
+    if name == token and "-" not in token:
+        return token
+    return f"{name}-{hashlib.sha256(token.encode()).hexdigest()[:8]}"
