@@ -104,6 +104,8 @@ class Recommender:
             UserError: an unknown user, item, field or option, or nothing left to rank.
         """
         k = _at_least_one(k)
+        if not isinstance(keep_seen, (bool, np.bool_)):  # "no" would count as true
+            raise UserError(f"keep_seen is {keep_seen!r}; give True or False")
         if unknown not in UNKNOWN:
             raise UserError(f"unknown is {unknown!r}; choose error or popularity."
                             f"{nearest(unknown, UNKNOWN)}")
@@ -123,7 +125,8 @@ class Recommender:
         if isinstance(self.experiment.model, ClosedForm):
             if i >= self.catalogue.first_new:
                 raise UserError(f"{self.experiment.config['model']} says what goes with an item by "
-                                f"the interactions of training, and the new item {item!r} has none")
+                                "the interactions of training, and the new item "
+                                f"{str(item)!r} has none")
             similarity = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
             similarity = similarity.block(torch.tensor([0]))[0]
         else:

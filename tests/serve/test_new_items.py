@@ -108,6 +108,8 @@ def test_new_items_can_be_explained_exported_and_recommended(with_new, train, fo
     assert total == pytest.approx(why.score, abs=1e-5)
     assert why.score == pytest.approx(result.score("u2", "red1")[0], abs=1e-5)
     assert result.similar_items("red1", 1)["rank"].tolist() == [1]
+    with pytest.raises(UserError, match="the new item 'red1' has none"):
+        with_new("FeatureItemKNN").similar_items(np.str_("red1"))
     out = tmp_path / "r.csv"
     words = ["recommend", train(), "--users=u0", f"--new-items={folder}", f"--out={out}",
              "--candidates=red1,blue1"]

@@ -112,7 +112,8 @@ def test_candidates_and_fields(recommender):
                            ({"where": {"color": "red"}}, ["'color'", "colour"]),
                            ({"where": {"colour": "rod"}}, ["rod", "'red'"]),
                            ({"where": {"colour": set()}}, ["no value of colour"]),
-                           ({"k": 0}, ["k is 0"]), ({"unknown": "popular"}, ["popularity"])]:
+                           ({"k": 0}, ["k is 0"]), ({"keep_seen": "no"}, ["keep_seen is 'no'"]),
+                           ({"unknown": "popular"}, ["popularity"])]:
         with pytest.raises(UserError) as error:
             recommender.recommend("u0", **{"k": 3, **options})
         assert all(word in str(error.value) for word in words)
