@@ -27,14 +27,15 @@ SCORES_AT_ONCE = 2**24  # of a block of users: 64 MiB
 class Audience(NamedTuple):
     """Who is recommended to.
 
-    Shapes: tokens (n,); rows (n,) of `scores` and `seen`, -1 for a user nothing is known of;
-    seen (rows, I) CSR, what to leave out.
+    Shapes: tokens (n,); rows (n,) of `scores` and `seen`; seen (rows, I) CSR, what to leave out;
+    known (n,) bool, whether anything is known of the user, True of all.
     """
 
     tokens: np.ndarray
     rows: np.ndarray
     scores: Scores
     seen: sp.csr_matrix
+    known: np.ndarray | bool = True
 
 
 def ranked(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | None = None,
@@ -46,35 +47,39 @@ def ranked(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | Non
     all; equal scores rank by ascending id. Raises UserError for scores that are no numbers.
     """
     every = np.arange(len(catalogue.items)) if items is None else items.numpy()
+    known = np.broadcast_to(audience.known, audience.tokens.shape)
     step = max(1, SCORES_AT_ONCE // len(every))
     for start in range(0, len(audience.tokens), step):
         part = slice(start, start + step)
-        yield _block(audience._replace(tokens=audience.tokens[part], rows=audience.rows[part]),
-                     catalogue, k, items, every, keep_seen)
+        block = audience._replace(tokens=audience.tokens[part], rows=audience.rows[part],
+                                  known=known[part])
+        yield _block(block, catalogue, k, items, every, keep_seen)
 
 
 def _block(audience: Audience, catalogue: Catalogue, k: int, items: Tensor | None,
            every: np.ndarray, keep_seen: bool) -> pd.DataFrame:
-    known = audience.rows >= 0
+    known, rows = audience.known, audience.rows
     chosen = np.zeros((len(known), min(k, len(every))), dtype=np.int64)
     values = np.full(chosen.shape, -np.inf, dtype=np.float32)
-    if known.any():
-        rows = audience.rows[known]
-        scores = audience.scores.block(torch.from_numpy(rows), items)
+
+    def rank(these: np.ndarray, scores: Tensor) -> None:
         if every[0] == 0:  # padding
             scores[:, 0] = -torch.inf
         if not keep_seen:
-            _leave_out(scores, audience.seen[rows], every)
+            _leave_out(scores, audience.seen[rows[these]], every)
         best, places = best_of(scores, chosen.shape[1])
-        values[known], chosen[known] = best.cpu().numpy(), every[places.cpu().numpy()]
-        if np.isnan(values).any():  # which would rank first
-            raise UserError("some scores are no numbers: the run's model has diverged; train it "
-                            "again with a smaller learning_rate")
-    kept = values > -np.inf
+        values[these], chosen[these] = best.cpu().numpy(), every[places.cpu().numpy()]
+
+    if known.any():
+        rank(known, audience.scores.block(torch.from_numpy(rows[known]), items))
     if not known.all():
-        popular = _most_popular(catalogue, every, chosen.shape[1])
-        chosen[~known, : len(popular)], values[~known] = popular, np.nan
-        kept[~known] = chosen[~known] > 0
+        popularity = torch.from_numpy(catalogue.popularity[every]).float()
+        rank(~known, popularity.repeat(int((~known).sum()), 1))
+    if np.isnan(values).any():  # which would rank first
+        raise UserError("some scores are no numbers: the run's model has diverged; train it "
+                        "again with a smaller learning_rate")
+    kept = values > -np.inf
+    values[~known] = np.nan
     finished = audience.tokens[~kept.any(1)]
     if len(finished):
         logger.warning("nothing is left to recommend to %s, who have all of these items; with "
@@ -116,9 +121,3 @@ def _leave_out(scores: Tensor, seen: sp.csr_matrix, every: np.ndarray) -> None:
     column = place[column]
     inside = column >= 0
     scores[torch.from_numpy(row[inside]), torch.from_numpy(column[inside])] = -torch.inf
-
-
-def _most_popular(catalogue: Catalogue, items: np.ndarray, k: int) -> np.ndarray:
-    """Return the k of some items with most training interactions, most first."""
-    order = items[np.argsort(-catalogue.popularity[items], kind="stable")]
-    return order[order > 0][:k]

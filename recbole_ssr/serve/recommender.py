@@ -182,11 +182,11 @@ class Recommender:
             return self._joining(users, history, unknown)
         tokens = self.users if users is None else np.array(users, dtype=str)
         ids = self.catalogue.user_ids(tokens)
-        rows = np.where(self.knows(ids), ids, -1)
+        known = self.knows(ids)
         # Whoever asks for all users has named nobody who could be left out.
-        self._check_unknown(tokens[rows < 0], "popularity" if users is None else unknown,
+        self._check_unknown(tokens[~known], "popularity" if users is None else unknown,
                             "give their items with history")
-        return Audience(tokens, rows, self.scores, self.catalogue.seen)
+        return Audience(tokens, ids, self.scores, self.catalogue.seen, known)
 
     def _joining(self, users, history: Mapping[str, Sequence[str]], unknown: str) -> Audience:
         history = {str(user): items for user, items in history.items()}
@@ -209,8 +209,7 @@ class Recommender:
         scores = self._folded_in(users_of, items_of, self.catalogue.user_ids(tokens))
         seen = sp.csr_matrix((np.ones(len(items_of), np.float32), (users_of, items_of)),
                              (len(known), len(self.catalogue.items)))
-        return Audience(np.array(tokens, dtype=str),
-                        np.where(empty, -1, np.arange(len(known))), scores, seen)
+        return Audience(np.array(tokens, dtype=str), np.arange(len(known)), scores, seen, ~empty)
 
     def _folded_in(self, users: np.ndarray, items: np.ndarray, source: np.ndarray) -> Scores:
         if (items >= self.catalogue.first_new).any():

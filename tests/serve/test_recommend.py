@@ -197,6 +197,7 @@ def test_a_closed_form_knows_users_by_their_items_in_training(model, tmp_path, c
     settings = SETTINGS | write_tiny(tmp_path / "data") | {"epochs": 1}
     with open(tmp_path / "data/tiny/tiny.inter", "a") as file:
         file.write("late\ti3\t2\n")  # of the test part alone
+        file.write("".join(f"valid\ti{i}\t1\n" for i in range(0, ITEMS, 2)))
     run = recbole_ssr.run(model, "tiny", config_dict=settings, folder=tmp_path / "run").run
     recommender = recbole_ssr.load(run, "cpu")
     if model == "FastLightGCN":  # which has an embedding of every user
@@ -209,9 +210,11 @@ def test_a_closed_form_knows_users_by_their_items_in_training(model, tmp_path, c
     popular = recommender.recommend("late", 3, unknown="popularity")
     assert popular["score"].isna().all() and len(popular) == 3
     caplog.clear()
-    every = recommender.recommend(k=3)
-    assert every.loc[every["score"].isna(), "item"].tolist() == popular["item"].tolist()
-    assert "nothing is known of late, who are answered by popularity" in caplog.text
+    every = recommender.recommend(k=ITEMS)
+    unknown = every[every["score"].isna()].groupby("user")["item"].apply(list)
+    assert unknown["late"][:3] == popular["item"].tolist()
+    assert set(unknown["valid"]) == {f"i{i}" for i in range(1, ITEMS, 2)}  # others are seen
+    assert "nothing is known of late, valid, who are answered by popularity" in caplog.text
 
 
 def test_similar_items(recommender):
