@@ -37,8 +37,9 @@ def tokens_from(text: str) -> list[str]:
     >>> tokens_from("196, 22")
     ['196', '22']
     """
-    if os.path.isfile(text):  # Path raises where the text is too long for a name
-        return read_tokens(text)
+    file = os.path.expanduser(text)
+    if os.path.isfile(file):  # Path's own raises where the text is too long for a name
+        return read_tokens(file)
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
@@ -49,7 +50,7 @@ def read_histories(file: str | Path) -> dict[str, list[str]]:
     such as user_id and item_id, or else its first two, which an .inter file must name; or JSON
     lines ``{"user": "u1", "items": ["i1", "i2"]}``. Raises UserError for anything else.
     """
-    file = Path(file)
+    file = Path(os.path.expanduser(file))
     suffix = file.suffix.lower()
     if suffix not in _FORMATS:
         raise UserError(f"{file} is none of {', '.join(_FORMATS)}; give a table of users and items")

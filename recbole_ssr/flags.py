@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from recbole_ssr.errors import UserError, nearest
+from recbole_ssr.files import expanded
 
 # Values that Python refuses: 2020-13-45 and 5,000 digits raise ValueError, !!bool x KeyError, an
 # empty !!int IndexError, !!timestamp x AttributeError.
@@ -36,7 +37,7 @@ def read_config_file(path: str | Path) -> dict[str, object]:
     Raises UserError, naming the file and the line, if it is missing, no YAML or no mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = expanded(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"Cannot read the configuration file {path}: {error}. Check its path and "
                         "that it is text in UTF-8.") from error

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median_low
@@ -539,7 +539,7 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
     done = sum(r["seconds"] + r.get("eval_seconds", 0) for r in trainer.history)
     if not trainer.history:  # closed forms were fitted when they were built
         done = getattr(experiment.model, "fit_seconds", 0.0)
-    start = time.perf_counter() - done
+    start, begun = time.perf_counter() - done, len(trainer.history)
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
     tell("training", experiment, trainer.history)
@@ -555,7 +555,9 @@ def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, tes
         if trainer.calibration.get("kept") and experiment.test:
             trainer.calibration["uncalibrated"]["test"] = _uncalibrated(trainer, experiment.test)
         tested, rankings["test"] = evaluated(trainer, experiment.test, load_best_model=not valid)
-    result = _result(experiment, trainer, folder, valid, tested, time.perf_counter() - start)
+    costs = _costs(time.perf_counter() - start, config["device"], folder,
+                   trained=len(trainer.history) > begun)
+    result = _result(experiment, trainer, folder, valid, tested, *costs)
     if is_main():
         _leave(result, folder, rankings, ids_hash(experiment.dataset), test)
     logger.debug("valid %s, test %s", valid, tested)
@@ -581,7 +583,7 @@ def evaluated(trainer: RunMixin, part, load_best_model: bool) -> tuple[dict, Ran
     return metrics, collector.take_ranking()
 
 
-def _result(experiment, trainer, folder, valid, test, seconds) -> RunResult:
+def _result(experiment, trainer, folder, valid, test, seconds, peak_mib) -> RunResult:
     config, history = experiment.config, trainer.history
     return RunResult(
         run=str(folder), model=config["model"], dataset=config["dataset"], seed=config["seed"],
@@ -590,19 +592,28 @@ def _result(experiment, trainer, folder, valid, test, seconds) -> RunResult:
         seconds_per_epoch=median_low([r["seconds"] for r in history] or [0.0]),
         seconds_per_evaluation=median_low(
             [r["eval_seconds"] for r in history if "valid" in r] or [0.0]),
-        seconds=seconds, peak_mib=_peak_mib(config["device"], folder),
+        seconds=seconds, peak_mib=peak_mib,
         parameters=sum(p.numel() for p in experiment.model.parameters() if p.requires_grad),
         device=str(config["device"]), versions=runs.versions(), history=history,
         training=training_of(experiment), calibration=trainer.calibration,
     )
 
 
-def _peak_mib(device: torch.device, folder: Path) -> float | None:
-    """Peak memory, that of an earlier process which trained and did not test included."""
+def _costs(seconds: float, device: torch.device, folder: Path,
+           trained: bool) -> tuple[float, float | None]:
+    """Return seconds and peak memory of a run, of which this process may have trained nothing.
+
+    What had finished, and was only measured again, has those of its result; the peak of an earlier
+    process which trained and did not test is included.
+    """
+    if not trained:
+        with suppress(UserError):  # no such file, or a damaged one, which is written anew
+            finished = RunResult.read(folder)
+            return finished.seconds, finished.peak_mib
     peak = runs.peak_mib(device)
     if peak is None or not (folder / VALID_FILE).is_file():
-        return peak
-    return max(peak, RunResult.read(folder, VALID_FILE).peak_mib or 0)
+        return seconds, peak
+    return seconds, max(peak, RunResult.read(folder, VALID_FILE).peak_mib or 0)
 
 
 def _leave(result: RunResult, folder: Path, rankings: dict, ids: str, tested: bool) -> None:

@@ -95,6 +95,12 @@ def test_a_config_file_is_read_with_the_same_numbers(tmp_path):
     assert read_config_file(file) == {}
 
 
+def test_a_config_file_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("seed: 3\n")
+    assert read_config_file("~/a.yaml") == {"seed": 3}
+
+
 @pytest.mark.parametrize("text, told", [
     ("seed: 1\nepochs: [1\nx: 2\n", "a.yaml, line 3"),
     ("just words", "a.yaml, line 1: expected a mapping, found str"),

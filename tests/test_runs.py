@@ -302,8 +302,23 @@ def test_a_finished_run_may_be_given_more_epochs(tiny):
     short = train(tiny, epochs=3)
     longer = recbole_ssr.run(flags={"resume": short.run, "epochs": 5})
     assert measured(longer) == measured(whole)
+    assert longer.seconds > short.seconds
     again = recbole_ssr.run(flags={"resume": short.run, "epochs": 5})
     assert measured(again) == measured(whole)
+
+
+@pytest.mark.parametrize("model", ["BPR", "GFCF"])
+def test_a_finished_run_that_is_measured_again_keeps_what_it_cost(tiny, model):
+    run = train(tiny, model, epochs=1).run
+    finished = replace(RunResult.read(run), seconds=777.0, peak_mib=8e6)
+    finished.write()
+    assert recbole_ssr.run(flags={"resume": run}) == finished == RunResult.read(run)
+    Path(run, "metrics.json").write_text("{")
+    assert recbole_ssr.run(flags={"resume": run}).seconds < 777
+    finished.write()
+    Path(run, "last.pth").unlink()  # so that it is trained anew
+    again = recbole_ssr.run(model, "tiny", config_dict={**tiny, "epochs": 1}, folder=run)
+    assert again.seconds < 777
 
 
 def test_a_finished_run_that_is_ended_in_further_epochs_is_unfinished(tiny, monkeypatch):

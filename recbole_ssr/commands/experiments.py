@@ -35,15 +35,13 @@ from recbole_ssr.compare.store import (
 from recbole_ssr.comparison import Comparison, Line
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import ABANDONED_SECONDS, sweep
-from recbole_ssr.report.comparison.files import write_files
+from recbole_ssr.report.comparison.files import REPORT, earlier_files, write_files
 from recbole_ssr.tune.presets import Preset, read_presets, write_preset
 from recbole_ssr.tune.space import PROTOCOL
 from recbole_ssr.tune.trials import Method
 from recbole_ssr.tune.tuning import Selected, tune
 
 logger = logging.getLogger("recbole_ssr")
-
-REPORT = "comparison.html"
 
 
 class Compared(NamedTuple):
@@ -82,11 +80,15 @@ def compare(options: ComparisonOptions, console: Console) -> Compared:
 
 
 def report(comparison: Comparison, out: Path) -> Compared:
-    """Write everything that a comparison leaves: tables in files, pictures, the HTML report."""
+    """Write everything that a comparison leaves: tables in files, pictures, the HTML report.
+
+    What an earlier report left there and this one does not write is removed.
+    """
     # matplotlib is slow to import
     from recbole_ssr.report.comparison.page import write_html
     from recbole_ssr.report.comparison.plots import pictures, write_plots
 
+    earlier = earlier_files(out)
     files, missing = write_files(comparison, out), []
     drawn = pictures(comparison)
     files += write_plots(drawn, out)
@@ -94,6 +96,8 @@ def report(comparison: Comparison, out: Path) -> Compared:
         files.append(write_html(comparison, drawn, out / REPORT))
     except UserError as error:
         missing.append(str(error))
+    for old in earlier.difference(files):
+        old.unlink(missing_ok=True)
     return Compared(comparison, files, missing)
 
 
@@ -229,8 +233,9 @@ def _measure(plan: Plan, engine: Engine, jobs: int, console: Console) -> None:
     tasks = [
         measurement_of(task, f"{task.label}, {condition.curve} {condition.level:g}",
                        condition.settings)
-        for condition in plan.conditions if condition.at_inference
-        for line in plan.lines for task in plan.of(line.label) if state_of(task) == "done"
+        for condition in plan.conditions
+        for line in plan.lines if plan.measures(line.label, condition)
+        for task in plan.of(line.label) if state_of(task) == "done"
     ]
     tasks = list({str(task.folder): task for task in tasks}.values())  # lines may share their runs
     _run(tasks, engine, jobs, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
@@ -62,6 +63,8 @@ def _show(recommender, table, console: Console) -> None:
     from recbole_ssr.report.recommendation import recommendation_table
     from recbole_ssr.report.terminal import rendered
 
+    if table.empty:  # which a warning has told of
+        return
     users = list(dict.fromkeys(table["user"]))
     table = table[table["user"].isin(users[:_USERS_SHOWN])]
     catalogue = recommender.catalogue
@@ -82,13 +85,13 @@ def export(argv: Sequence[str], console: Console) -> int:
     out = expanded(text(flags, "out", "name a folder with --out=FOLDER"))
     kinds = ann.kinds_of(text(flags, "index")) if "index" in flags else []
     recommender = _loaded(run, flags)
-    files = write(recommender, out, str(flags.get("format", "npy")))
+    files = write(recommender, out, str(flags.get("format", "npy")), kinds)
     user, item = recommender.embeddings()
     for kind in kinds:
         index = ann.write_index(out, kind, user[1:].cpu().numpy(), item[1:].cpu().numpy())
         console.print(f"{kind} index: recall {index.recall:.4f} of the exactly best {index.k} "
                       f"items, mean over {index.users:,} users")
-        files.append(out / f"items.{kind}.faiss")
+        files.append(out / ann.name_of(kind))
     console.print(f"Files: {out} ({', '.join(file.name for file in files)})", soft_wrap=True,
                   markup=False)
     return 0
@@ -158,4 +161,8 @@ def _where(flags: dict) -> dict | None:
 
 
 def _as_file(token: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in token)
+    """Return a token as part of a file's name, between dashes: another one for every token."""
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in token)
+    if name == token and "-" not in token:
+        return token
+    return f"{name}-{hashlib.sha256(token.encode()).hexdigest()[:8]}"

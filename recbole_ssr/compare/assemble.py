@@ -86,7 +86,9 @@ def _with_results(line: Line, plan: Plan) -> Line:
     for condition in (PLAIN, *plan.conditions):
         where = f"{condition.curve} {condition.level:g}: " if condition.curve else ""
         these = [measurement_of(task, line.label, condition.settings) for task in tasks] \
-            if condition.at_inference else plan.of(line.label, condition)
+            if plan.measures(line.label, condition) else plan.of(line.label, condition)
+        if condition != PLAIN and these == tasks:  # told of already
+            continue
         failures += [failure._replace(reason=where + failure.reason)
                      for failure in map(failure_of, these) if failure]
     return replace(line, results=_results(tasks), failures=tuple(failures))
@@ -152,7 +154,7 @@ def _curves(options: ComparisonOptions, plan: Plan, protocol: dict) -> tuple[Cur
 
 
 def _point(plan: Plan, label: str, condition: Condition, metric: str) -> Spread:
-    if condition.at_inference:
+    if plan.measures(label, condition):
         measured = [read_measurement(task.folder, condition.settings) for task in plan.of(label)]
         return Spread.of([parts["test"][metric] for parts in measured if parts])
     return Spread.of([result.test[metric] for result in _results(plan.of(label, condition))])

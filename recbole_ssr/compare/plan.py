@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.comparison import Line
+from recbole_ssr.corruption import Corruption
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -31,6 +32,7 @@ class Condition(NamedTuple):
 
 PLAIN = Condition("", 0.0, {})  # the comparison itself
 SPARSITY = "interactions used in training"
+_DISTURBING = ("feature_noise", "feature_missing", "drop_modality")  # settings of a corruption
 
 
 class Plan(NamedTuple):
@@ -45,6 +47,10 @@ class Plan(NamedTuple):
         key = _key(condition)
         return [task for (name, kind, _), task in self.tasks.items()
                 if name == label and kind == key]
+
+    def measures(self, label: str, condition: Condition) -> bool:
+        """Tell whether the runs of a line are measured once more, under a condition."""
+        return condition.at_inference and not self.of(label, condition)
 
     def in_order(self) -> list[Task]:
         """Return the tasks as they should run: first seeds of all lines first, curves last."""
@@ -102,20 +108,43 @@ def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool 
     """Return every run. Raises UserError for a mistake in any setting, before anything starts.
 
     `distinct` refuses lines that are the same runs, which a search may end in but nobody asks for.
+    A line that does not load what a condition disturbs has its plain runs there.
     """
     conditions, tasks = conditions_of(options), {}
     with _each_message_once():
         for line in lines:
-            for condition in (PLAIN, *(c for c in conditions if not c.at_inference)):
+            own = {**options.settings, **line.settings}
+            for condition in (PLAIN, *conditions):
+                blind = not _loads(own, condition)
+                if condition.at_inference and not blind:
+                    continue
+                settings = own if blind else {**own, **condition.settings}
                 for seed in options.seeds:
-                    settings = {**options.settings, **line.settings, **condition.settings}
                     tasks[line.label, _key(condition), seed] = task_of(
                         line.label, line.model, settings, seed, options.out / RUNS)
+            _check_undisturbed(line.label, own, conditions)
     plan = Plan(lines, conditions, tasks)
     for labels in same_lines(plan) if distinct else ():
         raise UserError(f"The lines {' and '.join(labels)} have the same settings, so that they "
                         "are the same runs. Change a setting of one, or leave it out.")
     return plan
+
+
+def _loads(settings: Mapping, condition: Condition) -> bool:
+    """Tell whether runs of some settings load the modality that a condition disturbs, if any."""
+    loaded = settings.get("modalities")
+    return not loaded or set(Corruption.of(condition.settings).modalities) <= set(loaded)
+
+
+def _check_undisturbed(label: str, settings: Mapping, conditions: Iterable[Condition]) -> None:
+    """Raise UserError where the runs at the undisturbed end of a curve are disturbed themselves."""
+    disturbing = [key for key in _DISTURBING if Corruption.of({key: settings.get(key)}).modalities]
+    reduced = ["train_share"] if settings.get("train_share", 1) != 1 else []
+    for condition in conditions:
+        for key in reduced if condition.curve == SPARSITY else disturbing:
+            raise UserError(f"{label} has {key}={settings[key]!r}, so that the curve "
+                            f"{condition.curve!r} has no undisturbed end. Leave out that setting, "
+                            "or the curve.")
 
 
 def same_lines(plan: Plan) -> list[tuple[str, ...]]:

@@ -25,13 +25,19 @@ class Recall(NamedTuple):
 
 
 def kinds_of(text: str) -> list[str]:
-    """Return the kinds in "flat,hnsw". Raises UserError for another one."""
+    """Return the kinds in "flat,hnsw". Raises UserError for another one, and without faiss."""
     kinds = [kind.strip() for kind in text.split(",")]
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"index is {kind!r}; choose {' or '.join(KINDS)}."
                             f"{nearest(kind, KINDS)}")
+    _faiss()  # before anything is computed
     return kinds
+
+
+def name_of(kind: str) -> str:
+    """Return the name of an index's file."""
+    return f"items.{kind}.faiss"
 
 
 def write_index(folder: Path, kind: str, user: np.ndarray, item: np.ndarray) -> Recall:
@@ -40,18 +46,23 @@ def write_index(folder: Path, kind: str, user: np.ndarray, item: np.ndarray) -> 
     Users are taken evenly from all of them. Shapes: user (U, D), item (I, D) float32. Raises
     UserError without faiss.
     """
-    try:
-        import faiss
-    except ImportError:
-        raise UserError('an index needs FAISS: pip install "recbole_ssr[ann]"') from None
+    faiss = _faiss()
     index = faiss.IndexFlatIP(item.shape[1])
     if kind == "hnsw":
         index = faiss.IndexHNSWFlat(item.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction, index.hnsw.efSearch = BUILD_DEPTH, SEARCH_DEPTH
     index.add(np.ascontiguousarray(item))
-    with in_one_step(folder / f"items.{kind}.faiss") as draft:
+    with in_one_step(folder / name_of(kind)) as draft:
         faiss.write_index(index, str(draft))
     return _recall(index, kind, user, item)
+
+
+def _faiss():
+    try:
+        import faiss
+    except ImportError:
+        raise UserError('an index needs FAISS: pip install "recbole_ssr[ann]"') from None
+    return faiss
 
 
 def _recall(index, kind: str, user: np.ndarray, item: np.ndarray) -> Recall:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from recbole_ssr.errors import UserError
 from recbole_ssr.model.ssr import SSR
 from recbole_ssr.report.diagnosis.record import band_names
 from recbole_ssr.report.explanation.record import Explanation, SlotShares, Source
@@ -14,11 +15,14 @@ from recbole_ssr.serve.attribution import parts_of, slots_of
 def explain(recommender, user: str, item: str) -> Explanation:
     """Return why a user gets an item, of a :class:`recbole_ssr.serve.recommender.Recommender`.
 
-    Raises UserError for an unknown user or item, and for a model whose scores are no sums over a
-    user's items.
+    Raises UserError for an unknown user or item, for a model whose scores are no sums over a
+    user's items, and for a user without items whom it knows by nothing else.
     """
     catalogue, experiment = recommender.catalogue, recommender.experiment
     u, i = catalogue.user_id(user), catalogue.item_id(item)
+    if not recommender.knows(np.array([u]))[0]:
+        raise UserError(f"nothing is known of the user {str(user)!r}, who has no items in "
+                        f"training: {experiment.config['model']} ranks no items; name another")
     if i >= catalogue.first_new:
         experiment = recommender.new.experiment
     parts = parts_of(experiment, u, i)
@@ -52,5 +56,6 @@ def _place(recommender, user: int, item: int) -> tuple[int, int, bool, float]:
     others[row.indices] = False
     seen = not others[item]
     others[item] = False
-    return (int((scores[others] > mine).sum()) + 1, int(others.sum()) + 1, bool(seen),
+    before = (scores > mine) | ((scores == mine) & (np.arange(len(scores)) < item))  # as ranked
+    return (int(before[others].sum()) + 1, int(others.sum()) + 1, bool(seen),
             float(mine))

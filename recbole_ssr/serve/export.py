@@ -14,6 +14,7 @@ The score of a user and an item is the inner product of their rows, and nothing 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,36 +24,56 @@ from recbole_ssr.experiment import protocol_of
 from recbole_ssr.files import expanded, in_one_step
 from recbole_ssr.result import RunResult
 from recbole_ssr.runs import versions
-from recbole_ssr.serve.ann import KINDS
+from recbole_ssr.serve.ann import KINDS, name_of
 from recbole_ssr.serve.recommender import Recommender
 
-FORMATS = ("npy", "parquet")
-# All that an export and its indices may be.
-_NAMES = {f"{side}.{kind}" for side in ("users", "items") for kind in ("npy", "tokens", "parquet")
-          } | {f"items.{kind}.faiss" for kind in KINDS}
+FORMATS = {"npy": ("npy", "tokens"), "parquet": ("parquet",)}  # endings of each side's files
+ABOUT = "export.json"
 
 
-def export(recommender: Recommender, out: str | Path, format: str = "npy") -> list[Path]:
+def export(recommender: Recommender, out: str | Path, format: str = "npy",
+           kinds: Sequence[str] = ()) -> list[Path]:
     """Write the embeddings of all users and items into a folder; return the files.
 
-    What an earlier export has left there, indices and another format, is removed: its rows may be
-    other users and items.
+    `kinds` are the indices (:mod:`recbole_ssr.serve.ann`) that the caller writes beside them. What
+    an earlier export has left there, indices and another format, is removed: its rows may be other
+    users and items. Files that no export.json there lists are not touched.
 
-    Raises UserError for another format, and for a model whose scores are no inner products.
+    Raises UserError for another format, for a model whose scores are no inner products, and where
+    such a file has the name of one to write.
     """
     if format not in FORMATS:
         raise UserError(f"format is {format!r}; choose npy or parquet.{nearest(format, FORMATS)}")
     folder = expanded(out)
     user, item = (x[1:].cpu().numpy().astype(np.float32) for x in recommender.embeddings())
+    names, earlier = _names_of(format, kinds), _earlier(folder / ABOUT)
+    for name in (ABOUT, *names):
+        if name not in earlier and (folder / name).exists():
+            raise UserError(f"{folder / name} is of no earlier export; move it away, or name "
+                            "another folder with --out=FOLDER")
     write = {"npy": _write_npy, "parquet": _write_parquet}[format]
     files = [*write(folder, "users", user, recommender.users),
              *write(folder, "items", item, recommender.items)]
-    about = folder / "export.json"
-    for name in _NAMES - {file.name for file in files}:
+    for name in earlier - {ABOUT, *names}:
         (folder / name).unlink(missing_ok=True)
-    with in_one_step(about) as draft:
-        draft.write_text(json.dumps(_about(recommender, user, item, files), indent=2) + "\n")
-    return [*files, about]
+    with in_one_step(folder / ABOUT) as draft:
+        draft.write_text(json.dumps(_about(recommender, user, item, names), indent=2) + "\n")
+    return [*files, folder / ABOUT]
+
+
+def _names_of(format: str, kinds: Sequence[str]) -> list[str]:
+    return [*(f"{side}.{ending}" for side in ("users", "items") for ending in FORMATS[format]),
+            *map(name_of, kinds)]
+
+
+def _earlier(about: Path) -> set[str]:
+    """Return the names of what an earlier export wrote, itself among them; none without one."""
+    try:
+        listed = json.loads(about.read_text(encoding="utf-8"))["files"]
+        possible = {name for format in FORMATS for name in _names_of(format, KINDS)}
+        return {ABOUT, *possible.intersection(listed)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _write_npy(folder: Path, name: str, matrix: np.ndarray, tokens: np.ndarray) -> list[Path]:
@@ -78,7 +99,7 @@ def _write_parquet(folder: Path, name: str, matrix: np.ndarray, tokens: np.ndarr
     return [path]
 
 
-def _about(recommender: Recommender, user: np.ndarray, item: np.ndarray, files) -> dict:
+def _about(recommender: Recommender, user: np.ndarray, item: np.ndarray, names) -> dict:
     config = recommender.experiment.config
     result = _result_of(recommender)
     measured = result if recommender.as_measured else None
@@ -90,7 +111,7 @@ def _about(recommender: Recommender, user: np.ndarray, item: np.ndarray, files) 
         "score": "inner product of a user's row and an item's row",
         "popularity_discount": getattr(recommender.experiment.model, "popularity_discount", None),
         "users": len(user), "items": len(item), "dimensions": int(user.shape[1]),
-        "files": [file.name for file in files], "versions": versions(),
+        "files": names, "versions": versions(),
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from recbole_ssr.data.feature_files import feature_paths, read_tokens
 from recbole_ssr.data.features import list_modalities
 from recbole_ssr.errors import UserError
 from recbole_ssr.experiment import Experiment
+from recbole_ssr.files import expanded
 from recbole_ssr.model.base import MultimodalRecommender
 from recbole_ssr.model.closed_form import ClosedForm
 from recbole_ssr.serve.scores import EmbeddingScores, HistoryScores, Scores
@@ -49,11 +51,13 @@ class NewItems:
                 "train it with these items, or take a model that has, for instance SSR, "
                 "FeatureLightGCN, FREEDOM, VBPR or FeatureItemKNN"
             )
-        dataset = experiment.dataset
+        if not isinstance(folder, (str, os.PathLike)):
+            raise UserError(f"new_items is {folder!r}; name the folder of their features")
+        folder, dataset = expanded(folder), experiment.dataset
         known = dataset.field2id_token[dataset.iid_field].astype(str)
-        self.tokens = _new_tokens(Path(folder), dataset.item_features.modalities, known)
+        self.tokens = _new_tokens(folder, dataset.item_features.modalities, known)
         self.n_known = len(known)
-        self.experiment = _extended(experiment, Path(folder), self.tokens)
+        self.experiment = _extended(experiment, folder, self.tokens)
         self._rows = None
         if isinstance(model, MultimodalRecommender):
             self._rows = self.experiment.model.final_embeddings().item[self.n_known:]

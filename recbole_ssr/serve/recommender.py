@@ -34,7 +34,7 @@ from recbole_ssr.quick_start import load_run
 from recbole_ssr.serve.catalogue import Catalogue, named
 from recbole_ssr.serve.fold_in import folded_in
 from recbole_ssr.serve.new_items import NewItems
-from recbole_ssr.serve.ranking import Audience, ranked
+from recbole_ssr.serve.ranking import Audience, best_of, ranked
 from recbole_ssr.serve.scores import EmbeddingScores, Scores, embeddings_of, scores_of
 
 if TYPE_CHECKING:
@@ -96,13 +96,16 @@ class Recommender:
             candidates: the only items to rank.
             where: field -> value or values that an item must have, from the dataset's .item file.
             history: the items of users, new ones or known, in place of those of training.
-            unknown: "error" refuses users that the run does not know; "popularity" answers them
-                by the items with most training interactions, without a score.
+            unknown: "error" refuses users that the run does not know, of a closed form also those
+                without items in training; "popularity" answers them by the items with most
+                training interactions, without a score, as they are where all are asked for.
 
         Raises:
             UserError: an unknown user, item, field or option, or nothing left to rank.
         """
         k = _at_least_one(k)
+        if not isinstance(keep_seen, (bool, np.bool_)):  # "no" would count as true
+            raise UserError(f"keep_seen is {keep_seen!r}; give True or False")
         if unknown not in UNKNOWN:
             raise UserError(f"unknown is {unknown!r}; choose error or popularity."
                             f"{nearest(unknown, UNKNOWN)}")
@@ -122,7 +125,8 @@ class Recommender:
         if isinstance(self.experiment.model, ClosedForm):
             if i >= self.catalogue.first_new:
                 raise UserError(f"{self.experiment.config['model']} says what goes with an item by "
-                                f"the interactions of training, and the new item {item!r} has none")
+                                "the interactions of training, and the new item "
+                                f"{str(item)!r} has none")
             similarity = self._folded_in(np.zeros(1, int), np.array([i]), np.zeros(1, int))
             similarity = similarity.block(torch.tensor([0]))[0]
         else:
@@ -131,7 +135,7 @@ class Recommender:
             embeddings = F.normalize(item[:, :alike], dim=1)
             similarity = embeddings @ embeddings[i]
         similarity[[0, i]] = -torch.inf
-        values, ids = similarity.topk(min(k, len(self.items) - 1))
+        values, ids = (x[0] for x in best_of(similarity[None], min(k, len(self.items) - 1)))
         return pd.DataFrame({"item": self.catalogue.items[ids.cpu().numpy()],
                              "rank": np.arange(1, len(ids) + 1), "score": values.cpu().numpy()})
 
@@ -156,6 +160,16 @@ class Recommender:
         user, item = embeddings_of(self.experiment)
         return Embeddings(user, self._with_new(EmbeddingScores(user, item)).item)
 
+    def knows(self, users: np.ndarray) -> np.ndarray:
+        """Tell of which users anything is known: of a closed form's, items in training.
+
+        Shapes: users (n,) ids, 0 for others than the run's; result (n,) bool.
+        """
+        model = self.experiment.model
+        if isinstance(model, ClosedForm):
+            return model.history["R"].crow_indices().diff().cpu().numpy()[users] > 0
+        return users > 0
+
     def _audience(self, users, history, unknown: str) -> Audience:
         if users is not None:
             users = tokens_of(users)
@@ -166,15 +180,13 @@ class Recommender:
             raise UserError("nobody is named; give at least one user")
         if history is not None:
             return self._joining(users, history, unknown)
-        catalogue = self.catalogue
-        if users is None:
-            rows = np.arange(1, len(catalogue.users))
-            return Audience(self.users, rows, self.scores, catalogue.seen)
-        ids = catalogue.user_ids(users)
-        rows = np.where(ids > 0, ids, -1)
-        self._check_unknown([u for u, row in zip(users, rows) if row < 0], unknown,
+        tokens = self.users if users is None else np.array(users, dtype=str)
+        ids = self.catalogue.user_ids(tokens)
+        known = self.knows(ids)
+        # Whoever asks for all users has named nobody who could be left out.
+        self._check_unknown(tokens[~known], "popularity" if users is None else unknown,
                             "give their items with history")
-        return Audience(np.array(users, dtype=str), rows, self.scores, catalogue.seen)
+        return Audience(tokens, ids, self.scores, self.catalogue.seen, known)
 
     def _joining(self, users, history: Mapping[str, Sequence[str]], unknown: str) -> Audience:
         history = {str(user): items for user, items in history.items()}
@@ -197,8 +209,7 @@ class Recommender:
         scores = self._folded_in(users_of, items_of, self.catalogue.user_ids(tokens))
         seen = sp.csr_matrix((np.ones(len(items_of), np.float32), (users_of, items_of)),
                              (len(known), len(self.catalogue.items)))
-        return Audience(np.array(tokens, dtype=str),
-                        np.where(empty, -1, np.arange(len(known))), scores, seen)
+        return Audience(np.array(tokens, dtype=str), np.arange(len(known)), scores, seen, ~empty)
 
     def _folded_in(self, users: np.ndarray, items: np.ndarray, source: np.ndarray) -> Scores:
         if (items >= self.catalogue.first_new).any():
@@ -207,8 +218,8 @@ class Recommender:
         scores = folded_in(self.experiment, *map(torch.from_numpy, (users, items, source)))
         return self._with_new(scores)
 
-    def _check_unknown(self, users: list[str], unknown: str, remedy: str) -> None:
-        if not users:
+    def _check_unknown(self, users: Sequence[str], unknown: str, remedy: str) -> None:
+        if not len(users):
             return
         if unknown == "error":
             raise UserError(f"nothing is known of {len(users):,} of the users: {named(users)}; "
@@ -255,7 +266,7 @@ def load(run: str | Path, device: str = "auto", new_items: str | Path | None = N
         if popularity_discount is not None:
             _discount(experiment, popularity_discount)
         recommender = Recommender(experiment, folder, new_items)
-        recommender.as_measured = popularity_discount in (None, own)
+        recommender.as_measured = new_items is None and popularity_discount in (None, own)
         return recommender
 
 

@@ -250,6 +250,19 @@ def test_curves_of_sparsity_and_of_disturbed_features(tiny, engine):
     assert dropped["without image"].where == "training and inference"
 
 
+def test_noise_leaves_a_line_without_the_modality_where_it_is(tiny, engine):
+    Path("models.yaml").write_text(yaml.safe_dump({"models": {
+        "both": {"model": "VBPR"}, "text alone": {"model": "VBPR", "modalities": ["text"]}}}))
+    assert main([*tiny, "models.yaml", "--noise=image:0.5",
+                 "--corrupt_at=inference"]) == 0
+    assert [label for label, *_ in engine.ran] == ["both", "text alone",
+                                                   "both, noise on image 0.5"]
+    (curve,) = reported(OUT).curves
+    plain, noisy = curve.values["text alone"]
+    assert plain == noisy and noisy.n == 1
+    assert not any(line.failures for line in reported(OUT).lines)
+
+
 def test_a_measurement_that_fails_is_told_and_tried_again(tiny, engine, monkeypatch, capsys):
     words = [*tiny, "--models=FeatureLightGCN", "--seeds=2", "--noise=image:0.5",
              "--corrupt_at=inference"]

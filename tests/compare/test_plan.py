@@ -88,9 +88,45 @@ def test_disturbance_at_inference_alone_trains_nothing(plan):
     assert len(found.in_order()) == 1 and found.conditions[0].at_inference
 
 
+@pytest.mark.parametrize("settings, curve, refused", [
+    ({"train_share": 0.5}, {"interactions": "0.2"}, True),
+    ({"train_share": 0.5}, {"noise": "image:0.1"}, False),
+    ({"train_share": 1}, {"interactions": "0.2"}, False),
+    ({"feature_noise": {"image": 3}}, {"missing": "image:0.1"}, True),
+    ({"feature_noise": {"image": 0}}, {"noise": "image:0.1"}, False),
+    ({"feature_noise": {"text": 3}}, {"noise": "image:0.1", "corrupt_at": "inference"}, True),
+    ({"feature_missing": {"text": 0.2}}, {"drop_modality": "image"}, True),
+    ({"feature_missing": {"text": 0.2}}, {}, False),
+])
+@pytest.mark.parametrize("of_a_line", [False, True])
+def test_the_undisturbed_end_of_a_curve_is_undisturbed(plan, settings, curve, refused, of_a_line):
+    flags = {"models": {"BPR": {}, "VBPR": settings}} if of_a_line else {
+        "models": "VBPR", **settings}
+    if not refused:
+        assert plan(**flags, **curve).in_order()
+        return
+    key, = settings
+    with pytest.raises(UserError, match=f"VBPR has {key}=.*no undisturbed end"):
+        plan(**flags, **curve)
+
+
+@pytest.mark.parametrize("where, trained", [("inference", 2), ("both", 3)])
+@pytest.mark.parametrize("curve", [{"noise": "image:0.5"}, {"drop_modality": "image"}])
+def test_a_line_without_the_disturbed_modality_has_its_plain_runs(plan, curve, where, trained):
+    both, alone = "FeatureLightGCN", "text alone"
+    found = plan(models={both: {}, alone: {"model": both, "modalities": ["text"]}}, **curve,
+                 corrupt_at=where)
+    assert len(found.in_order()) == trained
+    condition, = found.conditions
+    assert found.of(alone, condition) == found.of(alone)
+    assert found.measures(both, condition) == (where == "inference")
+    assert not found.measures(alone, condition)
+
+
 @pytest.mark.parametrize("flags, says", [
     ({"n_layer": 3}, "n_layers"),
     ({"models": {"BPR": {"embeding_size": 3}}}, "embedding_size"),
+    ({"models": {"VBPR": {"drop_modality": ["text"]}}, "noise": "image:0.1"}, "no undisturbed end"),
     ({"valid_metric": "Recall@7"}, "7"),
     ({"dataset": "tinny"}, "tinny"),
 ])

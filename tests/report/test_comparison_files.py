@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from made_comparison import METRICS, made_comparison
 
+from recbole_ssr.commands.experiments import report
 from recbole_ssr.comparison import COSTS
 from recbole_ssr.errors import UserError
+from recbole_ssr.report.comparison import files as comparison_files
 from recbole_ssr.report.comparison.files import (
     frame,
     to_json,
@@ -266,6 +268,18 @@ def test_older_files_are_replaced_and_nothing_else_is_left(tmp_path):
     paths = write_files(made_comparison(5, 3), tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert (tmp_path / "comparison.json").read_text() == to_json(made_comparison(5, 3))
+
+
+def test_a_report_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, monkeypatch):
+    plain = made_comparison(2, 1, groups=False, curves=False)
+    for name in ("groups.png", "curve-1-mine-training.png", "curve-2-mine.png"):
+        (tmp_path / name).touch()
+    report(plain, tmp_path)
+    assert len(list(tmp_path.glob("groups.png"))) + len(list(tmp_path.glob("curve-*.png"))) == 3
+    report(made_comparison(2, 1), tmp_path)
+    monkeypatch.setattr(comparison_files, "_parquet", lambda _table: None)
+    written = report(plain, tmp_path).files
+    assert set(tmp_path.iterdir()) == {*written, tmp_path / "curve-2-mine.png"}
 
 
 def test_a_full_disk_is_a_user_error_and_keeps_the_older_file(tmp_path, monkeypatch):

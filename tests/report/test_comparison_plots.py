@@ -319,9 +319,7 @@ def test_long_labels_keep_both_ends():
 
 def test_files_are_written_and_an_unwritable_folder_is_an_error_of_the_user(tmp_path):
     comparison = made_comparison(2, 1, groups=False, curves=False)
-    (tmp_path / "curve-1-before.png").touch()  # of another question in the same folder
     paths = write_plots(pictures(comparison), tmp_path)
-    assert not list(tmp_path.glob("curve-*"))
     assert [path.name for path in paths] == ["metrics.png", "learning.png", "seconds.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     with pytest.raises(UserError, match="cannot write .*metrics.png"):

@@ -11,6 +11,7 @@ import torch
 from stub_models import FOLDED, built
 
 from recbole_ssr.cli import main
+from recbole_ssr.commands.serve import _as_file
 from recbole_ssr.errors import UserError
 from recbole_ssr.report.explanation.plots import draw
 from recbole_ssr.serve.attribution import parts_of, slots_of
@@ -97,6 +98,13 @@ def test_an_explanation_of_a_run(train, recommender, tmp_path, capsys):
     check_picture(picture)
     assert main(["explain", train(), "--user=u5", "--item=i77"]) == 2
     assert "no item 'i77'" in capsys.readouterr().err
+
+
+def test_a_file_s_name_is_of_one_user_and_item():
+    pairs = [("a/b", "i"), ("a_b", "i"), ("u", "i-j"), ("u-i", "j"), ("a b", "i")]
+    names = {f"{_as_file(user)}-{_as_file(item)}" for user, item in pairs}
+    assert len(names) == len(pairs) and not any(set("/ ") & set(name) for name in names)
+    assert _as_file("u_1.x") == "u_1.x"
 
 
 def check_picture(path: Path):

@@ -9,6 +9,7 @@ import pytest
 
 import recbole_ssr
 from recbole_ssr.cli import main
+from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
 from recbole_ssr.serve.export import export
 
@@ -42,8 +43,12 @@ def test_inner_products_are_the_scores_and_give_the_ranking(model, recommender, 
 
 
 def test_figures_of_another_ranking_are_none_of_the_export(train, tmp_path):
-    for discount, own in ((None, True), (0, True), (0.5, False)):
-        export(recbole_ssr.load(train(), popularity_discount=discount), tmp_path)
+    folder = tmp_path / "features"
+    for name, width in (("text", 5), ("image", 7)):
+        write_features(folder, name, np.ones((1, width), np.float32), ["new"])
+    for changes, own in (({}, True), ({"popularity_discount": 0}, True),
+                         ({"popularity_discount": 0.5}, False), ({"new_items": folder}, False)):
+        export(recbole_ssr.load(train(), **changes), tmp_path)
         about = json.loads((tmp_path / "export.json").read_text())
         assert (about["test"] is not None, about["valid"] is not None) == (own, own)
 
@@ -58,12 +63,28 @@ def test_parquet(recommender, tmp_path):
 
 
 def test_an_older_export_leaves_nothing_beside_a_newer_one(recommender, tmp_path):
-    old = ("items.parquet", "users.parquet", "items.flat.faiss", "items.hnsw.faiss")
-    for name in (*old, "notes.txt"):
-        (tmp_path / name).touch()
+    pytest.importorskip("pyarrow")
+    export(recommender(), tmp_path, "parquet", ["flat"])
+    (tmp_path / "items.flat.faiss").touch()  # as the command does
+    (tmp_path / "items.hnsw.faiss").touch()  # somebody else's, as are the notes
+    (tmp_path / "notes.txt").touch()
     files = export(recommender(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "notes.txt", *(file.name for file in files)}
+        "notes.txt", "items.hnsw.faiss", *(file.name for file in files)}
+
+
+@pytest.mark.parametrize("name, about", [
+    ("items.npy", None), ("export.json", "{}"), ("users.tokens", '{"files": ["users.npy"]}'),
+    ("items.flat.faiss", None)])
+def test_files_of_no_earlier_export_stay(name, about, recommender, tmp_path):
+    if about is not None:
+        (tmp_path / "export.json").write_text(about)
+    (tmp_path / name).touch()
+    (tmp_path / "items.parquet").touch()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=f"{name} is of no earlier export"):
+        export(recommender(), tmp_path, kinds=["flat"])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_models_without_embeddings_are_named(recommender, tmp_path):

@@ -108,6 +108,8 @@ def test_new_items_can_be_explained_exported_and_recommended(with_new, train, fo
     assert total == pytest.approx(why.score, abs=1e-5)
     assert why.score == pytest.approx(result.score("u2", "red1")[0], abs=1e-5)
     assert result.similar_items("red1", 1)["rank"].tolist() == [1]
+    with pytest.raises(UserError, match="the new item 'red1' has none"):
+        with_new("FeatureItemKNN").similar_items(np.str_("red1"))
     out = tmp_path / "r.csv"
     words = ["recommend", train(), "--users=u0", f"--new-items={folder}", f"--out={out}",
              "--candidates=red1,blue1"]
@@ -116,7 +118,14 @@ def test_new_items_can_be_explained_exported_and_recommended(with_new, train, fo
     assert "4 new items" in capsys.readouterr().err
 
 
+def test_a_folder_of_the_home_folder(train, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert "red1" in recbole_ssr.load(train(), "cpu", f"~/{folder.name}").items
+
+
 def test_what_cannot_be_used_is_refused(train, folder, tmp_path):
+    with pytest.raises(UserError, match="new_items is 5; name the folder"):
+        recbole_ssr.load(train(), "cpu", 5)
     with pytest.raises(UserError, match="FastLightGCN has no embedding of an item by its features"):
         recbole_ssr.load(train("FastLightGCN"), "cpu", folder)
     with pytest.raises(UserError, match="makes nothing of the features"):

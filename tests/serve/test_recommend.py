@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
-from tiny import ITEMS, USERS
+from tiny import ITEMS, SETTINGS, USERS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.cli import main
@@ -35,9 +36,13 @@ def test_the_best_items_are_those_of_the_run_s_own_test_ranking(model, recommend
     catalogue = recommender(model).catalogue
     ranking = read_rankings(Path(recommender(model).run) / "ranking.npz")[0]["test"]
     assert len(ranking.users) == USERS
-    by_user = result.groupby("user", sort=False)["item"].apply(list)
-    for user, items in zip(ranking.users, ranking.items):
-        assert by_user[catalogue.users[user]] == list(catalogue.items[items[:5]])
+    by_user = dict(list(result.groupby("user")))
+    for user, ids in zip(ranking.users, ranking.items):
+        own, items = by_user[catalogue.users[user]], catalogue.items[ids[:5]]
+        scores = recommender(model).score(catalogue.users[user], items)
+        np.testing.assert_allclose(own["score"], scores, rtol=1e-6)
+        if model != "GFCF":  # whose scores have ties, which evaluation leaves as they come
+            assert list(own["item"]) == list(items)
     assert result["rank"].tolist() == [1, 2, 3, 4, 5] * USERS
     scores = result["score"].to_numpy().reshape(USERS, 5)
     assert (np.diff(scores, axis=1) <= 0).all()
@@ -68,6 +73,32 @@ def test_blocks_do_not_change_what_is_recommended(recommender, monkeypatch):
     pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), whole)
 
 
+def test_equal_scores_rank_by_their_place():
+    scores = torch.randint(0, 4, (50, 30)).float()
+    scores[:, 20:] = -torch.inf
+    expected = scores.argsort(dim=1, descending=True, stable=True)
+    for k in (1, 5, 20, 30):
+        values, places = ranking.best_of(scores.clone(), k)
+        finite = values > -torch.inf
+        assert torch.equal(places[finite], expected[:, :k][finite])
+        assert torch.equal(values, scores.gather(1, places))
+
+
+def test_ranks_are_the_same_for_every_k_and_in_explanations(train):
+    recommender = recbole_ssr.load(train("FeatureItemKNN", knn_k=2), "cpu")
+    every = recommender.recommend(k=20)
+    assert every.duplicated(["user", "score"]).mean() > 0.3
+    few = recommender.recommend(k=5).reset_index(drop=True)
+    pd.testing.assert_frame_equal(few, every[every["rank"] <= 5].reset_index(drop=True))
+    for user, item, rank in every[["user", "item", "rank"]][::7].itertuples(index=False):
+        assert recommender.explain(user, item).rank == rank
+    alike = recommender.similar_items("i4", 20)
+    assert alike.duplicated("score").any()
+    pd.testing.assert_frame_equal(recommender.similar_items("i4", 5), alike[:5])
+    ids = recommender.catalogue.item_ids(alike["item"])
+    assert list(zip(-alike["score"], ids)) == sorted(zip(-alike["score"], ids))
+
+
 def test_candidates_and_fields(recommender):
     recommender = recommender()
     red = recommender.recommend(["u0", "u1"], ITEMS, where={"colour": "red"})
@@ -81,10 +112,27 @@ def test_candidates_and_fields(recommender):
                            ({"where": {"color": "red"}}, ["'color'", "colour"]),
                            ({"where": {"colour": "rod"}}, ["rod", "'red'"]),
                            ({"where": {"colour": set()}}, ["no value of colour"]),
-                           ({"k": 0}, ["k is 0"]), ({"unknown": "popular"}, ["popularity"])]:
+                           ({"k": 0}, ["k is 0"]), ({"keep_seen": "no"}, ["keep_seen is 'no'"]),
+                           ({"unknown": "popular"}, ["popularity"])]:
         with pytest.raises(UserError) as error:
             recommender.recommend("u0", **{"k": 3, **options})
         assert all(word in str(error.value) for word in words)
+
+
+def test_users_for_whom_nothing_is_left_are_named(train, recommender, caplog, capsys):
+    catalogue = recommender().catalogue
+    seen = ",".join(catalogue.items[catalogue.seen[catalogue.user_id("u3")].indices[:2]])
+    words = ["recommend", train(), "--users=u3", f"--candidates={seen}"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert not out and "nothing is left to recommend to u3, who have all" in err
+    assert "--keep_seen" in err
+    assert main([*words, "--keep_seen"]) == 0
+    out, err = capsys.readouterr()
+    assert "u3" in out and "nothing is left" not in err
+    caplog.clear()
+    assert len(recommender().recommend(candidates=seen.split(",")))
+    assert len(caplog.messages) == 1 and "more, who have all of these items" in caplog.text
 
 
 def test_one_token_stands_for_a_list_of_it(recommender):
@@ -142,6 +190,31 @@ def test_unknown_users_are_named_or_answered_by_popularity(recommender):
     assert counts[recommender.catalogue.item_ids(popular["item"])].tolist() == sorted(
         counts, reverse=True)[:3]
     assert popular["score"].isna().all() and result["score"][:3].notna().all()
+
+
+@pytest.mark.parametrize("model", ["FeatureItemKNN", "FastLightGCN"])
+def test_a_closed_form_knows_users_by_their_items_in_training(model, tmp_path, caplog):
+    settings = SETTINGS | write_tiny(tmp_path / "data") | {"epochs": 1}
+    with open(tmp_path / "data/tiny/tiny.inter", "a") as file:
+        file.write("late\ti3\t2\n")  # of the test part alone
+        file.write("".join(f"valid\ti{i}\t1\n" for i in range(0, ITEMS, 2)))
+    run = recbole_ssr.run(model, "tiny", config_dict=settings, folder=tmp_path / "run").run
+    recommender = recbole_ssr.load(run, "cpu")
+    if model == "FastLightGCN":  # which has an embedding of every user
+        assert recommender.recommend("late", 2)["score"].notna().all()
+        return
+    with pytest.raises(UserError, match="nothing is known of 1 of the users: late;"):
+        recommender.recommend(["u1", "late"])
+    with pytest.raises(UserError, match="nothing is known of the user 'late'"):
+        recommender.explain("late", "i3")
+    popular = recommender.recommend("late", 3, unknown="popularity")
+    assert popular["score"].isna().all() and len(popular) == 3
+    caplog.clear()
+    every = recommender.recommend(k=ITEMS)
+    unknown = every[every["score"].isna()].groupby("user")["item"].apply(list)
+    assert unknown["late"][:3] == popular["item"].tolist()
+    assert set(unknown["valid"]) == {f"i{i}" for i in range(1, ITEMS, 2)}  # others are seen
+    assert "nothing is known of late, valid, who are answered by popularity" in caplog.text
 
 
 def test_similar_items(recommender):
@@ -204,6 +277,14 @@ def test_histories_of_every_format(tmp_path):
     assert tokens_from(",".join(many)) == many
     (tmp_path / "names.txt").write_text("u\u20281\nu2\n")
     assert tokens_from(str(tmp_path / "names.txt")) == ["u\u20281", "u2"]
+
+
+def test_files_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "names.txt").write_text("u1\n")
+    (tmp_path / "h.csv").write_text("user,item\nu,a\n")
+    assert tokens_from("~/names.txt") == ["u1"]
+    assert read_histories("~/h.csv") == {"u": ["a"]}
 
 
 def test_ids_of_a_parquet_file_with_gaps_stay_whole_numbers(tmp_path):

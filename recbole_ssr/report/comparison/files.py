@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,18 @@ from recbole_ssr.report.protocol_words import protocol_title
 from recbole_ssr.report.record import as_json
 
 NAME = "comparison"
+REPORT = f"{NAME}.html"
 FORMAT = 1  # of comparison.json
+# All that a report may write: tables, page and pictures (plots.py).
+_OURS = re.compile(rf"{NAME}\.(json|csv|md|tex|parquet|html)|"
+                   r"(metrics|learning|seconds|groups|beyond|curve-\d+-.+-(training|inference))\.png")
+
+
+def earlier_files(folder: Path) -> set[Path]:
+    """Return the files that an earlier report left in a folder; none without its json."""
+    if not (folder / f"{NAME}.json").is_file():
+        return set()
+    return {path for path in folder.iterdir() if _OURS.fullmatch(path.name) and path.is_file()}
 
 
 def write_files(comparison: Comparison, folder: str | Path) -> list[Path]:

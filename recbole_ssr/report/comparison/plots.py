@@ -60,15 +60,13 @@ def pictures(comparison: Comparison) -> list[Picture]:
 
 
 def write_plots(drawn: Sequence[Picture], folder: str | Path) -> list[Path]:
-    """Write every picture as PNG into a folder; return the paths. Curves of before are gone.
+    """Write every picture as PNG into a folder; return the paths.
 
     What is found out for it about the places of things stays, for other formats.
 
     Raises UserError if a file cannot be written.
     """
     paths = []
-    for old in Path(folder).glob("curve-*.png"):
-        old.unlink(missing_ok=True)
     for picture in drawn:
         paths.append(save(picture.figure, Path(folder) / f"{picture.name}.png", _DPI,
                           "Free space there, or name another folder with --out=FOLDER"))
