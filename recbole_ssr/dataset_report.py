@@ -19,6 +19,7 @@ from recbole_ssr.corruption import Corruption
 from recbole_ssr.data import statistics
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
+from recbole_ssr.eval_settings import given_split
 from recbole_ssr.evaluation import beyond_accuracy
 from recbole_ssr.files import expanded
 from recbole_ssr.quick_start import _dataset_class
@@ -138,10 +139,10 @@ def _split(dataset: Dataset) -> dict[str, _Rows]:
 
 def _split_name(config: PluginConfig) -> str:
     column, evaluation = config["split_column"], config["eval_args"]
-    if column:
-        return config["split_name"] or f"column {column}"
-    if config["benchmark_filename"]:
-        return f"files {', '.join(config['benchmark_filename'])}"
+    if column and not config["split_name"]:
+        return f"column {column}"
+    if given := given_split(config):
+        return given
     kind, how = next(iter(evaluation["split"].items()))
     grouped = f", by {evaluation['group_by']}" if evaluation["group_by"] else ""
     return f"{kind} {how}{grouped}, order {evaluation['order']}"

@@ -42,7 +42,7 @@ from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main,
 from recbole_ssr.distributed.launcher import Ended, launch
 from recbole_ssr.distributed.place import Place, from_environment
 from recbole_ssr.errors import MissingDataset, UserError, nearest
-from recbole_ssr.eval_settings import parts_of
+from recbole_ssr.eval_settings import given_split, parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, data_of, ids_hash, protocol_of, training_of
 from recbole_ssr.files import expanded, sweep
@@ -374,7 +374,7 @@ def _check_cutoffs(config: PluginConfig, dataset: Dataset) -> None:
 def _check_split(config: PluginConfig, dataset: Dataset, loaders: tuple) -> None:
     """Raise UserError where a part that is asked for is empty, or labels that it needs are not."""
     split = config["eval_args"]["split"]
-    drawn = not (config["split_column"] or config["benchmark_filename"])
+    drawn = given_split(config) is None
     asked = (True, *(parts_of(split) if drawn else (True, True)))
     name = f"split {split}" if drawn else "the split of the dataset"
     check_parts(asked, [len(loader._dataset) for loader in loaders], name)
