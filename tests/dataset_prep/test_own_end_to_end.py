@@ -154,6 +154,13 @@ def test_a_mistake_is_one_message_and_leaves_no_dataset(work, capsys, words, mes
     assert not list(Path("dataset").glob("*"))
 
 
+@pytest.mark.usefixtures("work")
+def test_the_name_of_the_embedded_dataset_is_taken(capsys):
+    assert main(["prepare", "--name=ml-100k", "--interactions=orders.csv"]) == 2
+    assert "--name=ml-100k is the name of the embedded dataset" in capsys.readouterr().err
+    assert not Path("dataset").exists()
+
+
 def parts():
     """Three disjoint sets of (user, item), and features of every item."""
     rng = np.random.default_rng(1)

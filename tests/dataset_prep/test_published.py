@@ -152,6 +152,20 @@ def test_a_line_that_is_no_list_of_ids_is_named(tmp_path, text, words):
         read_published(tmp_path)
 
 
+@pytest.mark.parametrize("text, is_table", [
+    ("0 4 5\n0 2 3\n1 4 5\n", True), ("0 4 5 99\n0 2 3 98\n", True),
+    ("0 4 5\n1 2 3\n", False), ("0 4 5\n0 2\n", False), ("0 4\n0 2\n", False),
+])
+def test_a_table_of_ratings_is_no_list_of_items(tmp_path, text, is_table):
+    (tmp_path / "train.txt").write_text(text)
+    (tmp_path / "test.txt").write_text("0 1\n")
+    if not is_table:
+        assert read_published(tmp_path).kind == "lightgcn"
+        return
+    with pytest.raises(UserError, match="train.txt has . numbers in every line.*--interactions"):
+        read_published(tmp_path)
+
+
 @pytest.mark.parametrize("token", ["", " ", "[PAD]"])
 def test_what_is_no_id_is_named_by_line_and_words_are_ids(tmp_path, token):
     path = tmp_path / "made.inter"
