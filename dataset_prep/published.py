@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from recbole_ssr.dataset_prep.published_features import (
     features_by_token,
 )
 from recbole_ssr.errors import UserError, nearest
+
+logger = logging.getLogger("recbole_ssr")
 
 LAYOUTS = {
     "mmrec": "one .inter file with userID, itemID, x_label, and <modality>_feat.npy",
@@ -65,7 +68,7 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
     except OSError as error:
         raise UserError(f"{folder} is no folder that can be read ({error}). Name the folder with "
                         "the published files.") from error
-    notes = []
+    notes, n_items = [], None
     if kind is None:
         kind = _detected(folder, names)
         notes.append(f"{folder} is of the layout {kind}: {LAYOUTS[kind]}")
@@ -79,12 +82,17 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
         elif kind == "lightgcn":
             interactions = item_lists.read_lists(files)
         else:
-            interactions, more = matrices.read_matrices(files)
+            interactions, n_items, more = matrices.read_matrices(files)
             notes += more
     else:
         files = (_inter_file(folder, kind),)
         interactions = read_inter(files[0], by_id=kind == "mmrec", needs_label=kind == "mmrec")
     features = _features(folder, kind, interactions)
+    for name, source in features.features.items():
+        if n_items not in (None, len(source.tokens)):
+            logger.warning("%s has %s rows, but the matrices have a column for %s items: row r is "
+                           "taken for item r. Check that %s is of these items.", source.path.name,
+                           f"{len(source.tokens):,}", f"{n_items:,}", name)
     notes += features.notes + remarks(interactions)
     notes += _rows_unused(features, interactions)
     if not features.features:

@@ -254,13 +254,24 @@ def test_names_of_feature_files(folder):
     for name in ("text_feats", "v-features", "audio"):
         np.save(folder / f"{name}.npy", np.ones((8, 3), dtype=np.float32))
     np.save(folder / "user_graph.npy", np.ones((8, 3)))
+    np.save(folder / "user_feat.npy", np.ones((8, 3)))
     (folder / "kg_feat.pt").write_bytes(b"torch")
     result = read_published(folder)
     assert sorted(result.features) == ["audio", "image", "text", "v"]
     assert result.features["v"].tokens == list("01234567")
     notes = result.notes
     assert "user_graph.npy is not read: item features are called <modality>_feat.npy" in notes
+    assert "user_feat.npy is not read: features of users" in notes
     assert "kg_feat.pt is not read: save its matrix as kg_feat.npy" in result.notes
+
+
+@pytest.mark.parametrize("rows", [6, 7])
+def test_features_of_more_items_than_the_matrices_have_are_told(folder, rows, caplog):
+    write_matrices(folder)
+    np.save(folder / "image_feat.npy", np.ones((rows, 2)))
+    assert list(read_published(folder).features) == ["image"]
+    told = "image_feat.npy has 7 rows, but the matrices have a column for 6 items"
+    assert (told in caplog.text) == (rows == 7)
 
 
 def test_no_features_are_noted(tmp_path):
