@@ -99,7 +99,6 @@ def test_column_absent(make):
 @pytest.mark.parametrize(
     "columns",
     [
-        {"load_col": {"inter": ["user_id", "item_id"]}},
         {"unload_col": {"inter": ["x_label"]}},
         {"load_col": {"item": ["item_id"]}},
     ],
@@ -107,6 +106,22 @@ def test_column_absent(make):
 def test_column_not_loaded(make, columns):
     message = error_of(make(**columns))
     assert "load_col" in message and "Add " in message
+
+
+def test_the_column_is_loaded_whatever_load_col_has(make):
+    parts = FixedSplitDataset(make(load_col={"inter": ["user_id", "item_id"]})).build()
+    assert [pairs(part) for part in parts] == [labelled(code) for code in range(3)]
+    assert parts[0].fields() == ["user_id", "item_id"]
+
+
+@pytest.mark.parametrize("column, told", [({}, True), ({"split_column": None}, False),
+                                          ({"split_column": "x_label"}, False)])
+def test_a_column_of_labels_that_is_no_split_is_told_once(make, tmp_path, caplog, column, told):
+    make()
+    folder = {"data_path": str(tmp_path), "load_col": None}
+    FixedSplitDataset(Config(model="BPR", dataset="tiny", config_dict=folder | column)).build()
+    warned = [record.message for record in caplog.records if "split is drawn" in record.message]
+    assert len(warned) == told and all("set split_column=x_label" in text for text in warned)
 
 
 @pytest.mark.parametrize("value", ["3", "0.5", "", "-1"])
