@@ -43,7 +43,7 @@ def filtered(interactions: Interactions, options: Options, draft: Draft) -> Inte
     if k < 0:
         raise UserError(f"--min_interactions={k} must be 0, which keeps all, or more.")
     rated = _rated(interactions, options.min_rating)
-    split = read_split(options.split or split_of(rated))
+    split = read_split(options.split or split_of(interactions))
     published = split.rule == "published"
     kept = rated if published else without_repeats(rated)
     for note in remarks(kept) if published else ():

@@ -92,6 +92,18 @@ def test_a_split_of_one_s_own_keeps_its_repeats():
     assert manifest()["interactions"] == n
 
 
+@pytest.mark.usefixtures("work")
+def test_filters_do_not_turn_the_split_of_a_table_into_another(capsys):
+    rows = [f"u{u},i{i},{3 if label == 'valid' else 5},{label}" for u in range(9)
+            for i, label in enumerate(["train"] * 4 + ["valid", "test"])]
+    Path("own.csv").write_text("\n".join(["user,item,rating,split", *rows]) + "\n")
+    command = ["prepare", "--name=shop", "--interactions=own.csv", "--min_rating=4"]
+    assert main(command) == 2
+    assert "leaves a part empty: 36 train, 0 valid, 9 test" in capsys.readouterr().err
+    assert main([*command, "--split=published-test"]) == 0
+    assert manifest()["test"] == 9
+
+
 def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     pytest.importorskip("sentence_transformers", reason="needs the extra [encode]")
     from PIL import Image
