@@ -428,6 +428,21 @@ def test_a_column_is_the_split_where_it_can_be_nothing_else(write, caplog, colum
         assert read_interaction_table(path, label=column).labels.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("column, values, told", [
+    ("label", "01", True), ("is_click", ["1.0", "0.0"], True), ("label", "ab", False),
+    ("label", "12", False), ("weight", "01", False)])
+def test_a_column_of_clicks_that_is_not_read_is_told(write, caplog, column, values, told):
+    path = write("t.csv", f"user,item,{column}\nu,a,{values[0]}\nu,b,{values[1]}\n")
+    assert len(read_interaction_table(path)) == 2
+    flags = f"--rating_column={column} --min_rating=1"
+    assert (flags in caplog.text) == told
+    caplog.clear()
+    if told:
+        assert read_interaction_table(path, rating=column).ratings.tolist() == list(
+            map(float, values))
+        assert flags not in caplog.text
+
+
 def test_times_of_two_units_are_refused(write):
     rows = "user_id,item_id,timestamp\nu,a,{}\nu,b,1690000000000\nu,c,0\n"
     with pytest.raises(UserError, match="1690000000000 is one of milliseconds, 1700000000 is none"):
