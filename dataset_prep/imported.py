@@ -40,7 +40,7 @@ def prepare_imported(options: Options) -> Path:
             if options.modalities and modality not in options.modalities:
                 continue
             steps.copy_matrix(draft, modality, feature.load(), list(feature.tokens),
-                              interactions.item_tokens, feature.path.name)
+                              interactions.item_tokens, feature.path)
         if not published.features:
             logger.warning("%s has no item features: SSR needs some; models such as LightGCN run "
                            "without", options.name)

@@ -54,7 +54,7 @@ def prepare_own(options: Options) -> Path:
         for modality, file in (options.vectors or {}).items():
             names, matrix = read_vectors(file, rows, (options.items_key, options.item_column))
             steps.copy_matrix(draft, modality, matrix, list(names), interactions.item_tokens,
-                              Path(file).name)
+                              Path(file))
             sources.append(source_of(file))
         if "features" not in draft.about:
             logger.warning("%s has no item features: SSR needs some (--items, --images or "

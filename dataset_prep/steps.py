@@ -175,20 +175,24 @@ def record_features(draft: Draft, modality: str, dim: int, missing: int, made_by
 
 
 def copy_matrix(draft: Draft, modality: str, matrix: np.ndarray, tokens: list[str],
-                known: np.ndarray, made_by: str) -> None:
-    """Copy the rows of items in `known` (tokens) from a ready matrix (I, dim), in blocks."""
+                known: np.ndarray, source: Path) -> None:
+    """Copy the rows of items in `known` (tokens) from a ready matrix (I, dim), in blocks.
+
+    `source` is its file. Raises UserError where no row is of a known item, and for values that are
+    no finite float32.
+    """
     rows = np.flatnonzero(pd.Index(tokens).isin(known))
     if len(rows) == 0:
         raise UserError(f"The {modality} vectors have none of the dataset's items: they name "
                         f"{tokens[:3]}, the dataset {list(known[:3])}.")
-    with FeatureWriter(draft.features, modality, matrix.shape[1]) as out:
+    with FeatureWriter(draft.features, modality, matrix.shape[1], source) as out:
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             out.write([tokens[row] for row in block], np.asarray(matrix[block]))
     present = {tokens[row] for row in rows}
     missing = [token for token in known if token not in present]
     write_missing(draft.features, modality, missing)
-    record_features(draft, modality, matrix.shape[1], len(missing), made_by)
+    record_features(draft, modality, matrix.shape[1], len(missing), source.name)
 
 
 def finish(draft: Draft, interactions: Interactions, options: Options) -> Path:

@@ -238,6 +238,16 @@ def test_a_split_drawn_for_an_import_puts_no_pair_into_two_parts(split, capsys):
 
 
 @pytest.mark.usefixtures("work")
+def test_a_published_value_that_is_no_number_is_named_where_it_stands(capsys):
+    Path("published").mkdir()
+    for part in ("train", "valid", "test"):
+        Path(f"published/{part}.txt").write_text("0 0 1 2\n")
+    np.save("published/image_feat.npy", np.array([[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]))
+    assert main(["prepare", "--from=lightgcn", "published", "--name=made"]) == 2
+    assert "published/image_feat.npy: item '1' has nan in column 1" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("work")
 def test_a_published_test_part_stays_and_nothing_drawn_repeats_it():
     Path("published").mkdir()
     # Each user's training names item 0 twice, and item 9, which is in the test part twice.
