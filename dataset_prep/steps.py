@@ -115,6 +115,10 @@ def split_into(draft: Draft, interactions: Interactions, options: Options,
     """
     split = read_split(options.split or default)
     if options.split_seed is not None:
+        if split.seed is None:
+            raise UserError(f"--split_seed={options.split_seed} has no effect: the split "
+                            f"{split.title!r} draws nothing. Leave it out, or choose a --split "
+                            "that draws, for instance ratio.")
         split = split.with_seed(options.split_seed)
     if split.rule != "published":
         interactions = _once(draft, interactions, split)

@@ -145,6 +145,8 @@ def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     (["--interactions=orders.csv", "--split=published"], "split of their own"),
     (["--interactions=orders.csv", "--text_encoder=nowhere/model", "--items=products.csv"],
      "nowhere/model" if find_spec("sentence_transformers") else "pip install recbole_ssr[encode]"),
+    (["--interactions=orders.csv", "--split=leave-one-out", "--split_seed=1"],
+     "--split_seed=1 has no effect: the split 'leave one out by time' draws nothing"),
     (["--interactions=orders.csv", "--text=title"], "--text has no effect without --items"),
     (["--interactions=orders.csv", "--items_key=sku"],
      "--items_key has no effect without --items or --vectors"),
