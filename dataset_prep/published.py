@@ -42,8 +42,8 @@ class Published(NamedTuple):
 
     Attributes:
         interactions: in the order of the files; labels are the published ones, without a 1 where
-            there is no validation part, None where a folder of the kind recbole has none. Tokens
-            are the published ids.
+            there is no validation part, None where an .inter file has none. Tokens are the
+            published ids.
         features: by modality; rows of items without interactions are among them.
         kind: the layout.  notes: remarks for the log.  sources: all files read.
     """
@@ -55,12 +55,12 @@ class Published(NamedTuple):
     sources: list[Path]
 
 
-def read_published(path: str | Path, kind: str | None = None) -> Published:
-    """Read a folder of the layout `kind`, or of the one that it has.
+def read_published(path: str | Path, kind: str | None = None,
+                   needs_label: bool = True) -> Published:
+    """Read a folder of the layout `kind`, or of the one that it has; nothing is dropped or moved.
 
-    Nothing is dropped or moved: repeated interactions and users without training are only noted.
-
-    Raises UserError for a folder of no or of several layouts, missing parts, and damaged files.
+    Raises UserError for a folder of no or of several layouts, missing parts, and damaged files; and
+    where `needs_label`, for one of the kind mmrec without labels.
     """
     folder = Path(path)
     try:
@@ -86,15 +86,15 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
             notes += more
     else:
         files = (_inter_file(folder, kind),)
-        interactions = read_inter(files[0], by_id=kind == "mmrec", needs_label=kind == "mmrec")
+        by_id = kind == "mmrec"
+        interactions = read_inter(files[0], by_id, needs_label=needs_label and by_id)
     features = _features(folder, kind, interactions)
     for name, source in features.features.items():
         if n_items not in (None, len(source.tokens)):
             logger.warning("%s has %s rows, but the matrices have a column for %s items: row r is "
                            "taken for item r. Check that %s is of these items.", source.path.name,
                            f"{len(source.tokens):,}", f"{n_items:,}", name)
-    notes += features.notes + remarks(interactions)
-    notes += _rows_unused(features, interactions)
+    notes += features.notes + _rows_unused(features, interactions)
     if not features.features:
         notes.append(f"{folder} has no item features")
     sources = [file for file in files if file is not None]

@@ -240,6 +240,29 @@ def test_a_split_drawn_for_an_import_puts_no_pair_into_two_parts(split, capsys):
 
 
 @pytest.mark.usefixtures("work")
+def test_a_folder_of_mmrec_without_labels_is_split_where_a_split_is_asked_for(capsys):
+    Path("published").mkdir()
+    rows = [f"{u}\t{i}" for u in range(9) for i in range(10)]
+    Path("published/p.inter").write_text("\n".join(["userID\titemID", *rows]) + "\n")
+    command = ["prepare", "--from=mmrec", "published", "--name=made"]
+    for split in ([], ["--split=published"], ["--split=published-test"]):
+        assert main([*command, *split]) == 2 and "--split=ratio" in capsys.readouterr().err
+    assert main([*command, "--split=ratio"]) == 0 and manifest("made")["test"] == 9
+
+
+@pytest.mark.usefixtures("work")
+@pytest.mark.parametrize("split, kept", [([], True), (["--split=ratio"], False)])
+def test_what_a_published_split_keeps_is_told_where_it_is_kept(capsys, split, kept):
+    Path("published").mkdir()
+    for part in ("train", "valid", "test"):
+        Path(f"published/{part}.txt").write_text("".join(
+            f"{u} 0 1 2 3 4 5 6 7 8 9\n" for u in range(9)))
+    assert main(["prepare", "--from=lightgcn", "published", "--name=made", *split]) == 0
+    told = "180 interactions are in two parts; a published split keeps them"
+    assert (told in capsys.readouterr().err) == (told in manifest("made")["notes"]) == kept
+
+
+@pytest.mark.usefixtures("work")
 def test_a_published_value_that_is_no_number_is_named_where_it_stands(capsys):
     Path("published").mkdir()
     for part in ("train", "valid", "test"):

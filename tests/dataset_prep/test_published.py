@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recbole_ssr.dataset_prep.published import LAYOUTS, read_published
+from recbole_ssr.dataset_prep.published import LAYOUTS, read_published, remarks
 from recbole_ssr.errors import UserError
 
 # Pairs of (user, item) by part. User 4 and item 5 are never trained, item 4 has no interaction.
@@ -95,8 +95,9 @@ def test_the_published_split_is_honoured_exactly(folder, kind, asked):
     assert {source.name for source in result.sources} == {
         path.name for path in folder.iterdir()} and all(p.is_file() for p in result.sources)
     assert any(kind in note for note in result.notes) != asked
-    assert "users without a training interaction: 1 in valid, 1 in test, 1 in all" in result.notes
-    assert "items without a training interaction: 0 in valid, 1 in test, 1 in all" in result.notes
+    assert remarks(result.interactions) == [
+        "users without a training interaction: 1 in valid, 1 in test, 1 in all",
+        "items without a training interaction: 0 in valid, 1 in test, 1 in all"]
     assert "image: 1 rows are of items without interactions" in result.notes
 
 
@@ -229,7 +230,8 @@ def test_pairs_in_two_parts_are_kept_and_noted(folder, kind):
     WRITERS[kind](folder, split)
     result = read_published(folder)
     assert parts_of(result.interactions) == expected(split)
-    assert "3 interactions are in two parts; a published split keeps them" in result.notes
+    assert "3 interactions are in two parts; a published split keeps them" in remarks(
+        result.interactions)
 
 
 def test_repeats_within_a_part_are_kept_and_noted(folder):
@@ -237,7 +239,7 @@ def test_repeats_within_a_part_are_kept_and_noted(folder):
     result = read_published(folder)
     assert len(result.interactions) == 11
     note = "1 interactions repeat one of the same part; a published split keeps them"
-    assert note in result.notes
+    assert note in remarks(result.interactions)
 
 
 def test_entries_of_a_matrix_that_are_no_interaction(folder):
@@ -302,7 +304,7 @@ def test_real_folders(shared_data, name, counts, users, features):
         assert (tokens.astype(np.int64)[codes] == table[:, side]).all()
     if name == "tiktok":
         assert "users without a training interaction: 5 in valid, 5 in test, 10 in all" in (
-            result.notes)
+            remarks(result.interactions))
 
 
 # What is refused.
@@ -360,7 +362,8 @@ def test_missing_and_doubled_files(folder):
     ("userID\titemID\tx_label\ttimestamp\n0\t1\t0\tinf\n", "line 2: timestamp is 'inf'"),
     ("userID\titemID\tx_label\n0\t1\t0\t7\n", "Write one interaction a line, with the 3 fields"),
     ("userID\titemID\tx_label\n0\t1\t0\n0\t1\t0\t7\n", "Expected 3 fields in line 3, saw 4"),
-    ("userID\titemID\n0\t1\n", "line 1: no column x_label with 0 train, 1 valid, 2 test"),
+    ("userID\titemID\n0\t1\n", "line 1: no column x_label with 0 train, 1 valid, 2 test among "
+     "userID, itemID. Add it, or draw a split, as by --split=ratio"),
     ("userID\tproduct\tx_label\n0\t1\t0\n", "no column itemID among userID, product, x_label"),
     ("userID,itemID,x_label\n0,1,0\n", "line 1: one column 'userID,itemID,x_label'. Separate"),
     ("userID\titemID\titemID\n0\t1\t0\n", "named twice"),
