@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median_low
@@ -320,9 +320,7 @@ def prepare(config: PluginConfig) -> Experiment:
     """Build the dataset, its loaders and the model of a configuration."""
     init_seed(config["seed"], config["reproducibility"])
     _trainer_class(config)  # a model without one here is refused before its data are read
-    kind = _dataset_class(config)
-    check_columns(config, _needed_columns(kind))
-    with host_errors(f"use the data of {config['dataset']}"):
+    with checked_data(config) as kind:
         dataset = kind(config)
         if "eval_batch_size" not in config.sources:
             config["eval_batch_size"] = config["eval_users_per_step"] * dataset.item_num
@@ -337,6 +335,15 @@ def prepare(config: PluginConfig) -> Experiment:
     with _errors_of_host_model("build", config):
         model = config.model_class(config, train._dataset).to(config["device"])
     return Experiment(config, dataset, train, valid, test, model)
+
+
+@contextmanager
+def checked_data(config: PluginConfig) -> Iterator[type]:
+    """Yield the class of a run's dataset; errors of its columns and of RecBole are one line."""
+    kind = _dataset_class(config)
+    check_columns(config, _needed_columns(kind))
+    with host_errors(f"use the data of {config['dataset']}"):
+        yield kind
 
 
 def _loaders(config: PluginConfig, dataset: Dataset) -> tuple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,12 @@ def prepare(argv: Sequence[str], console: Console) -> int:
                         "would take in its place. Choose another name.")
     with log_to_terminal():
         folder = make(options)
-    place = f" --data_path={folder.parent}" if str(folder.parent) != DATA_PATH else ""
-    console.print(f"Train on it: recbole-ssr train --dataset={folder.name}{place}", soft_wrap=True)
-    console.print(f"Look at it:  recbole-ssr data {folder.name}{place}", soft_wrap=True)
+    name, elsewhere = folder.name, str(folder.parent) != DATA_PATH
+    place = [f"--data_path={folder.parent}"] if elsewhere else []
+    for what, words in (("Train on it:", ["train", f"--dataset={name}"]),
+                        ("Look at it: ", ["data", name])):
+        console.print(what, shlex.join(["recbole-ssr", *words, *place]),
+                      markup=False, soft_wrap=True)
     return 0
 
 

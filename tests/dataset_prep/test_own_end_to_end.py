@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -302,6 +303,16 @@ def test_texts_are_read_as_typed_and_home_is_home(tmp_path, monkeypatch):
                      "--vectors={audio: ~/audio.npy}", "--data_path=~/ds"]) == 0
         assert (tmp_path / f"me/ds/{name}/{name}.inter").is_file()
     assert not Path("~").exists()
+
+
+@pytest.mark.usefixtures("work")
+def test_the_commands_that_follow_can_be_typed_as_they_are_printed(capsys):
+    words = ["prepare", "--name=shop", "--interactions=orders.csv", "--data_path=my data"]
+    assert main(words) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "recbole-ssr" in line]
+    typed = [shlex.split(line.partition("recbole-ssr ")[2]) for line in lines]
+    assert typed == [["train", "--dataset=shop", "--data_path=my data"],
+                     ["data", "shop", "--data_path=my data"]]
 
 
 @pytest.mark.usefixtures("work")
