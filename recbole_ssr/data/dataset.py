@@ -158,10 +158,12 @@ class FixedSplitDataset(ExactDataset):
         wrong = np.flatnonzero(~np.isin(labels, [0, 1, 2]))
         if len(wrong):
             row = self.inter_feat.iloc[wrong[0]]
+            label = row[column]
+            label = repr(label) if isinstance(label, str) else f"{label:.10g}"
             raise UserError(
                 f"{self._inter_file()}: {len(wrong):,} interactions have no valid {column}; that "
                 f"of user {row[self.uid_field]!r} with item {row[self.iid_field]!r} is "
-                f"{row[column]!r}. Use 0 for train, 1 for valid and 2 for test."
+                f"{label}. Use 0 for train, 1 for valid and 2 for test."
             )
         self._del_col(self.inter_feat, column)
         self.field2bucketnum.pop(column, None)

@@ -124,11 +124,13 @@ def test_a_column_of_labels_that_is_no_split_is_told_once(make, tmp_path, caplog
     assert len(warned) == told and all("set split_column=x_label" in text for text in warned)
 
 
+@pytest.mark.parametrize("kind", ["float", "token"])
 @pytest.mark.parametrize("value", ["3", "0.5", "", "-1"])
-def test_label_out_of_range_names_the_row(make, value):
+def test_label_out_of_range_names_the_row(make, value, kind):
     rows = [*ROWS[:4], ("u4", "i9", 1, value), *ROWS[4:]]
-    message = error_of(make(rows=rows))
-    assert "'u4'" in message and "'i9'" in message and "Use 0 for train" in message
+    message = error_of(make(HEAD.replace("x_label:float", f"x_label:{kind}"), rows))
+    shown = f"'{value}'" if kind == "token" and value else value or "nan"
+    assert f"of user 'u4' with item 'i9' is {shown}. Use 0 for train" in message
 
 
 @pytest.mark.parametrize("code, name", [(0, "train"), (1, "valid"), (2, "test")])
@@ -231,6 +233,12 @@ def test_missing_inter_file_lists_what_is_there(make, tmp_path):
 def test_malformed_header(make, head, found):
     message = error_of(make(head))
     assert found in message and "name:type" in message and "field_separator" in message
+
+
+def test_a_folder_of_mmrec_is_to_be_imported(make, tmp_path):
+    command = f"recbole-ssr prepare --from=mmrec {tmp_path / 'tiny'} --name=OTHER"
+    assert command in error_of(make("userID\titemID\tx_label"))
+    assert "--from" not in error_of(make("user\titem\tx_label"))
 
 
 @pytest.mark.parametrize(
