@@ -89,11 +89,8 @@ def read_published(path: str | Path, kind: str | None = None,
         by_id = kind == "mmrec"
         interactions = read_inter(files[0], by_id, needs_label=needs_label and by_id)
     features = _features(folder, kind, interactions)
-    for name, source in features.features.items():
-        if n_items not in (None, len(source.tokens)):
-            logger.warning("%s has %s rows, but the matrices have a column for %s items: row r is "
-                           "taken for item r. Check that %s is of these items.", source.path.name,
-                           f"{len(source.tokens):,}", f"{n_items:,}", name)
+    if n_items is not None:
+        _compare_rows(features, n_items)
     notes += features.notes + _rows_unused(features, interactions)
     if not features.features:
         notes.append(f"{folder} has no item features")
@@ -178,6 +175,15 @@ def _features(folder: Path, kind: str, interactions: Interactions) -> FoundFeatu
     if kind == "recbole":
         return features_by_token(folder / "features")
     return features_by_id(folder, int(interactions.item_tokens.astype(np.int64).max(initial=-1)))
+
+
+def _compare_rows(features: FoundFeatures, n_items: int) -> None:
+    """Warn of features with another number of rows than the matrices have columns."""
+    for name, source in features.features.items():
+        if len(source.tokens) != n_items:
+            logger.warning("%s has %s rows, but the matrices have a column for %s items: row r is "
+                           "taken for item r. Check that %s is of these items.", source.path.name,
+                           f"{len(source.tokens):,}", f"{n_items:,}", name)
 
 
 def _rows_unused(features: FoundFeatures, interactions: Interactions) -> list[str]:

@@ -158,7 +158,7 @@ class FixedSplitDataset(ExactDataset):
         wrong = np.flatnonzero(~np.isin(labels, [0, 1, 2]))
         if len(wrong):
             row = self.inter_feat.iloc[wrong[0]]
-            label = row[column]
+            label = row[column]  # a number of numpy's, which would show its type
             label = repr(label) if isinstance(label, str) else f"{label:.10g}"
             raise UserError(
                 f"{self._inter_file()}: {len(wrong):,} interactions have no valid {column}; that "
