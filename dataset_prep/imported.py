@@ -8,10 +8,14 @@ from pathlib import Path
 from recbole_ssr.dataset_prep import steps
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.dataset_prep.prepared import Draft, source_of
-from recbole_ssr.dataset_prep.published import read_published
+from recbole_ssr.dataset_prep.published import read_published, remarks
+from recbole_ssr.dataset_prep.splits import read_split
 from recbole_ssr.errors import UserError, nearest
 
 logger = logging.getLogger("recbole_ssr")
+
+# Rules of the splits that keep published labels.
+_OF_LABELS = ("published", "published-test")
 
 
 def prepare_imported(options: Options) -> Path:
@@ -24,13 +28,16 @@ def prepare_imported(options: Options) -> Path:
     if options.min_interactions:
         raise UserError("--min_interactions would change a published dataset. Leave it out.")
     kind = None if options.source in (None, "auto") else options.source
+    needs_label = not options.split or read_split(options.split).rule in _OF_LABELS
     with Draft(options.data_path, options.name, options.overwrite) as draft:
-        published = read_published(options.path, kind)
-        interactions = published.interactions
-        for note in published.notes:
+        published = read_published(options.path, kind, needs_label)
+        interactions, notes = published.interactions, published.notes
+        default = steps.split_of(interactions)
+        if read_split(options.split or default).rule == "published":  # another drops repeats
+            notes = [*notes, *remarks(interactions)]
+        for note in notes:
             logger.info("%s", note)
-        interactions = steps.split_into(draft, interactions, options,
-                                        default=steps.split_of(interactions))
+        interactions = steps.split_into(draft, interactions, options, default)
         for modality in options.modalities or ():
             if modality not in published.features:
                 raise UserError(f"--modalities: {options.path} has no {modality!r}, only "
@@ -40,10 +47,10 @@ def prepare_imported(options: Options) -> Path:
             if options.modalities and modality not in options.modalities:
                 continue
             steps.copy_matrix(draft, modality, feature.load(), list(feature.tokens),
-                              interactions.item_tokens, feature.path.name)
+                              interactions.item_tokens, feature.path)
         if not published.features:
             logger.warning("%s has no item features: SSR needs some; models such as LightGCN run "
                            "without", options.name)
-        draft.about |= {"layout": published.kind, "notes": published.notes,
+        draft.about |= {"layout": published.kind, "notes": notes,
                         "sources": [source_of(path) for path in published.sources]}
         return steps.finish(draft, interactions, options)

@@ -12,6 +12,8 @@ from recbole_ssr.dataset_prep.lines import first_line, read_lines
 from recbole_ssr.dataset_prep.mmrec import MOST_IDS, from_ids
 from recbole_ssr.errors import UserError
 
+# Numbers in each line of a table: user, item, rating, and a time.
+_OF_TABLES = ({3}, {4})
 FILES = (("train.txt",), ("valid.txt", "val.txt"), ("test.txt",))
 
 
@@ -19,7 +21,7 @@ def read_lists(files: tuple[Path | None, ...]) -> Interactions:
     """Read train, valid and test (None: no such part), in the order of the files.
 
     A user without items has a line of his own id. Raises UserError, with file and line, for what
-    `read_lines` refuses and for anything but whole numbers from 0 on.
+    `read_lines` refuses and for anything but whole numbers from 0 on; and for a table of ratings.
     """
     parts = [_read(path) for path in files]
     users, items = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
@@ -31,12 +33,20 @@ def _read(path: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return users and items of one part, each (n,) int64."""
     users: list[int] = []
     items: list[int] = []
+    firsts, widths = [], set()
     if path is not None:
         first_line(path)  # refuses an empty file
         for number, line in read_lines(path):
             ids = [_id(path, number, word) for word in line.split()]
             users += ids[:1] * (len(ids) - 1)
             items += ids[1:]
+            firsts += ids[:1]
+            widths.add(len(ids))
+    if widths in _OF_TABLES and len(set(firsts)) < len(firsts):
+        raise UserError(f"{path} has {widths.pop()} numbers in every line and several lines of a "
+                        "user: a table of user, item, rating and the like, and no lists of items. "
+                        "Divide its columns by tabs or commas, name them in a first line, and "
+                        "import it with --interactions.")
     return np.array(users, dtype=np.int64), np.array(items, dtype=np.int64)
 
 

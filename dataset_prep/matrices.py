@@ -14,10 +14,10 @@ from recbole_ssr.errors import UserError
 FILES = (("trnMat.pkl",), ("valMat.pkl",), ("tstMat.pkl",))
 
 
-def read_matrices(files: tuple[Path | None, ...]) -> tuple[Interactions, list[str]]:
+def read_matrices(files: tuple[Path | None, ...]) -> tuple[Interactions, int, list[str]]:
     """Read train, valid and test (None: no such part), each users x items.
 
-    Returns interactions and remarks.
+    Returns interactions, the number of items that the matrices have a column for, and remarks.
 
     Every entry that is not zero is one interaction, whatever its value; entries of one place add
     up, as they do in every matrix. Order: train, valid, test, within each by user, then item.
@@ -45,4 +45,4 @@ def read_matrices(files: tuple[Path | None, ...]) -> tuple[Interactions, list[st
         parts.append((matrix.row[order], matrix.col[order]))
     users, items = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
     labels = np.repeat(np.arange(3, dtype=np.int8), [len(part[0]) for part in parts])
-    return from_ids(users, items, labels=labels), notes
+    return from_ids(users, items, labels=labels), shape[1], notes

@@ -45,8 +45,8 @@ def read_inter(path: Path, by_id: bool, needs_label: bool) -> Interactions:
                        "0 train, 1 valid, 2 test %s", path, LABELS[0])
     if label is None and needs_label:
         raise UserError(f"{path}, line 1: no column {LABELS[0]} with 0 train, 1 valid, 2 test "
-                        f"among {', '.join(columns)}. Add it, or import the file with "
-                        "--interactions.")
+                        f"among {', '.join(columns)}. Add it, or draw a split, as by "
+                        "--split=ratio.")
     labels = None if label is None else labels_of(path, table[label])
     ratings, times = (None if (name := _find(columns, names)) is None
                       else _floats(path, name, table[name]) for names in (RATINGS, TIMES))

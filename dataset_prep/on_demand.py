@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_ssr.data.manifest import read_manifest
@@ -54,6 +55,8 @@ def prepare_missing(missing: MissingDataset, options: Mapping[str, object],
     shared["data_path"] = str(folder.parent)
     given = {**(settings.get("prepare") or {}), **shared, **options, "name": missing.dataset}
     options = options_of(given, recipe)
+    if options.split and read_split(options.split).seed is None:
+        options = replace(options, split_seed=None)  # of the run, which draws train_share by it
     logger.info("%s is not there yet and is prepared now", missing.dataset)
     prepare(options)
     return True

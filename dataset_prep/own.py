@@ -29,9 +29,10 @@ def prepare_own(options: Options) -> Path:
             time=options.time_column, rating=options.rating_column, label=options.label_column,
         )
         sources = [source_of(options.interactions)]
+        # Before the filters: without the last label of a part the default would be another split.
+        default = steps.split_of(interactions)
         interactions = steps.filtered(interactions, options, draft)
-        interactions = steps.split_into(draft, interactions, options,
-                                        default=steps.split_of(interactions))
+        interactions = steps.split_into(draft, interactions, options, default=default)
         tokens = list(interactions.item_tokens)
         rows = None
         if options.items:
@@ -53,7 +54,7 @@ def prepare_own(options: Options) -> Path:
         for modality, file in (options.vectors or {}).items():
             names, matrix = read_vectors(file, rows, (options.items_key, options.item_column))
             steps.copy_matrix(draft, modality, matrix, list(names), interactions.item_tokens,
-                              Path(file).name)
+                              Path(file))
             sources.append(source_of(file))
         if "features" not in draft.about:
             logger.warning("%s has no item features: SSR needs some (--items, --images or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -29,6 +29,9 @@ logger = logging.getLogger("recbole_ssr")
 _LABELS = {"train": 0, "training": 0, "0": 0, "0.0": 0,
            "valid": 1, "validation": 1, "val": 1, "dev": 1, "1": 1, "1.0": 1,
            "test": 2, "testing": 2, "2": 2, "2.0": 2}
+# Columns that tell clicks from what was only shown, and their values.
+_CLICKS = ("label", "is_click")
+_BITS = ("0", "1", "0.0", "1.0")
 # Cells that stand for an absent text.
 _NO_TEXT = frozenset(("", "na", "n/a", "nan", "<na>", "null", "none"))
 # Seconds since 1970 reach 1e11 in the year 5138; larger numbers are in a finer unit.
@@ -72,6 +75,7 @@ def read_interaction_table(
     _refuse_shared(table, chosen)
     logger.info("%s: columns %s", path,
                 ", ".join(f"{name} ({role})" for role, name in chosen.items()))
+    _tell_of_clicks(table, set(table.columns).difference(chosen.values()))
     builder, labels, kinds = InteractionsBuilder(), [], set()
     for numbers, columns in _blocks(table, list(chosen.values()), list(chosen.values())):
         block = _Block(table, numbers, dict(zip(chosen, columns)), chosen)
@@ -203,6 +207,15 @@ def _brings_split(table: Table, column: str | None) -> bool:
                        "it is, name it: --label_column=%s", table.path, column, values[0], column)
         return False
     return True
+
+
+def _tell_of_clicks(table: Table, unread: Collection[str]) -> None:
+    """Warn of a column that tells which rows are interactions, and is not read."""
+    for column in sorted(name for name in unread if name.lower() in _CLICKS):
+        if all(value in _BITS for _, (value,) in islice(table.rows([column]), _SAMPLE)):
+            logger.warning("%s: %s is not read: every row counts as an interaction. Keep those "
+                           "with a 1 by --rating_column=%s --min_rating=1", table.path, column,
+                           column)
 
 
 def _blocks(table: Table, wanted: list[str], single: list[str]

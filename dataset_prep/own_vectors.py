@@ -99,9 +99,10 @@ def _from_lists(path: Path, names: list[str], lists) -> np.ndarray:
 def _from_table(table: Table, item: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
     item, others = _columns(table, item)
     names, rows = [], []
-    for number, (name, *values) in table.rows([item, *others]):
+    for number, (name, *values) in table.rows([item, *others], null="nan"):
         if len(others) == 1:
-            values = values[0].strip("[]() ").replace(",", " ").split()
+            # Nothing between two commas is no number, and the others do not move up.
+            values = re.split(r"\s*,\s*|\s+", values[0].strip("[]() "))
         try:
             rows.append(np.array(values, dtype=np.float32))
         except ValueError as error:

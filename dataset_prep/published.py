@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from recbole_ssr.dataset_prep.published_features import (
     features_by_token,
 )
 from recbole_ssr.errors import UserError, nearest
+
+logger = logging.getLogger("recbole_ssr")
 
 LAYOUTS = {
     "mmrec": "one .inter file with userID, itemID, x_label, and <modality>_feat.npy",
@@ -39,8 +42,8 @@ class Published(NamedTuple):
 
     Attributes:
         interactions: in the order of the files; labels are the published ones, without a 1 where
-            there is no validation part, None where a folder of the kind recbole has none. Tokens
-            are the published ids.
+            there is no validation part, None where an .inter file has none. Tokens are the
+            published ids.
         features: by modality; rows of items without interactions are among them.
         kind: the layout.  notes: remarks for the log.  sources: all files read.
     """
@@ -52,12 +55,12 @@ class Published(NamedTuple):
     sources: list[Path]
 
 
-def read_published(path: str | Path, kind: str | None = None) -> Published:
-    """Read a folder of the layout `kind`, or of the one that it has.
+def read_published(path: str | Path, kind: str | None = None,
+                   needs_label: bool = True) -> Published:
+    """Read a folder of the layout `kind`, or of the one that it has; nothing is dropped or moved.
 
-    Nothing is dropped or moved: repeated interactions and users without training are only noted.
-
-    Raises UserError for a folder of no or of several layouts, missing parts, and damaged files.
+    Raises UserError for a folder of no or of several layouts, missing parts, and damaged files; and
+    where `needs_label`, for one of the kind mmrec without labels.
     """
     folder = Path(path)
     try:
@@ -65,7 +68,7 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
     except OSError as error:
         raise UserError(f"{folder} is no folder that can be read ({error}). Name the folder with "
                         "the published files.") from error
-    notes = []
+    notes, n_items = [], None
     if kind is None:
         kind = _detected(folder, names)
         notes.append(f"{folder} is of the layout {kind}: {LAYOUTS[kind]}")
@@ -79,14 +82,16 @@ def read_published(path: str | Path, kind: str | None = None) -> Published:
         elif kind == "lightgcn":
             interactions = item_lists.read_lists(files)
         else:
-            interactions, more = matrices.read_matrices(files)
+            interactions, n_items, more = matrices.read_matrices(files)
             notes += more
     else:
         files = (_inter_file(folder, kind),)
-        interactions = read_inter(files[0], by_id=kind == "mmrec", needs_label=kind == "mmrec")
+        by_id = kind == "mmrec"
+        interactions = read_inter(files[0], by_id, needs_label=needs_label and by_id)
     features = _features(folder, kind, interactions)
-    notes += features.notes + remarks(interactions)
-    notes += _rows_unused(features, interactions)
+    if n_items is not None:
+        _compare_rows(features, n_items)
+    notes += features.notes + _rows_unused(features, interactions)
     if not features.features:
         notes.append(f"{folder} has no item features")
     sources = [file for file in files if file is not None]
@@ -170,6 +175,15 @@ def _features(folder: Path, kind: str, interactions: Interactions) -> FoundFeatu
     if kind == "recbole":
         return features_by_token(folder / "features")
     return features_by_id(folder, int(interactions.item_tokens.astype(np.int64).max(initial=-1)))
+
+
+def _compare_rows(features: FoundFeatures, n_items: int) -> None:
+    """Warn of features with another number of rows than the matrices have columns."""
+    for name, source in features.features.items():
+        if len(source.tokens) != n_items:
+            logger.warning("%s has %s rows, but the matrices have a column for %s items: row r is "
+                           "taken for item r. Check that %s is of these items.", source.path.name,
+                           f"{len(source.tokens):,}", f"{n_items:,}", name)
 
 
 def _rows_unused(features: FoundFeatures, interactions: Interactions) -> list[str]:

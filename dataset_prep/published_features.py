@@ -15,6 +15,8 @@ from recbole_ssr.errors import UserError
 _NAME = re.compile(r"(?P<modality>\w[\w.\-]*?)[_-]feat(s|ure|ures)?", re.IGNORECASE)
 # Files of these names are features without the word.
 _PLAIN = ("image", "visual", "text", "audio", "video", "acoustic")
+# Features of users are called as those of items are.
+_USERS = ("user", "users", "u")
 # What else published features come in; a run without them would be another experiment.
 _OTHER_FORMATS = (".pt", ".pth", ".npz", ".pkl", ".h5")
 
@@ -55,6 +57,9 @@ def features_by_id(folder: Path, max_item: int) -> FoundFeatures:
             if path.suffix.lower() == ".npy":
                 notes.append(f"{path.name} is not read: item features are called "
                              "<modality>_feat.npy")
+            continue
+        if modality in _USERS:
+            notes.append(f"{path.name} is not read: features of users")
             continue
         if path.suffix.lower() != ".npy":
             notes.append(f"{path.name} is not read: save its matrix as {modality}_feat.npy")

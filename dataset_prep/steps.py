@@ -43,7 +43,7 @@ def filtered(interactions: Interactions, options: Options, draft: Draft) -> Inte
     if k < 0:
         raise UserError(f"--min_interactions={k} must be 0, which keeps all, or more.")
     rated = _rated(interactions, options.min_rating)
-    split = read_split(options.split or split_of(rated))
+    split = read_split(options.split or split_of(interactions))
     published = split.rule == "published"
     kept = rated if published else without_repeats(rated)
     for note in remarks(kept) if published else ():
@@ -115,6 +115,10 @@ def split_into(draft: Draft, interactions: Interactions, options: Options,
     """
     split = read_split(options.split or default)
     if options.split_seed is not None:
+        if split.seed is None:
+            raise UserError(f"--split_seed={options.split_seed} has no effect: the split "
+                            f"{split.title!r} draws nothing. Leave it out, or choose a --split "
+                            "that draws, for instance ratio.")
         split = split.with_seed(options.split_seed)
     if split.rule != "published":
         interactions = _once(draft, interactions, split)
@@ -175,20 +179,24 @@ def record_features(draft: Draft, modality: str, dim: int, missing: int, made_by
 
 
 def copy_matrix(draft: Draft, modality: str, matrix: np.ndarray, tokens: list[str],
-                known: np.ndarray, made_by: str) -> None:
-    """Copy the rows of items in `known` (tokens) from a ready matrix (I, dim), in blocks."""
+                known: np.ndarray, source: Path) -> None:
+    """Copy the rows of items in `known` (tokens) from a ready matrix (I, dim), in blocks.
+
+    `source` is its file. Raises UserError where no row is of a known item, and for values that are
+    no finite float32.
+    """
     rows = np.flatnonzero(pd.Index(tokens).isin(known))
     if len(rows) == 0:
         raise UserError(f"The {modality} vectors have none of the dataset's items: they name "
                         f"{tokens[:3]}, the dataset {list(known[:3])}.")
-    with FeatureWriter(draft.features, modality, matrix.shape[1]) as out:
+    with FeatureWriter(draft.features, modality, matrix.shape[1], source) as out:
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             out.write([tokens[row] for row in block], np.asarray(matrix[block]))
     present = {tokens[row] for row in rows}
     missing = [token for token in known if token not in present]
     write_missing(draft.features, modality, missing)
-    record_features(draft, modality, matrix.shape[1], len(missing), made_by)
+    record_features(draft, modality, matrix.shape[1], len(missing), source.name)
 
 
 def finish(draft: Draft, interactions: Interactions, options: Options) -> Path:

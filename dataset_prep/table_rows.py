@@ -36,9 +36,9 @@ class Table(Protocol):
     columns: list[str]
     unit: str
 
-    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()
-             ) -> Iterator[tuple[int, list[str]]]:
-        """Yield (number, values of the `wanted` columns).
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = (),
+             null: str = "") -> Iterator[tuple[int, list[str]]]:
+        """Yield (number, values of the `wanted` columns), with `null` for nothing within a list.
 
         Raises UserError for a malformed row, and for a list or an object in a column of `single`.
         """
@@ -74,8 +74,10 @@ def suffix_of(path: str | Path) -> str:
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
 
 
-def flat(value) -> str:
+def flat(value, null: str = "") -> str:
     """Return a JSON value as text: the entries of lists and objects joined by blanks.
+
+    `null` stands for entries that are null or blank.
 
     >>> flat({"category": ["Toys", None, "Games"], "size": 3})
     'Toys Games 3'
@@ -87,7 +89,7 @@ def flat(value) -> str:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return " ".join(filter(None, map(flat, value)))
+        return " ".join(filter(None, (flat(entry, null) or null for entry in value)))
     return str(value).strip()
 
 
@@ -98,8 +100,8 @@ class _Delimited:
     dialect: dict
     unit: str = "line"
 
-    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()  # noqa: ARG002
-             ) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = (),  # noqa: ARG002
+             null: str = "") -> Iterator[tuple[int, list[str]]]:  # noqa: ARG002
         places, width = [self.columns.index(name) for name in wanted], len(self.columns)
         for number, row in islice(_csv_rows(self.path, self.dialect), 1, None):
             if len(row) != width:
@@ -153,12 +155,12 @@ class _JsonLines:
     columns: list[str]
     unit: str = "line"
 
-    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()
-             ) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = (),
+             null: str = "") -> Iterator[tuple[int, list[str]]]:
         for number, record in _records(self.path):
             for name in single:
                 _refuse_several(record.get(name), name, f"{self.path}, line {number}")
-            yield number, [flat(record.get(name)) for name in wanted]
+            yield number, [flat(record.get(name), null) for name in wanted]
 
 
 def _json_lines(path: Path) -> _JsonLines:
@@ -200,8 +202,8 @@ class _Parquet:
     columns: list[str]
     unit: str = "row"
 
-    def rows(self, wanted: Sequence[str], single: Sequence[str] = ()
-             ) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, wanted: Sequence[str], single: Sequence[str] = (),
+             null: str = "") -> Iterator[tuple[int, list[str]]]:
         number = 1
         with open_parquet(self.path) as file:
             for batch in file.iter_batches(_BATCH, columns=list(wanted)):
@@ -209,7 +211,7 @@ class _Parquet:
                     first = next(filter(_is_several, batch.column(name).to_pylist()), None) \
                         if batch.schema.field(name).type.num_fields else None
                     _refuse_several(first, name, str(self.path))
-                columns = [_texts(batch.column(name)) for name in wanted]
+                columns = [_texts(batch.column(name), null) for name in wanted]
                 for row in zip(*columns):
                     yield number, list(row)
                     number += 1
@@ -252,7 +254,7 @@ def _refuse_several(value: object, column: str, where: str) -> None:
                         "to_json(orient='records', lines=True).")
 
 
-def _texts(column) -> list[str]:
+def _texts(column, null: str) -> list[str]:
     """Return a pyarrow column as text; times and dates become seconds since 1970 (UTC)."""
     import pyarrow
 
@@ -270,7 +272,7 @@ def _texts(column) -> list[str]:
         # Integers with gaps are floating point in a data frame.
         return ["" if value is None or value != value
                 else str(int(value)) if value.is_integer() else repr(value) for value in values]
-    return [flat(value) for value in values]
+    return [flat(value, null) for value in values]
 
 
 def _seconds(value: int, per_second: int) -> str:

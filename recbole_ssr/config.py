@@ -25,7 +25,7 @@ from recbole.utils import ModelType
 
 from recbole_ssr import registry
 from recbole_ssr.errors import UserError, nearest
-from recbole_ssr.eval_settings import check_evaluation
+from recbole_ssr.eval_settings import check_evaluation, check_given_split
 from recbole_ssr.files import expanded
 from recbole_ssr.flags import ConfigLoader, read_config_file
 from recbole_ssr.settings import NO_EFFECT, REFUSED, Setting, settings_of
@@ -187,7 +187,21 @@ class PluginConfig(Config):
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
             self._split_by_sequence(final)
         check_evaluation(final, self._given)
+        check_given_split(final, self._asked(), self._given)
         return final
+
+    def _asked(self) -> dict[str, object]:
+        """Return what the user set to other values than the default's; of eval_args the split.
+
+        A config file of a whole run has every default, the command line only what is meant.
+        """
+        before, typed = self.internal_config_dict, self.cmd_config_dict.get("eval_args", {})
+        asked = {key: value for key, value in self.external_config_dict.items()
+                 if value != before.get(key)}
+        default = before["eval_args"]
+        asked["eval_args"] = {key: value for key, value in asked.get("eval_args", {}).items()
+                              if key != "mode" and (key in typed or value != default.get(key))}
+        return asked
 
     def _split_by_sequence(self, final: dict) -> None:
         column, final["split_column"] = final.get("split_column"), None

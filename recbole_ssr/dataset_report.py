@@ -19,9 +19,10 @@ from recbole_ssr.corruption import Corruption
 from recbole_ssr.data import statistics
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
+from recbole_ssr.eval_settings import given_split
 from recbole_ssr.evaluation import beyond_accuracy
 from recbole_ssr.files import expanded
-from recbole_ssr.quick_start import _dataset_class
+from recbole_ssr.quick_start import checked_data
 from recbole_ssr.report.dataset.checks import degree_checks, feature_checks, split_checks
 from recbole_ssr.report.dataset.record import (
     FILE,
@@ -83,18 +84,23 @@ def _config(dataset: str | None, flags: dict) -> PluginConfig:
     asked = {"feature_path", "modalities"}.intersection(config.sources)
     if not asked and not Path(config["data_path"], config["feature_path"]).exists():
         config = build_config(_IDS_ONLY, dataset, flags=flags)
+    return config
+
+
+def _load_times(config: PluginConfig) -> None:
+    """Let times be shown wherever the file has them; they could change which repeat is dropped."""
     load = config["load_col"]
-    # Times are shown wherever the file has them. They could change which repeat is dropped.
     if load and load.get("inter") and config["rm_dup_inter"] is None:
         columns = dict.fromkeys([*load["inter"], config["TIME_FIELD"]])
         config["load_col"] = {**load, "inter": list(columns)}
-    return config
 
 
 def _measured(config: PluginConfig) -> DatasetReport:
     init_seed(config["seed"], config["reproducibility"])
-    dataset = _dataset_class(config)(config)
-    parts = _split(dataset)
+    with checked_data(config) as kind:
+        _load_times(config)
+        dataset = kind(config)
+        parts = _split(dataset)
     n_users, n_items = dataset.user_num - 1, dataset.item_num - 1
     of_items = np.bincount(np.concatenate([p.items for p in parts.values()]), minlength=n_items)
     of_users = np.bincount(np.concatenate([p.users for p in parts.values()]), minlength=n_users)
@@ -138,10 +144,10 @@ def _split(dataset: Dataset) -> dict[str, _Rows]:
 
 def _split_name(config: PluginConfig) -> str:
     column, evaluation = config["split_column"], config["eval_args"]
-    if column:
-        return config["split_name"] or f"column {column}"
-    if config["benchmark_filename"]:
-        return f"files {', '.join(config['benchmark_filename'])}"
+    if column and not config["split_name"]:
+        return f"column {column}"
+    if given := given_split(config):
+        return given
     kind, how = next(iter(evaluation["split"].items()))
     grouped = f", by {evaluation['group_by']}" if evaluation["group_by"] else ""
     return f"{kind} {how}{grouped}, order {evaluation['order']}"

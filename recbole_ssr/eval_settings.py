@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from recbole.evaluator.register import (
     metric_information,
@@ -20,6 +20,8 @@ MOST_NEGATIVES = 10_000  # of uniN and popN, drawn for every interaction that is
 # Whether each leaves a validation part, and a test part.
 LEAVE_ONE_OUT = {"valid_and_test": (True, True), "valid_only": (True, False),
                  "test_only": (False, True)}
+# Of RecBole; it leaves files that are split already as they are.
+_FILTERS = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
 _MODE = re.compile(r"full|labeled|(?:uni|pop)([1-9]\d*)$")
 
 # How a message names a setting: key, value and where the value came from.
@@ -105,6 +107,38 @@ def parts_of(split: dict) -> tuple[bool, bool]:
     """Tell whether a checked split is to have a validation part, and a test part."""
     (rule, how), = split.items()
     return LEAVE_ONE_OUT[how] if rule == "LS" else (how[1] > 0, how[2] > 0)
+
+
+def given_split(settings: Mapping) -> str | None:
+    """Return what results call a split that the data bring; None where eval_args draws it."""
+    column, files = settings["split_column"], settings["benchmark_filename"]
+    if column:
+        return settings["split_name"] or f"split by {column}"
+    return f"files {', '.join(files)}" if files else None
+
+
+def check_given_split(final: dict, asked: Mapping[str, object], named: Named) -> None:
+    """Raise UserError for settings that a split of the data's own would pass over in silence.
+
+    Args:
+        final: all settings.
+        asked: those of the user that are not the default's; eval_args without its mode.
+    """
+    files = final.get("benchmark_filename")
+    if files is not None and len(files) != 3:
+        raise UserError(f"{named('benchmark_filename', files)} must name three files, of training, "
+                        "validation and test, as in [train, valid, test].")
+    key = "split_column" if final.get("split_column") else "benchmark_filename"
+    if not final.get(key):
+        return
+    if asked.get("eval_args"):
+        raise UserError(f"{named('eval_args', asked['eval_args'])} has no effect: "
+                        f"{named(key, final[key])} decides the split. Leave it out, or let "
+                        f"eval_args split with --{key}=null.")
+    for name in _FILTERS if files else ():
+        if name in asked:
+            raise UserError(f"{named(name, asked[name])} has no effect beside benchmark_filename, "
+                            "whose files are taken as they are. Filter the files, or leave it out.")
 
 
 def _check_kind(final: dict, modes: set[str], named: Named) -> None:

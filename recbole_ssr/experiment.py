@@ -14,6 +14,7 @@ from recbole_ssr.config import PluginConfig, resolved
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.data.split_hash import split_hash
+from recbole_ssr.eval_settings import given_split
 from recbole_ssr.evaluation.rankings import Interactions
 from recbole_ssr.int32 import check_int32
 
@@ -33,14 +34,13 @@ def protocol_of(experiment: Experiment) -> dict:
     """Return everything that two results must share to be compared."""
     config, dataset = experiment.config, experiment.dataset
     evaluation = config["eval_args"]
-    by_column = config["split_column"]
+    given = given_split(config)
     ratio = next(iter(evaluation["split"].items()))
-    by_name = by_column and (config["split_name"] or f"split by {by_column}")
     return {
-        "split": by_name or f"{ratio[0]} {ratio[1]}",
+        "split": given or f"{ratio[0]} {ratio[1]}",
         "split_fingerprint": getattr(dataset, "split_fingerprint", None),
-        "group_by": None if by_column else evaluation["group_by"],
-        "order": None if by_column else evaluation["order"],
+        "group_by": None if given else evaluation["group_by"],
+        "order": None if given else evaluation["order"],
         "ranking": evaluation["mode"]["test"],
         "validation_ranking": evaluation["mode"]["valid"],
         "threshold": config["threshold"],
@@ -92,7 +92,7 @@ def training_of(experiment: Experiment) -> dict:
         "learning_rate": settings["learning_rate"],
         "epochs": settings["epochs"],
         "stopping_step": settings["stopping_step"],
-        "split_seed": None if settings["split_column"] else settings["split_seed"],
+        "split_seed": None if given_split(settings) else settings["split_seed"],
         "modalities": list(features.modalities) if features else [],
         "features": features.fingerprint if features else None,
     }

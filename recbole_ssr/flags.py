@@ -21,7 +21,22 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Safe YAML that also reads `1e-3` and `-.5` as floats, as RecBole's own loader does.
 
     It is libyaml's where PyYAML has it: every run reads a dozen files, in a tenth of the time.
+    Raises _KeyTwice where PyYAML would keep the last of equal keys.
     """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    problem = f"{key.value!r} is given twice"
+                    raise _KeyTwice(problem=problem, problem_mark=key.start_mark)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+class _KeyTwice(yaml.constructor.ConstructorError):
+    """A mapping has a key twice."""
 
 
 ConfigLoader.add_implicit_resolver(
@@ -34,7 +49,8 @@ ConfigLoader.add_implicit_resolver(
 def read_config_file(path: str | Path) -> dict[str, object]:
     """Read a YAML file of keys and values; an empty file gives {}.
 
-    Raises UserError, naming the file and the line, if it is missing, no YAML or no mapping.
+    Raises UserError, naming the file and the line, if it is missing, no YAML or no mapping, and
+    for a key that is given twice.
     """
     try:
         text = expanded(path).read_text(encoding="utf-8")
@@ -43,6 +59,8 @@ def read_config_file(path: str | Path) -> dict[str, object]:
                         "that it is text in UTF-8.") from error
     try:
         content = yaml.load(text, Loader=ConfigLoader)
+    except _KeyTwice as error:
+        raise UserError(f"{_place(path, error)} {error.problem}. Keep one.") from error
     except _NO_YAML as error:
         raise UserError(f"{_place(path, error)} is no valid YAML: {_problem(error)}. "
                         "Write one 'key: value' per line.") from error
@@ -152,6 +170,8 @@ def value_of(key: str, text: str, as_typed: bool = False) -> object:
         return None
     try:
         return yaml.load(text, Loader=yaml.BaseLoader if as_typed else ConfigLoader)
+    except _KeyTwice as error:
+        raise UserError(f"--{key}={text[:60]}: {error.problem}. Keep one.") from error
     except _NO_YAML as error:
         raise UserError(f"--{key}={text[:60]} is no valid YAML value: {_problem(error)}. "
                         f"Quote text with special characters: --{key}='\"text\"'.") from error

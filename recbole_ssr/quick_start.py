@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median_low
@@ -42,7 +42,7 @@ from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main,
 from recbole_ssr.distributed.launcher import Ended, launch
 from recbole_ssr.distributed.place import Place, from_environment
 from recbole_ssr.errors import MissingDataset, UserError, nearest
-from recbole_ssr.eval_settings import parts_of
+from recbole_ssr.eval_settings import given_split, parts_of
 from recbole_ssr.evaluation.rankings import Ranking, write_rankings
 from recbole_ssr.experiment import Experiment, data_of, ids_hash, protocol_of, training_of
 from recbole_ssr.files import expanded, sweep
@@ -320,9 +320,7 @@ def prepare(config: PluginConfig) -> Experiment:
     """Build the dataset, its loaders and the model of a configuration."""
     init_seed(config["seed"], config["reproducibility"])
     _trainer_class(config)  # a model without one here is refused before its data are read
-    kind = _dataset_class(config)
-    check_columns(config, _needed_columns(kind))
-    with host_errors(f"use the data of {config['dataset']}"):
+    with checked_data(config) as kind:
         dataset = kind(config)
         if "eval_batch_size" not in config.sources:
             config["eval_batch_size"] = config["eval_users_per_step"] * dataset.item_num
@@ -337,6 +335,15 @@ def prepare(config: PluginConfig) -> Experiment:
     with _errors_of_host_model("build", config):
         model = config.model_class(config, train._dataset).to(config["device"])
     return Experiment(config, dataset, train, valid, test, model)
+
+
+@contextmanager
+def checked_data(config: PluginConfig) -> Iterator[type]:
+    """Yield the class of a run's dataset; errors of its columns and of RecBole are one line."""
+    kind = _dataset_class(config)
+    check_columns(config, _needed_columns(kind))
+    with host_errors(f"use the data of {config['dataset']}"):
+        yield kind
 
 
 def _loaders(config: PluginConfig, dataset: Dataset) -> tuple:
@@ -374,7 +381,7 @@ def _check_cutoffs(config: PluginConfig, dataset: Dataset) -> None:
 def _check_split(config: PluginConfig, dataset: Dataset, loaders: tuple) -> None:
     """Raise UserError where a part that is asked for is empty, or labels that it needs are not."""
     split = config["eval_args"]["split"]
-    drawn = not (config["split_column"] or config["benchmark_filename"])
+    drawn = given_split(config) is None
     asked = (True, *(parts_of(split) if drawn else (True, True)))
     name = f"split {split}" if drawn else "the split of the dataset"
     check_parts(asked, [len(loader._dataset) for loader in loaders], name)

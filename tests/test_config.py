@@ -127,7 +127,8 @@ def test_models_with_value_metrics_and_side_files_keep_them():
 
 
 def test_nested_settings_merge_entry_by_entry(tmp_path):
-    file = write(tmp_path / "a.yaml", "eval_args: {order: TO, split: {RS: [0.5, 0.2, 0.3]}}\n")
+    file = write(tmp_path / "a.yaml", "eval_args: {order: TO, split: {RS: [0.5, 0.2, 0.3]}}\n"
+                 "split_column: ~\n")
     config = build_config("Toy", config_files=[file], flags={"eval_args": {"mode": "uni100"}})
     mode = {"valid": "uni100", "test": "uni100"}
     assert config["eval_args"] == {"split": {"RS": [0.5, 0.2, 0.3]}, "order": "TO",
@@ -274,6 +275,32 @@ def test_the_dataset_must_exist(tmp_path):
         build_config("Toy", "books", config_dict={"data_path": str(root)})
     parts = {"data_path": str(root), "benchmark_filename": ["train", "valid", "test"]}
     assert build_config("Toy", "books", config_dict=parts)["benchmark_filename"][0] == "train"
+
+
+FILES = ["train", "valid", "test"]
+
+
+@pytest.mark.parametrize("flags, told", [
+    ({"eval_args": {"split": {"LS": "valid_and_test"}}}, r"split_column='x_label'.* decides"),
+    ({"eval_args": {"group_by": "none"}}, "with --split_column=null"),
+    ({"eval_args": {"order": "RO"}}, r"'order': 'RO'.*\(command line\) has no effect"),
+    ({"split_column": None, "benchmark_filename": FILES, "eval_args": {"order": "TO"}},
+     r"benchmark_filename=\['train'.* decides"),
+    ({"split_column": None, "benchmark_filename": FILES, "user_inter_num_interval": "[2,inf)"},
+     "no effect beside benchmark_filename"),
+    ({"split_column": None, "benchmark_filename": FILES[:2]}, "must name three files"),
+])
+def test_a_split_of_the_data_leaves_no_setting_without_a_word(flags, told):
+    with pytest.raises(UserError, match=told):
+        build_config("Toy", flags=flags)
+
+
+def test_what_goes_with_a_split_of_the_data(tmp_path):
+    config = build_config("Toy", flags={"eval_args": {"mode": "uni5"}})
+    whole = write(tmp_path / "run.yaml", yaml.safe_dump(resolved(config)))  # of a run folder
+    assert config_hash(build_config(config_files=[whole])) == config_hash(config)
+    drawn = {"split_column": None, "eval_args": {"order": "TO"}}
+    assert build_config("Toy", flags=drawn)["eval_args"]["order"] == "TO"
 
 
 @pytest.mark.parametrize("model", ["Toy", "BPR"])

@@ -233,6 +233,19 @@ def test_a_missing_dataset(tmp_path):
         dataset_report("toys", {"data_path": str(tmp_path)})
 
 
+@pytest.mark.parametrize("changes, words", [
+    ({"val_interval": {"nope": "[3,inf)"}}, "val_interval names the column 'nope'"),
+    ({"normalize_field": ["timestamp"]}, "'timestamp' of inter, which is not loaded"),
+    ({"load_col": {"inter": ["user_id", "item_id", "nope"]}}, "load_col names the column 'nope'"),
+    ({"unload_col": {"inter": ["timestamp"]}}, "RecBole cannot use the data of toys: load_col"),
+])
+def test_what_a_run_refuses_is_refused_in_one_line(tmp_path, changes, words):
+    settings = write_dataset(tmp_path, features=False) | changes
+    with pytest.raises(UserError) as caught:
+        dataset_report("toys", settings)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_the_picture_is_drawn(by_hand, tmp_path):
     for modalities in (by_hand.modalities, [], by_hand.modalities * 5):
         picture = imread(draw(dataclasses.replace(by_hand, modalities=modalities), tmp_path))

@@ -66,6 +66,8 @@ def test_code_stays_text(tmp_path):
     (["--metrics", "Recall", "NDCG"], "'NDCG' is no flag"),
     (["-x"], "'-x' is no flag"), (["--=3"], "'--=3' is no flag"),
     (["--seed=1", "--seed=2"], "--seed is given twice, as 1 and 2"),
+    (["--vectors={image: v.npy, text: t.npy, image: w.npy}"], "'image' is given twice. Keep one"),
+    (["--eval_args={mode: full, split: {RS: [1, 1], RS: [2, 1]}}"], "'RS' is given twice"),
     (["--topk=[1, 2"], r"--topk=\[1, 2 is no valid YAML"),
     (["--config_files", "--seed=1"], "names no file"),
     (["--config_files", "a.yaml", "--config_files=b.yaml"], "--config_files a.yaml b.yaml"),
@@ -103,6 +105,7 @@ def test_a_config_file_of_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text, told", [
     ("seed: 1\nepochs: [1\nx: 2\n", "a.yaml, line 3"),
+    ("seed: 1\nlr: 2\nseed: 3\n", "a.yaml, line 3: 'seed' is given twice. Keep one"),
     ("just words", "a.yaml, line 1: expected a mapping, found str"),
     ("- seed\n", "found list"), ("a: !!python/name:os.system\n", "a.yaml, line 1"),
 ])

@@ -14,7 +14,8 @@ from rich.console import Console
 import recbole_ssr
 from recbole_ssr.compare.store import task_of
 from recbole_ssr.config import build_config
-from recbole_ssr.conformance.data import NAME, write_sixty
+from recbole_ssr.conformance.data import NAME, PARTS, write_sixty
+from recbole_ssr.dataset_report import dataset_report
 from recbole_ssr.errors import UserError
 from recbole_ssr.host_errors import host_errors
 from recbole_ssr.nn.batch import Batch
@@ -99,6 +100,15 @@ def test_a_split_without_test_ends_with_validation(settings):
     result = train(settings, eval_args={"split": {"LS": "valid_only"}})
     assert result.test == {} and set(result.valid) == {"recall@5", "ndcg@5"}
     assert RunResult.read(result.run) == result and "test │" not in shown(result)
+
+
+def test_files_that_are_split_already_are_the_protocol(settings):
+    files = {"benchmark_filename": list(PARTS)}
+    result = train(settings, **files)
+    assert result.protocol["split"] == "files first, second, third" == dataset_report(
+        NAME, settings | files, out="report").split
+    assert result.protocol["group_by"] is result.protocol["order"] is None
+    assert result.training["split_seed"] is None
 
 
 @pytest.mark.parametrize("split, part", [({"LS": "test_only"}, "validation"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recbole_ssr.commands.words import text
+from recbole_ssr.errors import UserError
 from recbole_ssr.flags import parse_flags, split_flags, typed_flags
 from recbole_ssr.runs import log_to_terminal
 
@@ -18,13 +20,20 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     from recbole_ssr.dataset_prep.command import options_from
     from recbole_ssr.dataset_prep.options import DATA_PATH
     from recbole_ssr.dataset_prep.prepare import prepare as make
+    from recbole_ssr.registry import DEMO_DATASET
 
     options = options_from(argv)
+    if options.name == DEMO_DATASET:
+        raise UserError(f"--name={DEMO_DATASET} is the name of the embedded dataset, which runs "
+                        "would take in its place. Choose another name.")
     with log_to_terminal():
         folder = make(options)
-    place = f" --data_path={folder.parent}" if str(folder.parent) != DATA_PATH else ""
-    console.print(f"Train on it: recbole-ssr train --dataset={folder.name}{place}", soft_wrap=True)
-    console.print(f"Look at it:  recbole-ssr data {folder.name}{place}", soft_wrap=True)
+    name, elsewhere = folder.name, str(folder.parent) != DATA_PATH
+    place = [f"--data_path={folder.parent}"] if elsewhere else []
+    for what, words in (("Train on it:", ["train", f"--dataset={name}"]),
+                        ("Look at it: ", ["data", name])):
+        console.print(what, shlex.join(["recbole-ssr", *words, *place]),
+                      markup=False, soft_wrap=True)
     return 0
 
 

@@ -19,7 +19,7 @@ from recbole_ssr.compare.progress import Progress
 from recbole_ssr.comparison import Failure
 from recbole_ssr.config import PluginConfig, build_config, config_hash
 from recbole_ssr.errors import UserError
-from recbole_ssr.eval_settings import parts_of
+from recbole_ssr.eval_settings import given_split, parts_of
 from recbole_ssr.files import ABANDONED_SECONDS, in_one_step, sweep
 from recbole_ssr.result import FILE, VALID_FILE, RunResult
 from recbole_ssr.runs import make
@@ -79,7 +79,7 @@ def task_of(label: str, model: str, settings: Mapping, seed: int, runs: str | Pa
 def _check_split(config: PluginConfig) -> None:
     """Raise UserError for a split without the part that selects, or the part that is reported."""
     split = config["eval_args"]["split"]
-    drawn = not (config["split_column"] or config["benchmark_filename"])
+    drawn = given_split(config) is None
     for name, there in zip(("validation", "test"), parts_of(split)):
         if drawn and not there:
             raise UserError(f"eval_args has the split {split} without a {name} part: lines are "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import os
+import shlex
 from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,9 @@ from recbole.utils import FeatureType
 
 from recbole_ssr.data.atomic_blocks import Column, Texts, columns_by_block
 from recbole_ssr.errors import UserError
+
+# Columns of MMRec's files, which have no types.
+_OF_MMREC = {"userID", "itemID"}
 
 
 def read_header(file: str | Path, separator: str, encoding: str | None) -> dict[str, str]:
@@ -44,12 +48,19 @@ def read_header(file: str | Path, separator: str, encoding: str | None) -> dict[
             raise UserError(
                 f"{file} starts with {head[:200]!r}; {column[:80]!r} is no name:type column. Write "
                 f"for instance user_id:token{separator}item_id:token, separated by "
-                f"field_separator ({separator!r})."
+                f"field_separator ({separator!r}).{_import_of(file, head.split(separator))}"
             )
         if name in columns:
             raise UserError(f"{file}, line 1: two columns are named {name!r}. Rename one.")
         columns[name] = kind
     return columns
+
+
+def _import_of(file: str | Path, columns: Sequence[str]) -> str:
+    """Return how a file of MMRec's becomes a dataset, behind a blank; "" for any other."""
+    folder = shlex.quote(str(Path(file).parent))
+    return (f" To make a dataset of MMRec's file: recbole-ssr prepare --from=mmrec {folder} "
+            "--name=OTHER" if _OF_MMREC.issubset(columns) else "")
 
 
 def read_columns(file: str, separator: str, encoding: str | None,

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from recbole.utils import FeatureType
+from recbole.utils import FeatureSource, FeatureType
 
 from recbole_ssr import corruption
 from recbole_ssr.corruption import Corruption
+from recbole_ssr.data.atomic_files import read_header
 from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.features import ItemFeatures, load_item_features
 from recbole_ssr.data.manifest import check_split
@@ -26,6 +27,8 @@ PARTS = ("train", "valid", "test")
 
 logger = logging.getLogger("recbole_ssr")
 
+# The column of the split in MMRec's files and in prepared ones.
+_LABELS = "x_label"
 # Used where a Config lacks the plugin's defaults, as in stock `run_recbole`; as in overall.yaml.
 _SPLIT_SEED = 2020
 _FEATURE_DEFAULTS = {
@@ -39,8 +42,9 @@ _FEATURE_DEFAULTS = {
 class FixedSplitDataset(ExactDataset):
     """ExactDataset with a split that depends on the data and on ``split_seed`` only.
 
-    ``split_column`` names a column of the .inter file: 0 train, 1 valid, 2 test. It is no feature:
-    no batch holds it. Raises UserError for files and labels that cannot be used.
+    ``split_column`` names a column of the .inter file: 0 train, 1 valid, 2 test. It is read
+    whatever load_col has, and is no feature: no batch holds it. Raises UserError for files and
+    labels that cannot be used.
     """
 
     @property
@@ -123,6 +127,23 @@ class FixedSplitDataset(ExactDataset):
             )
         super()._load_inter_feat(token, dataset_path)
 
+    def _get_load_and_unload_col(self, source):
+        load, unload = super()._get_load_and_unload_col(source)
+        column = self.config["split_column"]
+        if load and column is not None and source in ("inter", FeatureSource.INTERACTION):
+            load = {*load, column}
+        return load, unload
+
+    def _check_header(self, file):
+        super()._check_header(file)
+        layout = self.config["field_separator"], self.config["encoding"]
+        asked = "split_column" in self.config.external_config_dict
+        if (self.config["split_column"] is None and not asked
+                and self.benchmark_filename_list is None and _LABELS in read_header(file, *layout)):
+            logger.warning("%s has the column %s, but the split is drawn by eval_args. If it holds "
+                           "0 train, 1 valid, 2 test, set split_column=%s; else null.", file,
+                           _LABELS, _LABELS)
+
     def _remap_ID_all(self):
         # The rows are final here, still hold their tokens, and floats are not yet rescaled.
         self._split_labels = self._take_split_labels()
@@ -137,10 +158,12 @@ class FixedSplitDataset(ExactDataset):
         wrong = np.flatnonzero(~np.isin(labels, [0, 1, 2]))
         if len(wrong):
             row = self.inter_feat.iloc[wrong[0]]
+            label = row[column]  # a number of numpy's, which would show its type
+            label = repr(label) if isinstance(label, str) else f"{label:.10g}"
             raise UserError(
                 f"{self._inter_file()}: {len(wrong):,} interactions have no valid {column}; that "
                 f"of user {row[self.uid_field]!r} with item {row[self.iid_field]!r} is "
-                f"{row[column]!r}. Use 0 for train, 1 for valid and 2 for test."
+                f"{label}. Use 0 for train, 1 for valid and 2 for test."
             )
         self._del_col(self.inter_feat, column)
         self.field2bucketnum.pop(column, None)

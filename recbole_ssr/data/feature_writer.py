@@ -17,13 +17,16 @@ class FeatureWriter:
     """Writes ``<modality>.npy`` and ``.tokens``; a context manager that leaves both or neither.
 
     Rows come in any order by :meth:`write`, for tokens that are named as they come; memory is that
-    of one block. The type on disk is float32.
+    of one block. The type on disk is float32. Messages name `source`, the file with the values,
+    where there is one.
 
     Example: ``with FeatureWriter(folder, "image", 4096) as out: out.write(["a"], vectors)``
     """
 
-    def __init__(self, folder: str | Path, modality: str, dim: int):
+    def __init__(self, folder: str | Path, modality: str, dim: int,
+                 source: Path | None = None):
         self.npy, self.names = feature_paths(folder, modality)
+        self._source = source or self.npy
         self.dim, self.tokens = dim, []
         unique = uuid.uuid4().hex
         self._new = [path.with_name(f".{path.name}.{unique}") for path in (self.npy, self.names)]
@@ -42,14 +45,14 @@ class FeatureWriter:
         rows = np.asarray(rows)
         if rows.shape != (len(tokens), self.dim):
             raise UserError(
-                f"{self.npy}: got a block of shape {rows.shape} for {len(tokens)} items and "
+                f"{self._source}: got a block of shape {rows.shape} for {len(tokens)} items and "
                 f"{self.dim} dimensions. Every item of a modality needs a vector of one width."
             )
         place = non_finite(rows)
         if place is not None:
             row, column = place
             raise UserError(
-                f"{self.npy}: item {tokens[row]!r} has {rows[row, column]} in column {column}, "
+                f"{self._source}: item {tokens[row]!r} has {rows[row, column]} in column {column}, "
                 "which is no finite float32. Correct its source, or leave the item out."
             )
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())

@@ -23,10 +23,19 @@ def read_manifest(folder: str | Path) -> dict | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Prepare the dataset again with "
                         "--overwrite.") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+    if not _is_of_preparation(manifest):
         raise UserError(f"{path} is no manifest of a prepared dataset. Prepare it again with "
-                        "--overwrite.")
+                        "--overwrite, or move the file away.")
     return manifest
+
+
+def _is_of_preparation(manifest: object) -> bool:
+    """Tell whether a manifest has what readers count on; other programs call files so, too."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        return False
+    entries = manifest["files"].values()
+    return all(isinstance(manifest.get(key), str) for key in ("made_at", "made_by")) and all(
+        isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in entries)
 
 
 def check_split(folder: str | Path, name: str | None, fingerprint: str, sizes: list[int]) -> None:

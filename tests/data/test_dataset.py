@@ -99,7 +99,6 @@ def test_column_absent(make):
 @pytest.mark.parametrize(
     "columns",
     [
-        {"load_col": {"inter": ["user_id", "item_id"]}},
         {"unload_col": {"inter": ["x_label"]}},
         {"load_col": {"item": ["item_id"]}},
     ],
@@ -109,11 +108,29 @@ def test_column_not_loaded(make, columns):
     assert "load_col" in message and "Add " in message
 
 
+def test_the_column_is_loaded_whatever_load_col_has(make):
+    parts = FixedSplitDataset(make(load_col={"inter": ["user_id", "item_id"]})).build()
+    assert [pairs(part) for part in parts] == [labelled(code) for code in range(3)]
+    assert parts[0].fields() == ["user_id", "item_id"]
+
+
+@pytest.mark.parametrize("column, told", [({}, True), ({"split_column": None}, False),
+                                          ({"split_column": "x_label"}, False)])
+def test_a_column_of_labels_that_is_no_split_is_told_once(make, tmp_path, caplog, column, told):
+    make()
+    folder = {"data_path": str(tmp_path), "load_col": None}
+    FixedSplitDataset(Config(model="BPR", dataset="tiny", config_dict=folder | column)).build()
+    warned = [record.message for record in caplog.records if "split is drawn" in record.message]
+    assert len(warned) == told and all("set split_column=x_label" in text for text in warned)
+
+
+@pytest.mark.parametrize("kind", ["float", "token"])
 @pytest.mark.parametrize("value", ["3", "0.5", "", "-1"])
-def test_label_out_of_range_names_the_row(make, value):
+def test_label_out_of_range_names_the_row(make, value, kind):
     rows = [*ROWS[:4], ("u4", "i9", 1, value), *ROWS[4:]]
-    message = error_of(make(rows=rows))
-    assert "'u4'" in message and "'i9'" in message and "Use 0 for train" in message
+    message = error_of(make(HEAD.replace("x_label:float", f"x_label:{kind}"), rows))
+    shown = f"'{value}'" if kind == "token" and value else value or "nan"
+    assert f"of user 'u4' with item 'i9' is {shown}. Use 0 for train" in message
 
 
 @pytest.mark.parametrize("code, name", [(0, "train"), (1, "valid"), (2, "test")])
@@ -216,6 +233,12 @@ def test_missing_inter_file_lists_what_is_there(make, tmp_path):
 def test_malformed_header(make, head, found):
     message = error_of(make(head))
     assert found in message and "name:type" in message and "field_separator" in message
+
+
+def test_a_folder_of_mmrec_is_to_be_imported(make, tmp_path):
+    command = f"recbole-ssr prepare --from=mmrec {tmp_path / 'tiny'} --name=OTHER"
+    assert command in error_of(make("userID\titemID\tx_label"))
+    assert "--from" not in error_of(make("user\titem\tx_label"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 import pytest
 
+from recbole_ssr.dataset_prep import on_demand
 from recbole_ssr.dataset_prep.command import options_from
 from recbole_ssr.dataset_prep.on_demand import FLAGS, check_flags, take_flags
 from recbole_ssr.dataset_prep.options import (
@@ -15,7 +16,7 @@ from recbole_ssr.dataset_prep.options import (
 )
 from recbole_ssr.dataset_prep.prepare import prepare
 from recbole_ssr.dataset_prep.raw_files import address, raw_files
-from recbole_ssr.errors import UserError
+from recbole_ssr.errors import MissingDataset, UserError
 
 
 def test_the_recipe_of_a_name_is_its_family_changed_by_its_own_file():
@@ -134,6 +135,16 @@ def test_the_flags_of_a_preparation_are_taken_out_of_those_of_a_run():
     flags = {"no_download": True, "split": "mmrec", "epochs": 3, "device": "cpu"}
     assert take_flags(flags) == {"no_download": True, "split": "mmrec"}
     assert flags == {"epochs": 3, "device": "cpu"}
+
+
+@pytest.mark.parametrize("split, seed", [("leave-one-out", None), ("ratio", 7)])
+def test_the_seed_of_a_run_is_of_its_preparation_where_that_draws(tmp_path, monkeypatch, split,
+                                                                  seed):
+    made = []
+    monkeypatch.setattr(on_demand, "prepare", made.append)
+    missing = MissingDataset("none", "amazon-sports", str(tmp_path / "amazon-sports"))
+    assert on_demand.prepare_missing(missing, {"split": split}, {"split_seed": 7})
+    assert made[0].split_seed == seed
 
 
 def test_what_says_how_to_prepare_is_refused_where_nothing_is_prepared(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_a_split_of_one_s_own_keeps_its_repeats():
     assert manifest()["interactions"] == n
 
 
+@pytest.mark.usefixtures("work")
+def test_filters_do_not_turn_the_split_of_a_table_into_another(capsys):
+    rows = [f"u{u},i{i},{3 if label == 'valid' else 5},{label}" for u in range(9)
+            for i, label in enumerate(["train"] * 4 + ["valid", "test"])]
+    Path("own.csv").write_text("\n".join(["user,item,rating,split", *rows]) + "\n")
+    command = ["prepare", "--name=shop", "--interactions=own.csv", "--min_rating=4"]
+    assert main(command) == 2
+    assert "leaves a part empty: 36 train, 0 valid, 9 test" in capsys.readouterr().err
+    assert main([*command, "--split=published-test"]) == 0
+    assert manifest()["test"] == 9
+
+
 def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     pytest.importorskip("sentence_transformers", reason="needs the extra [encode]")
     from PIL import Image
@@ -133,6 +146,8 @@ def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     (["--interactions=orders.csv", "--split=published"], "split of their own"),
     (["--interactions=orders.csv", "--text_encoder=nowhere/model", "--items=products.csv"],
      "nowhere/model" if find_spec("sentence_transformers") else "pip install recbole_ssr[encode]"),
+    (["--interactions=orders.csv", "--split=leave-one-out", "--split_seed=1"],
+     "--split_seed=1 has no effect: the split 'leave one out by time' draws nothing"),
     (["--interactions=orders.csv", "--text=title"], "--text has no effect without --items"),
     (["--interactions=orders.csv", "--items_key=sku"],
      "--items_key has no effect without --items or --vectors"),
@@ -152,6 +167,13 @@ def test_a_mistake_is_one_message_and_leaves_no_dataset(work, capsys, words, mes
     error = capsys.readouterr().err
     assert message in error and "error: " in error and "Traceback" not in error
     assert not list(Path("dataset").glob("*"))
+
+
+@pytest.mark.usefixtures("work")
+def test_the_name_of_the_embedded_dataset_is_taken(capsys):
+    assert main(["prepare", "--name=ml-100k", "--interactions=orders.csv"]) == 2
+    assert "--name=ml-100k is the name of the embedded dataset" in capsys.readouterr().err
+    assert not Path("dataset").exists()
 
 
 def parts():
@@ -219,6 +241,39 @@ def test_a_split_drawn_for_an_import_puts_no_pair_into_two_parts(split, capsys):
 
 
 @pytest.mark.usefixtures("work")
+def test_a_folder_of_mmrec_without_labels_is_split_where_a_split_is_asked_for(capsys):
+    Path("published").mkdir()
+    rows = [f"{u}\t{i}" for u in range(9) for i in range(10)]
+    Path("published/p.inter").write_text("\n".join(["userID\titemID", *rows]) + "\n")
+    command = ["prepare", "--from=mmrec", "published", "--name=made"]
+    for split in ([], ["--split=published"], ["--split=published-test"]):
+        assert main([*command, *split]) == 2 and "--split=ratio" in capsys.readouterr().err
+    assert main([*command, "--split=ratio"]) == 0 and manifest("made")["test"] == 9
+
+
+@pytest.mark.usefixtures("work")
+@pytest.mark.parametrize("split, kept", [([], True), (["--split=ratio"], False)])
+def test_what_a_published_split_keeps_is_told_where_it_is_kept(capsys, split, kept):
+    Path("published").mkdir()
+    for part in ("train", "valid", "test"):
+        Path(f"published/{part}.txt").write_text("".join(
+            f"{u} 0 1 2 3 4 5 6 7 8 9\n" for u in range(9)))
+    assert main(["prepare", "--from=lightgcn", "published", "--name=made", *split]) == 0
+    told = "180 interactions are in two parts; a published split keeps them"
+    assert (told in capsys.readouterr().err) == (told in manifest("made")["notes"]) == kept
+
+
+@pytest.mark.usefixtures("work")
+def test_a_published_value_that_is_no_number_is_named_where_it_stands(capsys):
+    Path("published").mkdir()
+    for part in ("train", "valid", "test"):
+        Path(f"published/{part}.txt").write_text("0 0 1 2\n")
+    np.save("published/image_feat.npy", np.array([[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]))
+    assert main(["prepare", "--from=lightgcn", "published", "--name=made"]) == 2
+    assert "published/image_feat.npy: item '1' has nan in column 1" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("work")
 def test_a_published_test_part_stays_and_nothing_drawn_repeats_it():
     Path("published").mkdir()
     # Each user's training names item 0 twice, and item 9, which is in the test part twice.
@@ -248,6 +303,16 @@ def test_texts_are_read_as_typed_and_home_is_home(tmp_path, monkeypatch):
                      "--vectors={audio: ~/audio.npy}", "--data_path=~/ds"]) == 0
         assert (tmp_path / f"me/ds/{name}/{name}.inter").is_file()
     assert not Path("~").exists()
+
+
+@pytest.mark.usefixtures("work")
+def test_the_commands_that_follow_can_be_typed_as_they_are_printed(capsys):
+    words = ["prepare", "--name=shop", "--interactions=orders.csv", "--data_path=my data"]
+    assert main(words) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "recbole-ssr" in line]
+    typed = [shlex.split(line.partition("recbole-ssr ")[2]) for line in lines]
+    assert typed == [["train", "--dataset=shop", "--data_path=my data"],
+                     ["data", "shop", "--data_path=my data"]]
 
 
 @pytest.mark.usefixtures("work")

@@ -348,12 +348,20 @@ def test_mistakes_in_vectors_of_parquet(tmp_path, column, message):
     ("item_id,x\na,1\na,2\n", "rows 0 and 1 both have the token 'a'"),
     ("item_id,x\na,1\n,2\n", "token '' of row 1 is blank"),
     ("item_id,x\na,1\nb,nan\n", "row 1 .item 'b'. has nan in column 0"),
+    ("item_id,v\na,1 2\nb,\"1,,2\"\n", "line 3: the vector of item 'b' is no list of numbers"),
     ("item_id\na\n", "no columns beside 'item_id'"),
     ("item_id,x\n", "no rows"),
 ])
 def test_mistakes_in_vectors_of_tables(write, text, message):
     with pytest.raises(UserError, match=message):
         read_vectors(write("v.csv", text))
+
+
+@pytest.mark.parametrize("entry", ["null", "NaN", '""'])
+def test_an_absent_number_of_a_json_list_is_none_to_leave_out(write, entry):
+    path = write("v.jsonl", f'{{"id": "a", "v": [1, 2, 3]}}\n{{"id": "b", "v": [1, {entry}, 3]}}\n')
+    with pytest.raises(UserError, match=r"\(item 'b'\) has nan in column 1"):
+        read_vectors(path)
 
 
 def test_mistakes_in_vectors_of_numpy(tmp_path, write):
@@ -426,6 +434,21 @@ def test_a_column_is_the_split_where_it_can_be_nothing_else(write, caplog, colum
     assert ("is not taken for the split" in caplog.text) != taken
     if values == "012":
         assert read_interaction_table(path, label=column).labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("column, values, told", [
+    ("label", "01", True), ("is_click", ["1.0", "0.0"], True), ("label", "ab", False),
+    ("label", "12", False), ("weight", "01", False)])
+def test_a_column_of_clicks_that_is_not_read_is_told(write, caplog, column, values, told):
+    path = write("t.csv", f"user,item,{column}\nu,a,{values[0]}\nu,b,{values[1]}\n")
+    assert len(read_interaction_table(path)) == 2
+    flags = f"--rating_column={column} --min_rating=1"
+    assert (flags in caplog.text) == told
+    caplog.clear()
+    if told:
+        assert read_interaction_table(path, rating=column).ratings.tolist() == list(
+            map(float, values))
+        assert flags not in caplog.text
 
 
 def test_times_of_two_units_are_refused(write):

@@ -219,7 +219,9 @@ def test_changes_of_files_are_found(tmp_path):
 
 def test_a_folder_without_manifest_has_none_and_a_broken_one_is_an_error(tmp_path):
     assert read_manifest(tmp_path) is None
-    for text in ("{", "[]", json.dumps({"files": 3})):
+    made = {"made_at": "2026", "made_by": "x"}
+    for text in ("{", "[]", *map(json.dumps, ({"files": 3}, {"files": {}}, {**made, "files": ["a"]},
+                                              {**made, "files": {"a.js": "a.123.js"}}))):
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(UserError, match="--overwrite"):
             read_manifest(tmp_path)

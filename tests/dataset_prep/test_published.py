@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recbole_ssr.dataset_prep.published import LAYOUTS, read_published
+from recbole_ssr.dataset_prep.published import LAYOUTS, read_published, remarks
 from recbole_ssr.errors import UserError
 
 # Pairs of (user, item) by part. User 4 and item 5 are never trained, item 4 has no interaction.
@@ -95,8 +95,9 @@ def test_the_published_split_is_honoured_exactly(folder, kind, asked):
     assert {source.name for source in result.sources} == {
         path.name for path in folder.iterdir()} and all(p.is_file() for p in result.sources)
     assert any(kind in note for note in result.notes) != asked
-    assert "users without a training interaction: 1 in valid, 1 in test, 1 in all" in result.notes
-    assert "items without a training interaction: 0 in valid, 1 in test, 1 in all" in result.notes
+    assert remarks(result.interactions) == [
+        "users without a training interaction: 1 in valid, 1 in test, 1 in all",
+        "items without a training interaction: 0 in valid, 1 in test, 1 in all"]
     assert "image: 1 rows are of items without interactions" in result.notes
 
 
@@ -149,6 +150,20 @@ def test_a_line_that_is_no_list_of_ids_is_named(tmp_path, text, words):
     (tmp_path / "train.txt").write_text(text)
     (tmp_path / "test.txt").write_text("0 1\n")
     with pytest.raises(UserError, match=f"train.txt.*{words}"):
+        read_published(tmp_path)
+
+
+@pytest.mark.parametrize("text, is_table", [
+    ("0 4 5\n0 2 3\n1 4 5\n", True), ("0 4 5 99\n0 2 3 98\n", True),
+    ("0 4 5\n1 2 3\n", False), ("0 4 5\n0 2\n", False), ("0 4\n0 2\n", False),
+])
+def test_a_table_of_ratings_is_no_list_of_items(tmp_path, text, is_table):
+    (tmp_path / "train.txt").write_text(text)
+    (tmp_path / "test.txt").write_text("0 1\n")
+    if not is_table:
+        assert read_published(tmp_path).kind == "lightgcn"
+        return
+    with pytest.raises(UserError, match="train.txt has . numbers in every line.*--interactions"):
         read_published(tmp_path)
 
 
@@ -215,7 +230,8 @@ def test_pairs_in_two_parts_are_kept_and_noted(folder, kind):
     WRITERS[kind](folder, split)
     result = read_published(folder)
     assert parts_of(result.interactions) == expected(split)
-    assert "3 interactions are in two parts; a published split keeps them" in result.notes
+    assert "3 interactions are in two parts; a published split keeps them" in remarks(
+        result.interactions)
 
 
 def test_repeats_within_a_part_are_kept_and_noted(folder):
@@ -223,7 +239,7 @@ def test_repeats_within_a_part_are_kept_and_noted(folder):
     result = read_published(folder)
     assert len(result.interactions) == 11
     note = "1 interactions repeat one of the same part; a published split keeps them"
-    assert note in result.notes
+    assert note in remarks(result.interactions)
 
 
 def test_entries_of_a_matrix_that_are_no_interaction(folder):
@@ -240,13 +256,24 @@ def test_names_of_feature_files(folder):
     for name in ("text_feats", "v-features", "audio"):
         np.save(folder / f"{name}.npy", np.ones((8, 3), dtype=np.float32))
     np.save(folder / "user_graph.npy", np.ones((8, 3)))
+    np.save(folder / "user_feat.npy", np.ones((8, 3)))
     (folder / "kg_feat.pt").write_bytes(b"torch")
     result = read_published(folder)
     assert sorted(result.features) == ["audio", "image", "text", "v"]
     assert result.features["v"].tokens == list("01234567")
     notes = result.notes
     assert "user_graph.npy is not read: item features are called <modality>_feat.npy" in notes
+    assert "user_feat.npy is not read: features of users" in notes
     assert "kg_feat.pt is not read: save its matrix as kg_feat.npy" in result.notes
+
+
+@pytest.mark.parametrize("rows", [6, 7])
+def test_features_of_more_items_than_the_matrices_have_are_told(folder, rows, caplog):
+    write_matrices(folder)
+    np.save(folder / "image_feat.npy", np.ones((rows, 2)))
+    assert list(read_published(folder).features) == ["image"]
+    told = "image_feat.npy has 7 rows, but the matrices have a column for 6 items"
+    assert (told in caplog.text) == (rows == 7)
 
 
 def test_no_features_are_noted(tmp_path):
@@ -277,7 +304,7 @@ def test_real_folders(shared_data, name, counts, users, features):
         assert (tokens.astype(np.int64)[codes] == table[:, side]).all()
     if name == "tiktok":
         assert "users without a training interaction: 5 in valid, 5 in test, 10 in all" in (
-            result.notes)
+            remarks(result.interactions))
 
 
 # What is refused.
@@ -335,7 +362,8 @@ def test_missing_and_doubled_files(folder):
     ("userID\titemID\tx_label\ttimestamp\n0\t1\t0\tinf\n", "line 2: timestamp is 'inf'"),
     ("userID\titemID\tx_label\n0\t1\t0\t7\n", "Write one interaction a line, with the 3 fields"),
     ("userID\titemID\tx_label\n0\t1\t0\n0\t1\t0\t7\n", "Expected 3 fields in line 3, saw 4"),
-    ("userID\titemID\n0\t1\n", "line 1: no column x_label with 0 train, 1 valid, 2 test"),
+    ("userID\titemID\n0\t1\n", "line 1: no column x_label with 0 train, 1 valid, 2 test among "
+     "userID, itemID. Add it, or draw a split, as by --split=ratio"),
     ("userID\tproduct\tx_label\n0\t1\t0\n", "no column itemID among userID, product, x_label"),
     ("userID,itemID,x_label\n0,1,0\n", "line 1: one column 'userID,itemID,x_label'. Separate"),
     ("userID\titemID\titemID\n0\t1\t0\n", "named twice"),
