@@ -116,7 +116,7 @@ def small_shop(seed=0, users=60, items=40, dim=IMAGE_DIM) -> Shop:
     meta = {item: _record(draw, number) for number, item in enumerate(core + rare + unseen)}
     rng = np.random.default_rng(seed)
     # As after a rectifier: half of the values are zero.
-    vectors = {item: np.maximum(rng.normal(size=dim), 0).astype(np.float32) for item in meta}
+    vectors = {item: np.abs(rng.normal(size=dim)).astype(np.float32) for item in meta}
     lacking = {"without_meta": core[:1], "without_title": core[1:2],
                "without_description": core[2:4], "without_image": core[3:5]}
     for item in lacking["without_title"]:
