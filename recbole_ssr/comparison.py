@@ -53,6 +53,7 @@ class Line:
         results: finished runs, by seed.
         failures: runs that did not finish.
         trials: settings tried in tuning before this one was selected on validation; None untuned.
+        pruned: how many of these were stopped before their training ended.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Line:
     results: tuple[RunResult, ...]
     failures: tuple[Failure, ...] = ()
     trials: int | None = None
+    pruned: int = 0
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,8 @@ def presets_of(options: ComparisonOptions) -> dict[str, Line]:
         if preset not in taken.values():
             logger.warning("%s is a preset of %s, which is not among the lines.", preset.file,
                            preset.label)
-    return {label: Line(label, preset.model, preset.settings, (), trials=preset.trials)
+    return {label: Line(label, preset.model, preset.settings, (), trials=preset.trials,
+                        pruned=preset.pruned)
             for label, preset in taken.items()}
 
 
@@ -177,7 +178,8 @@ def tuned_lines(lines: Sequence[Line], selected: Mapping[str, Selected]) -> dict
     """Return the lines with what tuning selected, above what they had."""
     return {
         line.label: replace(line, settings={**line.settings, **selected[line.label].settings},
-                            trials=selected[line.label].complete + selected[line.label].pruned)
+                            trials=selected[line.label].complete + selected[line.label].pruned,
+                            pruned=selected[line.label].pruned)
         for line in lines
     }
 

@@ -83,7 +83,8 @@ def lines_of(options: ComparisonOptions, presets: Mapping[str, Line]) -> tuple[L
         kept = {key: value for key, value in tuned.settings.items() if key not in typed
                 and not (key in common and common[key] == value)}
         lines.append(Line(label, model, {**kept, **own}, (),
-                          trials=None if replaced else tuned.trials))
+                          trials=None if replaced else tuned.trials,
+                          pruned=0 if replaced else tuned.pruned))
     return tuple(lines)
 
 

@@ -29,7 +29,8 @@ class Sample(NamedTuple):
 
 
 def held_out_sample(
-    graph: BipartiteGraph, users: Tensor, items: Tensor, repeatable: bool = False
+    graph: BipartiteGraph, users: Tensor, items: Tensor, repeatable: bool = False,
+    left_out: Tensor | None = None,
 ) -> Sample | None:
     """Draw users, with all their held-out items, and other items; the same ones every time.
 
@@ -37,14 +38,17 @@ def held_out_sample(
     again that they have in the graph; else such pairs are left out, as are items without
     interactions there. None where nothing remains.
 
-    Shapes: users, items (P,) of the held-out interactions; item 0 is padding.
+    Shapes: users, items (P,) of the held-out interactions; left_out (2, S) of pairs that rankings
+    leave out though the graph does not have them; item 0 is padding.
     """
     generator, device = torch.Generator().manual_seed(_SEED), graph["R"].device
     pair = (users.cpu().long() * graph.n_items + items.cpu()).unique()
-    of_graph = torch.stack([side.cpu() for side in graph.edges()])
+    seen = torch.stack([side.cpu() for side in graph.edges()])
+    if left_out is not None:
+        seen = torch.cat([seen, left_out.cpu()], dim=1)
     if repeatable:
-        of_graph = of_graph[:, :0]
-    pair = pair[~torch.isin(pair, of_graph[0] * graph.n_items + of_graph[1])]
+        seen = seen[:, :0]
+    pair = pair[~torch.isin(pair, seen[0] * graph.n_items + seen[1])]
     is_known = graph["Rt"].crow_indices().diff().cpu() > 0
     pair = pair[is_known[pair % graph.n_items]]
     if len(pair) == 0:
@@ -59,7 +63,7 @@ def held_out_sample(
     drawn = _at_most(others, ITEMS, generator)
     candidates = torch.cat([positives, drawn])
     column = places(candidates, graph.n_items)
-    seen = torch.stack([row[of_graph[0]], column[of_graph[1]]])
+    seen = torch.stack([row[seen[0]], column[seen[1]]])
     weight = torch.zeros(len(candidates))
     if len(drawn):
         weight[len(positives):] = math.log(len(others) / len(drawn))

@@ -551,15 +551,17 @@ class SSR(MultimodalRecommender):
 
     @torch.no_grad()
     def calibrate(
-        self, users: Tensor, items: Tensor, repeatable: bool = False
+        self, users: Tensor, items: Tensor, repeatable: bool = False,
+        left_out: Tensor | None = None,
     ) -> Calibration | None:
         """Fit the gains of evaluation to held-out interactions, and take them over.
 
         Items without interactions keep gains of 1. None where no held-out interaction is of an item
-        that has others and new to its user. Shapes: users, items (P,).
+        that has others and new to its user. Shapes: users, items (P,); left_out (2, S), pairs that
+        rankings leave out though the graph does not have them.
         """
         self.drop_calibration()
-        sample = held_out_sample(self.graph, users, items, repeatable)
+        sample = held_out_sample(self.graph, users, items, repeatable, left_out)
         if sample is None:
             return None
         user, item = self._linear_fusion(sample.users, sample.items)

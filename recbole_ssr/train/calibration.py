@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer.trainer import Trainer
 from recbole.utils import calculate_valid_score
@@ -47,7 +48,8 @@ def calibrate(trainer: Trainer, valid_data) -> dict:
         return state["calibration"]
     model.eval()
     users, items = held_out(valid_data)
-    fitted = model.calibrate(users, items, bool(trainer.config["repeatable"]))
+    fitted = model.calibrate(users, items, bool(trainer.config["repeatable"]),
+                             _beside_graph(valid_data))
     if fitted is None:
         return {}
     after = _measured(trainer, valid_data)
@@ -72,6 +74,17 @@ def held_out(part) -> tuple[Tensor, Tensor]:
     """Return users and items of the interactions that a loader evaluates on. Shapes: (P,) each."""
     dataset = part._dataset
     return dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
+
+
+def _beside_graph(part: FullSortEvalDataLoader) -> Tensor | None:
+    """Return users and items that rankings leave out beside the graph's, (2, S), if there are any:
+    with a `train_share` below 1 the rest of the training part.
+    """
+    if part.config["train_share"] in (None, 1) or not hasattr(part, "positives"):
+        return None
+    users, items = part._sampler.used_ids.of(range(part.positives.n_users))
+    left = ~part.positives.has(users, items)
+    return torch.from_numpy(np.stack([users[left], items[left]]))
 
 
 def _measured(trainer: Trainer, part) -> tuple[dict, Ranking | None]:

@@ -47,8 +47,16 @@ class Preset(NamedTuple):
     @property
     def trials(self) -> int | None:
         """Trials that were made before these settings were selected; None untold."""
-        number = re.match(r"\d+", self.notes.get("trials", ""))
-        return int(number.group()) if number else None
+        return self._count(r"(\d+)")
+
+    @property
+    def pruned(self) -> int:
+        """How many of the trials were stopped early; 0 untold."""
+        return self._count(r".* (\d+) pruned") or 0
+
+    def _count(self, pattern: str) -> int | None:
+        found = re.match(pattern, self.notes.get("trials", ""))
+        return int(found[1]) if found else None
 
 
 def write_preset(out: str | Path, selected: Selected, settings: Mapping | None = None) -> Path:

@@ -46,3 +46,10 @@ def test_of_many_a_sample_stands_for_all(monkeypatch):
     for item, weight in weights.items():
         expected = 0 if item in positives else math.log((7 - len(positives)) / 3)
         assert weight == pytest.approx(expected)
+
+
+def test_what_rankings_leave_out_besides_the_graph_is_no_candidate():
+    left_out = torch.tensor([[1, 2, 3], [5, 4, 6]])
+    sample = held_out_sample(GRAPH, USERS, ITEMS, left_out=left_out)
+    assert named(sample, sample.held_out.positives) == {(1, 3), (2, 5)}  # (3, 6) was seen
+    assert named(sample, sample.held_out.seen) == {(1, 1), (1, 2), (2, 2), (1, 5), (2, 4)}

@@ -205,6 +205,17 @@ def test_tuning_budgets_are_told():
                                   "no settings tried for FREEDOM")
 
 
+def test_settings_whose_training_was_stopped_are_told():
+    comparison = made_comparison(3, 2, failures=False)
+    budgets = zip(comparison.lines, ((32, 24), (32, 0), (None, 0)))
+    lines = tuple(replace(line, trials=n, pruned=early) for line, (n, early) in budgets)
+    found = sheet(replace(comparison, lines=lines), "settings")
+    column = [column.name for column in found.columns].index("tuned over")
+    assert [row[column].text for row in found.rows] == ["32, 24 pruned", "32", "-"]
+    assert "pruned" in found.notes[0]
+    assert "pruned" not in sheet(comparison, "settings").notes[0]
+
+
 def test_settings_of_their_own_are_told_by_line():
     comparison = made_comparison(3, 2, failures=False)
     other = comparison.lines[1]

@@ -59,6 +59,23 @@ def test_what_calibration_did_is_told_on_the_features_that_are_measured(train):
     assert plain.valid != plain.history[plain.best_epoch]["valid"]
 
 
+def test_with_a_share_of_training_it_leaves_out_what_rankings_leave_out(train, monkeypatch):
+    given, calibrate = [], SSR.calibrate
+
+    def spy(model, users, items, repeatable, left_out):
+        given.append((model, left_out))
+        return calibrate(model, users, items, repeatable, left_out)
+
+    monkeypatch.setattr(SSR, "calibrate", spy)
+    edges = []
+    for share in (1.0, 0.5):
+        train(train_share=share)
+        edges.append(set(zip(*(side.tolist() for side in given[-1][0].graph.edges()))))
+    (_, nothing), (_, left_out) = given
+    assert nothing is None and edges[1] < edges[0]
+    assert edges[1] | set(zip(*left_out.tolist())) == edges[0]
+
+
 @pytest.mark.slow
 def test_the_last_epoch_of_a_run_that_does_not_select_is_calibrated_too(train):
     selected = train(calibration_prior=1.0)

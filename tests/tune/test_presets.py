@@ -55,7 +55,7 @@ def test_a_preset_says_how_it_was_found(tmp_path):
     assert notes["trials"] == "20 (12 complete, 8 pruned), 1 failed, budget 20"
     assert notes["sampler"] == "tpe, seed 2020, pruner median"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", notes["date"]) and "recbole_ssr" in notes["versions"]
-    assert read_presets(path)["SSR"].trials == 20
+    assert (read_presets(path)["SSR"].trials, read_presets(path)["SSR"].pruned) == (20, 8)
     pruned = write_preset(tmp_path, selected()._replace(default_pruned=True))
     assert read_presets(pruned)["SSR"].notes["reached"].endswith("0.1 when they were pruned")
     assert not any("on test" in note or str(tmp_path) in note for note in notes.values())

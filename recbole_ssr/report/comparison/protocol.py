@@ -59,11 +59,12 @@ def setting_sheet(comparison: Comparison) -> Sheet:
     otherwise, beside = ("as all", " and from what is given to all lines") \
         if _given_to_all(comparison) else ("defaults", "")
     rows = [(line.label, *(values[line.label] for values in by_label.values()),
-             NONE if line.trials is None else f"{line.trials:,}",
-             _in_words(line.settings) or otherwise) for line in comparison.lines]
+             _trials(line), _in_words(line.settings) or otherwise) for line in comparison.lines]
+    early = "; pruned: of these, stopped before their training ended" \
+        if any(line.pruned for line in comparison.lines) else ""
     return Sheet("What lines have of their own", columns, rows,
-                 ("Tuned over: settings tried and compared on validation; settings: what differs "
-                  f"from the model's defaults{beside}.",), "settings")
+                 (f"Tuned over: settings tried and compared on validation{early}; settings: what "
+                  f"differs from the model's defaults{beside}.",), "settings")
 
 
 def hash_sheet(comparison: Comparison) -> Sheet:
@@ -98,6 +99,12 @@ def _settings(comparison: Comparison) -> tuple[dict[str, str], dict[str, dict[st
         else:
             different[name] = values
     return shared, different
+
+
+def _trials(line: Line) -> str:
+    if line.trials is None:
+        return NONE
+    return f"{line.trials:,}" + (f", {line.pruned:,} pruned" if line.pruned else "")
 
 
 def _tuning(lines: Iterable[Line]) -> str:
