@@ -37,7 +37,8 @@ class Content(NamedTuple):
 def filtered(interactions: Interactions, options: Options, draft: Draft) -> Interactions:
     """Drop low ratings, then repeated pairs, then take the k-core; say what went.
 
-    Repeated pairs stay where the split is the one that the interactions bring.
+    Repeated pairs stay where the split is the one that the interactions bring; of those of a test
+    part that it keeps, that one stays.
     """
     k = options.min_interactions or 0
     if k < 0:
@@ -45,7 +46,7 @@ def filtered(interactions: Interactions, options: Options, draft: Draft) -> Inte
     rated = _rated(interactions, options.min_rating)
     split = read_split(options.split or split_of(interactions))
     published = split.rule == "published"
-    kept = rated if published else without_repeats(rated)
+    kept = rated if published else without_repeats(rated, _published_test(rated, split))
     for note in remarks(kept) if published else ():
         logger.info("%s", note)
     repeats = len(rated) - len(kept)
@@ -129,8 +130,7 @@ def split_into(draft: Draft, interactions: Interactions, options: Options,
 
 def _once(draft: Draft, interactions: Interactions, split: Split) -> Interactions:
     """Drop repeated pairs before a split is drawn; say what went."""
-    brings_test = split.rule == "published-test" and interactions.labels is not None
-    kept = without_repeats(interactions, interactions.labels == TEST if brings_test else None)
+    kept = without_repeats(interactions, _published_test(interactions, split))
     repeats = len(interactions) - len(kept)
     if repeats:
         draft.about["read"] = {"users": interactions.n_users, "items": interactions.n_items,
@@ -138,6 +138,13 @@ def _once(draft: Draft, interactions: Interactions, split: Split) -> Interaction
         logger.info("%s repeated pairs dropped, so that the split that is drawn puts none into two "
                     "parts", f"{repeats:,}")
     return kept
+
+
+def _published_test(interactions: Interactions, split: Split) -> np.ndarray | None:
+    """Return which interactions are of a test part that the split keeps, (n,) bool, if any."""
+    if split.rule != "published-test" or interactions.labels is None:
+        return None
+    return interactions.labels == TEST
 
 
 def record_split(draft: Draft, interactions: Interactions, split: Split) -> None:

@@ -199,6 +199,7 @@ def _gate(model: SSR, slots: Tensor, activity: Tensor) -> tuple[list[ActivityGro
     facts = model.spectra()[0].facts
     M, C = slots.shape[:2]
     gate = model.user_fusion.gate(slots.sum((0, 1)), facts)
+    gate = gate * model.evaluation_gains()[0].flatten()  # as scores have it
     weight = spectral.reliance(slots, gate)[1:].cpu()
     gate = gate.view(-1, M, C)[1:].cpu()
     groups = [

@@ -62,7 +62,8 @@ def train(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(train):
-    return train(user_weights=True, band_filter="chebyshev", operator_rank=2)
+    return train(user_weights=True, band_filter="chebyshev", operator_rank=2,
+                 inference_gains=[1.0, 1.2, 0.7])
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,7 @@ def test_crossing_counts_every_kind_of_connection():
 
 
 def test_gates_by_activity_are_weighted_parts_of_the_mean_gate(diagnosis, model):
+    """As they are in evaluation, whose gains calibration and `inference_gains` change."""
     groups = diagnosis.gate
     assert [g.name for g in groups] == ["at most 5", "6 to 10", "11 to 20"]  # no larger user
     assert sum(g.users for g in groups) == USERS
@@ -183,6 +185,8 @@ def test_gates_by_activity_are_weighted_parts_of_the_mean_gate(diagnosis, model)
         user = model.spectra()[0]
         slots = user.slots * user.weights[:, 0].T[None, :, :, None]
         gate = model.user_fusion.gate(slots.sum((0, 1)), user.facts)[1:].view(-1, 3, 3)
+        gate = gate * model.evaluation_gains()[0]
+    assert not torch.equal(model.evaluation_gains()[0], torch.ones(3, 3))
     mean = sum(g.users * torch.tensor(g.gate) for g in groups) / USERS
     torch.testing.assert_close(mean, gate.mean(0), rtol=1e-5, atol=1e-6)
     for group in groups:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from benchmark_scripts import scripts_of
+from tiny import SETTINGS, write_tiny
 
 from recbole_ssr import memory
 from recbole_ssr.config import build_config
@@ -69,6 +70,15 @@ def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
                         (f"{2**62}\n", machine.total)):
         file.write_text(text)
         assert memory_of(torch.device("cpu")).total == total
+
+
+def test_a_batch_above_the_data_needs_what_the_data_need(tmp_path):
+    needed = []
+    for size in (10**5, 10**6):
+        config = build_config("SSR", "tiny", config_dict={
+            **SETTINGS, **write_tiny(tmp_path), "train_batch_size": size})
+        needed.append(config.model_class.footprint(config, MultimodalDataset(config).build()[0]))
+    assert needed[0] == needed[1] and needed[0].peak < GIB
 
 
 @pytest.mark.slow

@@ -276,6 +276,8 @@ class ItemFeatures:
         """Return which items have features once the corruption has taken its share, (n_items,)."""
         here = source.rows >= 0
         items = np.flatnonzero(here)
+        # A share is that of the items of the run: new ones change nothing and keep what they have.
+        items = items[items < self.n_known]
         removed = self.corruption.removed(source.modality, self._tokens[items])
         if removed.any() and self.fill == "error":
             raise UserError(
@@ -283,7 +285,7 @@ class ItemFeatures:
                 f"{source.modality} features on purpose. Set feature_fill to zero or mean."
             )
         here[items[removed]] = False
-        return here
+        return here & (source.modality not in self.corruption.dropped)
 
     def _source(self, modality: str) -> "_Source":
         if modality not in self._sources:

@@ -13,7 +13,7 @@ from recbole_ssr.model.feature_blocks import in_blocks
 
 logger = logging.getLogger("recbole_ssr")
 
-_VERSION = 1  # raise it when the rotation changes what it returns
+_VERSION = 2  # raise it when the rotation changes what it returns
 _SEED = 0  # of the randomised solver: the same directions whatever the seed of the run
 
 
@@ -23,7 +23,7 @@ def rotated(config, features, modality: str) -> Tensor:
     A rotation keeps every inner product that the kept directions carry, so that a linear layer on
     top loses only what the explained share, which is logged, lacks. Features that have no more
     columns than that, and trainable ones, stay as they are; 0 keeps all. The directions are those
-    of the features that the model was trained on.
+    of the features that the model was trained on, whatever fills those that are missing.
 
     Shapes: result (I, f).
     """
@@ -32,10 +32,12 @@ def rotated(config, features, modality: str) -> Tensor:
     if not 0 < components < width or config["train_features"]:
         return features.matrix(modality)
     trained = features.fitted
-    key = content_key("rotation", _VERSION, components, _SEED, in_blocks(trained, modality))
+    present = trained.has_feature(modality)
+    key = content_key("rotation", _VERSION, components, _SEED, in_blocks(trained, modality),
+                      present.numpy())
     directions = torch.from_numpy(cached_array(
         cache_folder(config["cache_dir"]) / "rotations", key,
-        lambda: _directions(trained.matrix(modality).numpy(), components),
+        lambda: _directions(_present(trained.matrix(modality), present).numpy(), components),
     ))
     parts, energy = [], 0.0
     for rows in features.blocks(modality):  # wide features are never in memory as a whole
@@ -63,6 +65,11 @@ def centre_of(matrix: Tensor, present: Tensor) -> Tensor:
     """Return the mean of the present rows. Shapes: matrix (I, f); present (I, 1); result (f,)."""
     present = present.to(matrix)
     return (matrix * present).sum(0) / present.sum().clamp(min=1)
+
+
+def _present(matrix: Tensor, present: Tensor) -> Tensor:
+    """Return the matrix with zeros for missing rows. Shapes: matrix (I, f); present (I,)."""
+    return matrix if present[1:].all() else matrix * present[:, None]
 
 
 def _directions(F: np.ndarray, components: int) -> np.ndarray:

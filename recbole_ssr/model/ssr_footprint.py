@@ -30,8 +30,8 @@ def footprint(config, dataset) -> Footprint:
     given = [features.dim(c) for c in features.modalities]
     most = 0 if config["train_features"] else config["feature_components"]
     f = [min(dim, most or dim) + 1 for dim in given]
-    C, batch = len(f) + 1, 3 * config["train_batch_size"]  # users, positives, negatives
-    batch = min(batch, N)
+    rows = min(config["train_batch_size"], E)
+    C, batch = len(f) + 1, min(3 * rows, N)  # users, positives, negatives
     small = min(dataset.user_num, items) - 1  # without padding
     exact = config["band_filter"] == "exact" or (
         config["band_filter"] == "auto" and small <= config["exact_max_nodes"])
@@ -54,8 +54,7 @@ def footprint(config, dataset) -> Footprint:
         "to build the graph": _BUILDING * E - before,
         "to read the features": 3 * items * max(given) * _NUMBER - before,
         "to fit the bands": 2 * C * N * d * _NUMBER,
-        "of a step": _OF_BATCH * M * C * batch * d * _NUMBER + 3 * config["train_batch_size"]**2
-        * _NUMBER,
+        "of a step": _OF_BATCH * M * C * batch * d * _NUMBER + 3 * rows**2 * _NUMBER,
         "of an evaluation": _OF_EVALUATION * all_bands,
     }
     return Footprint(held, stages, _LOWER + (("exact_max_nodes",) if exact else ()))

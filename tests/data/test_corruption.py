@@ -91,6 +91,19 @@ def test_removed_items_are_missing_and_nested(folder):
         before = gone
 
 
+def test_new_items_change_nothing_and_lose_a_dropped_modality_alone(folder, tmp_path_factory):
+    part, _ = load(folder, feature_missing={"image": 0.3}, drop_modality="text")
+    later = tmp_path_factory.mktemp("later")
+    for count in (1, 7, 20):
+        names = [f"new{k}" for k in range(count)]
+        for name, dim in (("image", DIM), ("text", 4)):
+            write_features(later, name, np.ones((count, dim), dtype=np.float32), names)
+        after = part.with_new_items(later, names)
+        here = after.has_feature("image")
+        assert torch.equal(here[:-count], part.has_feature("image")) and here[-count:].all()
+        assert not after.has_feature("text").any()
+
+
 def test_removed_rows_are_filled_as_others_are(folder):
     features, _ = load(folder, fill="mean", feature_missing={"image": 0.5},
                        feature_noise={"image": 0.2})

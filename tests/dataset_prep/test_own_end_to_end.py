@@ -105,6 +105,17 @@ def test_filters_do_not_turn_the_split_of_a_table_into_another(capsys):
     assert manifest()["test"] == 9
 
 
+@pytest.mark.usefixtures("work")
+def test_what_is_bought_again_stays_in_a_test_part_that_is_published():
+    """Also where the row of training is the earlier one."""
+    rows = [f"u{u},i{i},{i},{label}" for u in range(9)
+            for i, label in [*enumerate(["train"] * 10), (9, "test"), (10, "test")]]
+    Path("own.csv").write_text("\n".join(["user,item,timestamp,split", *rows]) + "\n")
+    assert main(["prepare", "--name=shop", "--interactions=own.csv"]) == 0
+    made = manifest()
+    assert (made["train"] + made["valid"], made["test"]) == (81, 18)
+
+
 def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
     pytest.importorskip("sentence_transformers", reason="needs the extra [encode]")
     from PIL import Image

@@ -57,6 +57,16 @@ def test_directions_are_cached_by_content(tmp_path):
     assert len(list((tmp_path / "rotations").iterdir())) == 2
 
 
+def test_what_fills_missing_rows_has_no_part_in_the_directions(tmp_path):
+    features = low_rank(noise=1.0)
+    there = torch.arange(40) % 3 > 0
+    matrices = [features.matrix("image") * there[:, None] + fill * ~there[:, None]
+                for fill in (0.0, 2.0)]
+    zero, filled = (rotated(config(tmp_path, 4), Features(present={"image": there}, image=matrix),
+                            "image") for matrix in matrices)
+    assert torch.equal(zero[there], filled[there])
+
+
 def test_wide_features_are_held_whole_only_for_what_is_not_in_the_cache(tmp_path, monkeypatch):
     features, options = low_rank(noise=1.0), config(tmp_path, 4, knn_k=3)
     first = rotated(options, features, "image"), neighbours_of(options, features, "image", 3)
