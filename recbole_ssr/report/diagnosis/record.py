@@ -48,7 +48,8 @@ class Ablation:
 class ActivityGroup:
     """Users by their training interactions.
 
-    Shapes: gate (M, C), the mean gate of evaluation; weight (M, C), the mean share of the gated bands' norms.
+    Shapes: gate (M, C), the mean gate of evaluation; weight (M, C), the mean share of the norms of
+    gated bands.
     """
 
     name: str
