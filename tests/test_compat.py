@@ -351,6 +351,17 @@ def test_negatives_by_popularity_know_the_train_part_alone(tmp_path, repeatable)
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("batch", [7, 4096])
+def test_pop_counts_every_interaction_of_training(tmp_path, batch):
+    """And no drawn negative."""
+    flags = SETTINGS | write_tiny(tmp_path) | {"train_batch_size": batch, "epochs": 1}
+    result = recbole_ssr.run("Pop", "tiny", config_dict=flags | {"run_dir": str(tmp_path)})
+    experiment = recbole_ssr.load_run(result.run)
+    train = experiment.train._dataset.inter_feat["item_id"]
+    expected = train.bincount(minlength=experiment.dataset.item_num)
+    assert expected.max() > 1 and torch.equal(experiment.model.item_cnt.squeeze(1), expected)
+
+
 def test_negatives_by_popularity_need_an_item_that_a_user_lacks(tmp_path):
     folder = tmp_path / "few"
     folder.mkdir()
