@@ -24,7 +24,7 @@ logger = logging.getLogger("recbole_ssr")
 # Of an import or of own data, which a run cannot start; `name` is the run's `dataset`.
 _NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "items_key", "text", "vectors",
                  "overwrite", "modalities", "recipe", "category", "expected", "user_column",
-                 "item_column", "time_column", "rating_column", "label_column")
+                 "item_column", "time_column", "rating_column", "label_column", "like", "out")
 FLAGS = tuple(name for name in NAMES if name not in SHARED + _NOT_FOR_RUNS)
 # A run that prepares nothing has no use for these; no_download is a promise that it keeps.
 _OF_PREPARING = frozenset(FLAGS) & set(WITHOUT_EFFECT) - {"no_download"}

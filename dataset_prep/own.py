@@ -46,6 +46,11 @@ def prepare_own(options: Options) -> Path:
                     f"{options.interactions}; it has {table.tokens[:3]}, the interactions "
                     f"{tokens[:3]}. Write item ids alike in both."
                 )
+            left_out = len(set(text_of).difference(tokens))
+            if left_out:
+                logger.info("%s of %s items of %s have no interaction and are left out",
+                            f"{left_out:,}", f"{len(text_of):,}", options.items)
+            draft.about["text_columns"] = table.columns
             texts = [text_of.get(token, "") for token in tokens]
             steps.encode_into(draft, tokens, text_content(texts, options), options)
         if options.images:
