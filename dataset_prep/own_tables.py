@@ -46,12 +46,13 @@ _SAMPLE = 1000
 class ItemTable(NamedTuple):
     """n items, in the order of their file: tokens and texts; a text is "" where there is none.
 
-    `columns` are those that the texts are of.
+    `key` is the column of the ids, `columns` are those that the texts are of.
     """
 
     tokens: list[str]
     texts: list[str]
     columns: list[str]
+    key: str
 
 
 def read_interaction_table(
@@ -130,7 +131,7 @@ def read_item_table(path: str | Path, item: str | None = None,
                                 f"and again in {table.unit} {number}. Keep one row per item.")
         texts.extend(map(_joined, zip(*columns[1:]) if text else [()] * len(numbers)))
     _require_rows(path, texts)
-    return ItemTable(list(first_of), texts, text)
+    return ItemTable(list(first_of), texts, text, column)
 
 
 class _Block(NamedTuple):

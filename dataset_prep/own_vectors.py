@@ -115,12 +115,17 @@ def _from_table(table: Table, item: Sequence[str | None]) -> tuple[list[str], np
     return names, np.stack(rows)
 
 
+def is_index(column: str) -> bool:
+    """Tell whether a column is a data frame's index that was written as one."""
+    return bool(_INDEX.fullmatch(column))
+
+
 def _columns(table: Table, named: Sequence[str | None]) -> tuple[str, list[str]]:
     """Return the item column and those of the vector, of which there is at least one."""
     named = next((name for name in named if name in table.columns), None)
     item = choose_column(table, "item", named, also=("id",), flag="--items_key")
-    others = [name for name in table.columns if name != item and not _INDEX.fullmatch(name)]
-    if left_out := [name for name in table.columns if _INDEX.fullmatch(name)]:
+    others = [name for name in table.columns if name != item and not is_index(name)]
+    if left_out := [name for name in table.columns if is_index(name)]:
         logger.info("%s: the column %r is a data frame's index, and no part of the vectors",
                     table.path, left_out[0])
     if not others:

@@ -2,6 +2,7 @@
 
 ```
 <data_path>/<name>/<name>.inter            user_id:token item_id:token [rating timestamp] x_label
+<data_path>/<name>/<name>.item             item_id:token and what a table says of items, if any
 <data_path>/<name>/<name>.yaml             settings of every run on it
 <data_path>/<name>/features/<modality>.*   item features; .tfidf.npz, what TF-IDF was fitted to
 <data_path>/<name>/manifest.json           sizes and hashes of all files, sources, recipe, split

@@ -443,7 +443,7 @@ class SizeEncoder:
 
     name, key, dim = "transformers size", "size", 2
 
-    def __init__(self, model="size", device="auto"):
+    def __init__(self, model="size", device="auto"):  # noqa: ARG002
         self.name = f"transformers {model}"
 
     def encode(self, batch):
@@ -469,3 +469,58 @@ def test_pictures_of_new_items_are_encoded_by_the_same_model_or_none(monkeypatch
     assert "were made by transformers size, not by transformers base" in capsys.readouterr().err
     assert new_items("other") == 2
     assert "nothing to encode: dataset/shop has the features image" in capsys.readouterr().err
+
+
+def lines_of(file):
+    return [line.split("\t") for line in Path(file).read_text().split("\n")[:-1]]
+
+
+@pytest.mark.usefixtures("work")
+def test_the_columns_of_items_stand_beside_the_dataset_and_change_no_run(capsys):
+    """Titles and filters are read from them; a run trains and is named as without them."""
+    rows = [f'{n:03d},"Lamp ""{n}"",\n  tall",{"red" if n % 2 else "blue"},{n}.5,{n}\n'
+            for n in range(ITEMS - 2)]
+    Path("goods.csv").write_text("sku,title,colour,price: EUR,item_id\n" + "".join(rows) +
+                                 "none,Chair,red,1,1\n")
+    command = ["prepare", "--name=shop", "--interactions=orders.csv", "--items=goods.csv",
+               "--items_key=sku", "--text_encoder=tfidf"]
+    assert main(command) == 0
+    head, first, *others = lines_of("dataset/shop/shop.item")
+    assert head == ["item_id:token", "title:token_seq", "colour:token_seq", "price_EUR:token"]
+    assert first == ["000", 'Lamp "0", tall', "blue", "0.5"] and len(others) == ITEMS - 3
+    assert "shop.item" in manifest()["files"]
+    run = ["--dataset=shop", *RUN]
+    assert main([*run, "--run_dir=with"]) == 0
+    [folder] = Path("with").iterdir()
+    capsys.readouterr()
+    assert main(["recommend", str(folder), "--users=u0", "--where={colour: red}", "--topk=30",
+                 "--out=r.csv"]) == 0
+    with open("r.csv") as file:
+        assert {int(row["item"]) % 2 for row in csv.DictReader(file)} == {1}
+    Path("dataset/shop/shop.item").unlink()
+    assert main([*run, "--run_dir=without"]) == 0
+    [other] = Path("without").iterdir()
+    results = [json.loads((path / "metrics.json").read_text()) for path in (folder, other)]
+    for key in ("valid", "test", "protocol", "config_hash"):
+        assert results[0][key] == results[1][key], key
+
+
+@pytest.mark.usefixtures("work")
+def test_an_import_from_recbole_keeps_what_its_item_file_says(caplog):
+    folder = Path("made")
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    pairs = [f"u{u}\ti{i}\n" for u in range(30) for i in rng.choice(20, 8, replace=False)]
+    (folder / "made.inter").write_text("user_id:token\titem_id:token\n" + "".join(pairs))
+    (folder / "made.item").write_text(
+        'year:float\titem_id:token\tname:token_seq\n1999\ti3\tA "big" lamp\n2000\tx\tNo one\n')
+    command = ["prepare", "--from=recbole", "made", "--name=other"]
+    assert main(command) == 0
+    assert lines_of("dataset/other/other.item") == [
+        ["item_id:token", "year:float", "name:token_seq"], ["i3", "1999", 'A "big" lamp']]
+    assert [source["file"] for source in manifest("other")["sources"]] == ["made.inter",
+                                                                          "made.item"]
+    (folder / "made.item").write_text("film:token\tname:token_seq\n3\tA lamp\n")
+    assert main([*command, "--overwrite"]) == 0
+    assert "made.item is left out: it has no column item_id" in caplog.text
+    assert not Path("dataset/other/other.item").exists()

@@ -253,7 +253,8 @@ def test_item_texts_of_json_lists(write):
     lines = [{"asin": "a", "title": "Shirt", "categories": [["Clothing", "Men"]], "related":
               {"also": ["B001", "B002"]}, "urls": ["http://x.org"]}, {"asin": "b", "title": None}]
     table = read_item_table(write("t.jsonl", "\n".join(map(json.dumps, lines))))
-    assert table == (["a", "b"], ["Shirt Clothing Men", ""], ["title", "categories"])
+    assert table == (["a", "b"], ["Shirt Clothing Men", ""], ["title", "categories"],
+                     "asin")
 
 
 @pytest.mark.parametrize("text, message", [
