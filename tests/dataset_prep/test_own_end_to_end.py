@@ -524,3 +524,16 @@ def test_an_import_from_recbole_keeps_what_its_item_file_says(caplog):
     assert main([*command, "--overwrite"]) == 0
     assert "made.item is left out: it has no column item_id" in caplog.text
     assert not Path("dataset/other/other.item").exists()
+
+
+@pytest.mark.usefixtures("work")
+def test_another_split_of_one_s_own_data_is_told_as_a_command_that_works(capsys):
+    assert main(["prepare", "--name=shop", "--interactions=orders.csv", "--data_path=my data",
+                 "--vectors={audio: audio.npy}", "--user_column=user_id"]) == 0
+    train = ["--dataset=shop", "--data_path=my data", "--split=leave-one-out"]
+    capsys.readouterr()
+    assert main([*train, *RUN]) == 2
+    command = capsys.readouterr().err.partition("Prepare it anew with ")[2].partition(", or")[0]
+    program, *words = shlex.split(command)
+    assert program == "recbole-ssr" and main(words) == 0
+    assert main([*train, *RUN]) == 0
