@@ -168,8 +168,8 @@ class ItemFeatures:
         if len(unknown) == len(available):
             raise UserError(f"{folder} has features {', '.join(available)}, but the model was "
                             f"trained on {', '.join(self._sources)}. Name the files after these.")
-        sources = [_with_new_rows(source, folder if name in available else None, self._tokens,
-                                  tokens)
+        there = {name for name in available if _has_some(folder, name, tokens)}
+        sources = [_with_new_rows(source, folder if name in there else None, self._tokens, tokens)
                    for name, source in self._sources.items()]
         for source in sources:
             lacking = int((source.rows[len(self._tokens):] < 0).sum())
@@ -336,6 +336,12 @@ class _SourceOfNew(_Source):
 
     def open(self) -> np.ndarray:
         return np.concatenate([super().open(), self.new.open()])
+
+
+def _has_some(folder: str | Path, modality: str, tokens: Sequence[str]) -> bool:
+    """Tell whether a file is of any of the items; without .tokens True, and loading it says so."""
+    names = feature_paths(folder, modality)[1]
+    return not names.is_file() or not set(tokens).isdisjoint(read_tokens(names))
 
 
 def _with_new_rows(source: _Source, folder: str | Path | None, known: Sequence[str],

@@ -184,6 +184,10 @@ def test_new_items_without_a_modality_are_told(train, tmp_path, caplog):
     write_features(tmp_path, "image", np.ones((2, 7), np.float32), ["x", "y"])
     recbole_ssr.load(train(), "cpu", tmp_path)
     assert caplog.text.count("2 of 2 new items have no text features") == 1
+    write_features(tmp_path, "text", known_rows(tmp_path, 3), ["i3"])  # of a known item alone
+    caplog.clear()
+    recbole_ssr.load(train(), "cpu", tmp_path)
+    assert caplog.text.count("2 of 2 new items have no text features") == 1
 
 
 def test_new_items_are_nobody_s_neighbours_but_their_own():
