@@ -101,4 +101,4 @@ def _dest(flag: str) -> str:
 
 
 def _only_named(flags: dict) -> bool:
-    return "name" in flags and not {"source", "path", "interactions"} & set(flags)
+    return "name" in flags and not {"source", "path", "interactions", "like"} & set(flags)

@@ -34,7 +34,8 @@ def find_images(folder: str | Path, tokens: Sequence[str]) -> dict[str, Path]:
     above counts, with a warning. Raises UserError if there is no folder, or no file matches.
     """
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        names = [entry.name for entry in entries if entry.is_file()]
     except OSError as error:
         raise UserError(f"The folder of pictures {folder} cannot be read ({error.strerror}). "
                         "Correct --images.") from error
@@ -49,16 +50,28 @@ def find_images(folder: str | Path, tokens: Sequence[str]) -> dict[str, Path]:
     pictures = {token: sorted(by_stem[token], key=_preference)
              for token in tokens if token in by_stem}
     if not pictures:
+        folders = [entry.name for entry in entries if entry.is_dir()]
         raise UserError(
-            f"No picture in {folder} belongs to an item: it has {names[:3]}, the items are "
-            f"{[str(token) for token in tokens[:3]]}. Name pictures <item>.jpg (or "
-            f"{', '.join(suffix[1:] for suffix in SUFFIXES)})."
+            f"No picture in {folder} belongs to an item: it has {names[:3]}"
+            f"{f' and the folders {folders[:3]}, which are not looked into' if folders else ''}, "
+            f"the items are {[str(token) for token in tokens[:3]]}. Name pictures <item>.jpg (or "
+            f"{', '.join(suffix[1:] for suffix in SUFFIXES)}){_of_slash(tokens)}, all in one "
+            "folder."
         )
     several = [files for files in pictures.values() if len(files) > 1]
     if several:
         logger.warning("%s items have several pictures in %s, for instance %s; the first counts",
                        f"{len(several):,}", folder, several[0])
     return {token: Path(folder, files[0]) for token, files in pictures.items()}
+
+
+def _of_slash(tokens: Sequence[str]) -> str:
+    """Return how the picture of an item with a slash in its id is named; "" where there is none."""
+    token = next((token for token in map(str, tokens) if "/" in token), None)
+    if token is None:
+        return ""
+    name = token.replace("%", "%25").replace("/", "%2F")
+    return f", with %2F for a slash as in {name}.jpg"
 
 
 def open_rgb(path: str | Path):

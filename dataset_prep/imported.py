@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from recbole_ssr.dataset_prep import steps
+from recbole_ssr.dataset_prep.item_file import copy_item_file
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.dataset_prep.prepared import Draft, source_of
 from recbole_ssr.dataset_prep.published import read_published, remarks
@@ -38,6 +39,11 @@ def prepare_imported(options: Options) -> Path:
         for note in notes:
             logger.info("%s", note)
         interactions = steps.split_into(draft, interactions, options, default)
+        sources = published.sources
+        if published.kind == "recbole":
+            about_items = sources[0].with_suffix(".item")
+            if copy_item_file(draft, about_items, set(interactions.item_tokens)):
+                sources = [*sources, about_items]
         for modality in options.modalities or ():
             if modality not in published.features:
                 raise UserError(f"--modalities: {options.path} has no {modality!r}, only "
@@ -52,5 +58,5 @@ def prepare_imported(options: Options) -> Path:
             logger.warning("%s has no item features: SSR needs some; models such as LightGCN run "
                            "without", options.name)
         draft.about |= {"layout": published.kind, "notes": notes,
-                        "sources": [source_of(path) for path in published.sources]}
+                        "sources": [source_of(path) for path in sources]}
         return steps.finish(draft, interactions, options)

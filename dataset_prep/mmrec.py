@@ -11,6 +11,7 @@ import pandas as pd
 
 from recbole_ssr.data.ids import PADDING, flaw_of_id
 from recbole_ssr.dataset_prep.interactions import Interactions, whole_or_not
+from recbole_ssr.dataset_prep.table_rows import without_header
 from recbole_ssr.errors import UserError, nearest
 
 logger = logging.getLogger("recbole_ssr")
@@ -119,7 +120,8 @@ def _read(path: Path) -> pd.DataFrame:
     if len(header) < 2:
         raise UserError(f"{path}, line 1: one column {header[0][:60]!r}. Separate columns by tabs.")
     if len(set(header)) < len(header):
-        raise UserError(f"{path}, line 1: a column is named twice in {', '.join(header)}.")
+        raise UserError(f"{path}, line 1: a column is named twice in {', '.join(header)}."
+                        f"{without_header(path, header)}")
     try:
         with warnings.catch_warnings():
             # Lines of more fields than the header would be cut with no more than a warning.
@@ -143,7 +145,8 @@ def _column(path: Path, columns: dict[str, str], names: tuple[str, ...]) -> str:
     if column is None:
         raise UserError(f"{path}, line 1: no column {names[0]} among {', '.join(columns)}."
                         f"{nearest(names[0], columns)} Known names are {', '.join(names)}; rename "
-                        "the column, or import the file with --interactions.")
+                        "the column, or import the file with --interactions."
+                        f"{without_header(path, list(columns))}")
     return column
 
 

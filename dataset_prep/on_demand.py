@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from recbole_ssr.data.manifest import read_manifest
 from recbole_ssr.dataset_prep.options import (
+    DATA_PATH,
     NAMES,
     SHARED,
     WITHOUT_EFFECT,
@@ -24,7 +27,7 @@ logger = logging.getLogger("recbole_ssr")
 # Of an import or of own data, which a run cannot start; `name` is the run's `dataset`.
 _NOT_FOR_RUNS = ("name", "source", "path", "interactions", "items", "items_key", "text", "vectors",
                  "overwrite", "modalities", "recipe", "category", "expected", "user_column",
-                 "item_column", "time_column", "rating_column", "label_column")
+                 "item_column", "time_column", "rating_column", "label_column", "like", "out")
 FLAGS = tuple(name for name in NAMES if name not in SHARED + _NOT_FOR_RUNS)
 # A run that prepares nothing has no use for these; no_download is a promise that it keeps.
 _OF_PREPARING = frozenset(FLAGS) & set(WITHOUT_EFFECT) - {"no_download"}
@@ -110,10 +113,30 @@ def check_flags(flags: Mapping[str, object], dataset: str, data_path: str | Path
             continue
         if not (_is_split_of(value, manifest) if key == "split" else made.get(key) == value):
             raise UserError(
-                f"{folder} was prepared with {key}={made.get(key)!r}, not "
-                f"{value!r}. Prepare it anew with recbole-ssr prepare {dataset} --{key}={value} "
-                f"--overwrite, or leave --{key} out."
+                f"{folder} was prepared with {key}={made.get(key)!r}, not {value!r}. Prepare it "
+                f"anew with {_anew(folder, manifest, key, value)}, or leave --{key} out."
             )
+
+
+def _anew(folder: Path, manifest: Mapping, key: str, value: object) -> str:
+    """Return the command that prepares a dataset as it was, but for one option.
+
+    Paths are as they were typed. Own data and published folders are named by all of their options.
+    """
+    made = {name: option for name, option in manifest.get("options", {}).items() if name in NAMES}
+    words = [folder.name]
+    if made.get("interactions") or made.get("path"):
+        words = [made.pop("path")] if made.get("path") else []
+        source = {"from": made.pop("source", "auto")} if words else {}
+        others = {**source, **made, "name": folder.name}
+    else:
+        others = {}
+    if str(folder.parent) != DATA_PATH:
+        others["data_path"] = str(folder.parent)
+    others = {name: option for name, option in others.items() if option is not None} | {key: value}
+    words += [f"--{name}={option if isinstance(option, str) else json.dumps(option)}"
+              for name, option in others.items()]
+    return shlex.join(["recbole-ssr", "prepare", *words, "--overwrite"])
 
 
 def _is_split_of(name_or_file: str, manifest: Mapping) -> bool:

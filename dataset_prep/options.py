@@ -59,6 +59,10 @@ class Options:
     rating_column: str | None = option("rating_column=COLUMN", "rating column of --interactions")
     label_column: str | None = option(
         "label_column=COLUMN", "column of --interactions with the part of the split")
+    # Items to come.
+    like: str | None = option(
+        "like=DATASET", "prepared dataset by whose encoders --items and --images are encoded")
+    out: str | None = option("out=FOLDER", "receives features made by --like, for --new-items")
     # What is made of it.
     min_rating: float | None = option(
         "min_rating=RATING", "least rating that counts as an interaction, before the k-core")
@@ -81,7 +85,7 @@ _TYPES = {f.name: str(f.type).split(" |")[0] for f in fields(Options)}
 TEXTS = tuple(name for name, kind in _TYPES.items() if kind == "str")
 # Those that may name a file or a folder.
 _PATHS = ("data_path", "raw", "cache_dir", "path", "interactions", "items", "images", "split",
-          "text_encoder", "image_encoder")
+          "text_encoder", "image_encoder", "like", "out")
 # Settings of a run that its preparation shares. Not `modalities`: a run on one modality must not
 # leave a dataset of one behind, on which a later run is unimodal without a word.
 SHARED = ("data_path", "cache_dir", "split_seed", "device", "show_progress")

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from recbole_ssr.dataset_prep import steps
 from recbole_ssr.dataset_prep.encoders import image_content, text_content
+from recbole_ssr.dataset_prep.item_file import write_item_file
 from recbole_ssr.dataset_prep.options import Options
 from recbole_ssr.dataset_prep.own_tables import read_interaction_table, read_item_table
 from recbole_ssr.dataset_prep.own_vectors import read_vectors
 from recbole_ssr.dataset_prep.prepared import Draft, source_of
+from recbole_ssr.dataset_prep.table_rows import open_table
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -46,6 +48,13 @@ def prepare_own(options: Options) -> Path:
                     f"{options.interactions}; it has {table.tokens[:3]}, the interactions "
                     f"{tokens[:3]}. Write item ids alike in both."
                 )
+            left_out = len(set(text_of).difference(tokens))
+            if left_out:
+                logger.info("%s of %s items of %s have no interaction and are left out",
+                            f"{left_out:,}", f"{len(text_of):,}", options.items)
+            draft.about["text_columns"] = table.columns
+            write_item_file(draft, open_table(options.items), table.key,
+                            dict.fromkeys(table.columns, "token_seq"), set(tokens))
             texts = [text_of.get(token, "") for token in tokens]
             steps.encode_into(draft, tokens, text_content(texts, options), options)
         if options.images:

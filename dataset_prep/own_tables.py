@@ -44,10 +44,15 @@ _SAMPLE = 1000
 
 
 class ItemTable(NamedTuple):
-    """n items, in the order of their file: tokens and texts; a text is "" where there is none."""
+    """n items, in the order of their file: tokens and texts; a text is "" where there is none.
+
+    `key` is the column of the ids, `columns` are those that the texts are of.
+    """
 
     tokens: list[str]
     texts: list[str]
+    columns: list[str]
+    key: str
 
 
 def read_interaction_table(
@@ -102,7 +107,8 @@ def read_item_table(path: str | Path, item: str | None = None,
     Args:
         item: column of the ids; None takes the usual names.
         text: columns whose values are joined by blanks; None takes all columns of words, which
-            leaves out numbers, dates, addresses, ids and codes, and says so in the log.
+            leaves out numbers, dates, addresses, ids and codes, and says so in the log. None of
+            them: texts are "".
 
     Line breaks become blanks, cells such as NA and null nothing. Raises UserError, with file and
     line, for blank and repeated ids and unknown columns.
@@ -123,9 +129,9 @@ def read_item_table(path: str | Path, item: str | None = None,
             if first_of.setdefault(token, number) != number:
                 raise UserError(f"{path}: the item {token!r} is in {table.unit} {first_of[token]} "
                                 f"and again in {table.unit} {number}. Keep one row per item.")
-        texts.extend(map(_joined, zip(*columns[1:])))
+        texts.extend(map(_joined, zip(*columns[1:]) if text else [()] * len(numbers)))
     _require_rows(path, texts)
-    return ItemTable(list(first_of), texts)
+    return ItemTable(list(first_of), texts, text, column)
 
 
 class _Block(NamedTuple):

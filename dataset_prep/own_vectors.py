@@ -11,7 +11,13 @@ import numpy as np
 
 from recbole_ssr.data.feature_files import check_finite, check_tokens, open_matrix, read_tokens
 from recbole_ssr.dataset_prep.table_columns import choose_column
-from recbole_ssr.dataset_prep.table_rows import Table, open_parquet, open_table, suffix_of
+from recbole_ssr.dataset_prep.table_rows import (
+    SUFFIXES,
+    Table,
+    open_parquet,
+    open_table,
+    suffix_of,
+)
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -45,11 +51,32 @@ def read_vectors(path: str | Path, tokens: Sequence[str] | None = None,
         names, matrix, named_in = _from_npy(path, tokens)
     elif suffix_of(path) in (".parquet", ".pq"):
         names, matrix, named_in = *_from_parquet(path, item), path
+    elif suffix_of(path) not in SUFFIXES:
+        raise UserError(_other_format(path))
     else:
         names, matrix, named_in = *_from_table(open_table(path), item), path
     check_tokens(names, len(matrix), path, named_in)
     check_finite(matrix, names, path)
     return names, matrix
+
+
+def _other_format(path: Path) -> str:
+    """Say what is wrong with vectors of no known suffix, and how they become a matrix."""
+    if not path.exists():
+        return f"{path} does not exist. Correct its path in --vectors."
+    target, suffix = f"{path.stem}.npy", suffix_of(path)
+    if path.is_dir():
+        problem, remedy = "is a folder", (
+            f"Stack its files: numpy.save('{target}', numpy.stack([numpy.load(file) for file in "
+            f"files])), with the item of each in {path.stem}.tokens")
+    else:
+        problem, remedy = f"has the suffix {suffix!r}", {
+            ".npz": f"Take its matrix out: numpy.save('{target}', numpy.load('{path.name}')[KEY])",
+            ".pt": f"Convert it: numpy.save('{target}', torch.load('{path.name}').numpy())",
+        }.get(suffix.replace("pth", "pt"), "Save it as one of these")
+    return (f"{path} {problem}. Vectors are a matrix in a .npy, a row per item, whose .tokens file "
+            "beside it names the item of each row, one per line, or a table, .csv, .tsv, .jsonl "
+            f"(each also .gz) or .parquet. {remedy}.")
 
 
 def _from_npy(path: Path, tokens: Sequence[str] | None) -> tuple[list[str], np.ndarray, Path]:
@@ -115,12 +142,17 @@ def _from_table(table: Table, item: Sequence[str | None]) -> tuple[list[str], np
     return names, np.stack(rows)
 
 
+def is_index(column: str) -> bool:
+    """Tell whether a column is a data frame's index that was written as one."""
+    return bool(_INDEX.fullmatch(column))
+
+
 def _columns(table: Table, named: Sequence[str | None]) -> tuple[str, list[str]]:
     """Return the item column and those of the vector, of which there is at least one."""
     named = next((name for name in named if name in table.columns), None)
     item = choose_column(table, "item", named, also=("id",), flag="--items_key")
-    others = [name for name in table.columns if name != item and not _INDEX.fullmatch(name)]
-    if left_out := [name for name in table.columns if _INDEX.fullmatch(name)]:
+    others = [name for name in table.columns if name != item and not is_index(name)]
+    if left_out := [name for name in table.columns if is_index(name)]:
         logger.info("%s: the column %r is a data frame's index, and no part of the vectors",
                     table.path, left_out[0])
     if not others:

@@ -12,10 +12,12 @@ _RECIPES = ("amazon",)
 # Options that mean something to every preparation, and those of each kind.
 _COMMON = {"name", "data_path", "overwrite", "no_download", "cache_dir", "split", "split_seed",
            "batch_size", "device", "show_progress", "min_interactions"}
+_OF_SPLIT = {"name", "split", "split_seed", "min_interactions"}
 _ENCODED = {"images", "text_encoder", "image_encoder"}
 _OF_IMPORT = {"source", "path", "modalities"}
 _OF_OWN = _ENCODED | {"interactions", "items", "items_key", "text", "vectors", "user_column",
                       "item_column", "time_column", "rating_column", "label_column", "min_rating"}
+_OF_NEW = _ENCODED | {"like", "out", "items", "items_key", "item_column", "text"}
 _OF_RECIPE = _ENCODED | {"raw", "recipe", "category", "reviews_url", "meta_url", "images_url",
                          "modalities", "expected", "min_rating"}
 
@@ -26,6 +28,8 @@ _NEEDS = {"items_key": ("items", "vectors"), "text": ("items",), "text_encoder":
 
 def prepare(options: Options) -> Path:
     """Make the dataset that the options describe; return its folder, whole or not at all.
+
+    With ``like`` it is the folder of features of new items.
 
     Raises UserError for whatever the user can put right.
     """
@@ -44,6 +48,11 @@ def prepare(options: Options) -> Path:
         from recbole_ssr.dataset_prep.own import prepare_own
 
         return prepare_own(options)
+    if options.like:
+        _check_effect(options, _OF_NEW, "features of new items", _COMMON - _OF_SPLIT)
+        from recbole_ssr.dataset_prep.new_items import encode_new_items
+
+        return encode_new_items(options)
     if options.recipe is None:
         raise UserError("Nothing to prepare: name a dataset (recbole-ssr prepare amazon-sports), a "
                         "published folder (--from=mmrec PATH --name=NAME) or own data "
@@ -64,11 +73,12 @@ def prepare(options: Options) -> Path:
     return prepare_amazon(options)
 
 
-def _check_effect(options: Options, of_kind: set[str], what: str) -> None:
+def _check_effect(options: Options, of_kind: set[str], what: str,
+                  common: set[str] = _COMMON) -> None:
     """Raise UserError for an option that this kind of preparation would pass over in silence."""
     defaults = Options()
     for key, value in vars(options).items():
-        if key not in _COMMON | of_kind and value != getattr(defaults, key):
+        if key not in common | of_kind and value != getattr(defaults, key):
             raise UserError(f"--{key} has no effect on {what}. Leave it out; recbole-ssr prepare "
                             "--help says what belongs together.")
     for key, needs in _NEEDS.items():

@@ -2,8 +2,9 @@
 
 ```
 <data_path>/<name>/<name>.inter            user_id:token item_id:token [rating timestamp] x_label
+<data_path>/<name>/<name>.item             item_id:token and what a table says of items, if any
 <data_path>/<name>/<name>.yaml             settings of every run on it
-<data_path>/<name>/features/<modality>.*   item features
+<data_path>/<name>/features/<modality>.*   item features; .tfidf.npz, what TF-IDF was fitted to
 <data_path>/<name>/manifest.json           sizes and hashes of all files, sources, recipe, split
 ```
 """
@@ -184,7 +185,7 @@ class Draft:
         except UserError:  # damaged, which --overwrite is to mend
             own = {Path(f"{self.name}.inter"), Path(f"{self.name}.yaml"),
                    *(path.relative_to(self.place) for path in self.place.glob("features/*")
-                     if path.suffix in (".npy", ".tokens", ".missing"))}
+                     if path.suffix in (".npy", ".tokens", ".missing", ".npz"))}
         own |= {Path(MANIFEST), *_REPORT}
         shared = {folder for path in own for folder in path.parents}
         found, folders = [], [self.place]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_ssr.data.feature_writer import FeatureWriter, write_missing
-from recbole_ssr.dataset_prep.encode import encode_items
+from recbole_ssr.dataset_prep.encode import EncodingReport, encode_items
 from recbole_ssr.dataset_prep.interactions import Interactions
 from recbole_ssr.dataset_prep.kcore import k_core, without_repeats
 from recbole_ssr.dataset_prep.options import WITHOUT_EFFECT, Options
@@ -18,6 +18,7 @@ from recbole_ssr.dataset_prep.prepared import PARTS, Draft, split_hash_of
 from recbole_ssr.dataset_prep.published import remarks
 from recbole_ssr.dataset_prep.split_rules import TEST, VALID
 from recbole_ssr.dataset_prep.splits import Split, label, read_split
+from recbole_ssr.dataset_prep.tfidf import TfidfEncoder
 from recbole_ssr.errors import UserError
 
 logger = logging.getLogger("recbole_ssr")
@@ -168,13 +169,25 @@ def encode_into(draft: Draft, tokens, content: Content, options: Options) -> Non
         cache_dir=options.cache_dir, batch_size=options.batch_size,
         show_progress=options.show_progress,
     )
-    for token, reason in report.broken[:5]:
-        logger.warning("%s of item %s left out: %s", content.modality, token, reason)
-    if len(report.broken) > 5:
-        logger.warning("%s: %d more are broken and left out; %s.missing lists them",
-                       content.modality, len(report.broken) - 5, content.modality)
+    tell_of_broken(report, content.modality)
     record_features(draft, content.modality, report.dim,
                     len(report.missing) + len(report.broken), report.encoder)
+    if isinstance(content.encoder, TfidfEncoder):
+        content.encoder.save(fit_of(draft.features, content.modality))
+
+
+def tell_of_broken(report: EncodingReport, modality: str) -> None:
+    """Warn of the first items whose content is broken, and where the others are listed."""
+    for token, reason in report.broken[:5]:
+        logger.warning("%s of item %s left out: %s", modality, token, reason)
+    if len(report.broken) > 5:
+        logger.warning("%s: %d more are broken and left out; %s.missing lists them",
+                       modality, len(report.broken) - 5, modality)
+
+
+def fit_of(features: Path, modality: str) -> Path:
+    """Return the file, beside the features, of an encoder that was fitted to their texts."""
+    return features / f"{modality}.tfidf.npz"
 
 
 def record_features(draft: Draft, modality: str, dim: int, missing: int, made_by: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 
-from recbole_ssr.dataset_prep.table_rows import Table
+from recbole_ssr.dataset_prep.table_rows import Table, without_header
 from recbole_ssr.errors import UserError, nearest
 
 logger = logging.getLogger("recbole_ssr")
@@ -55,7 +55,7 @@ def choose_column(table: Table, role: str, name: str | None, also: tuple[str, ..
         return None
     raise UserError(f"{table.path} has no column that is known as the {role}, such as {role}_id; "
                     f"it has {_shown(table.columns)}.{nearest(f'{role}_id', table.columns)} Name "
-                    f"it with {flag}=COLUMN.")
+                    f"it with {flag}=COLUMN.{without_header(table.path, table.columns)}")
 
 
 def text_columns(table: Table, item: str, values: Sequence[Sequence[str]]) -> list[str]:

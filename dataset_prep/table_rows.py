@@ -23,6 +23,7 @@ _DELIMITED = (".csv", ".tsv", ".txt", ".inter", ".item")
 _ATOMIC = (".inter", ".item")
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
+SUFFIXES = (*_DELIMITED, *_JSON, *_PARQUET)
 _DELIMITERS = ",;\t|"
 # JSON lines have no header; keys that none of the first records has are not known as columns.
 _HEAD = 1000
@@ -61,8 +62,21 @@ def open_table(path: str | Path) -> Table:
                         "also .gz) or .parquet; save it as one of these.")
     twice = {name for name in table.columns if table.columns.count(name) > 1 and name}
     if twice:
-        raise UserError(f"{path} has several columns named {sorted(twice)[0]!r}. Rename one.")
+        raise UserError(f"{path} has several columns named {sorted(twice)[0]!r}. Rename one."
+                        f"{without_header(path, table.columns)}")
     return table
+
+
+def without_header(path: str | Path, names: Sequence[str]) -> str:
+    """Return a question, after a blank, where the names in a first line look like data; else "".
+
+    >>> without_header("orders.csv", ["u0", "i28", "4"])
+    ' Does the first line lack names? Write those of the columns there.'
+    """
+    digits = [any(map(str.isdigit, name)) for name in names if name]
+    if suffix_of(path) in _DELIMITED and digits and (all(digits) or any(map(_is_number, names))):
+        return " Does the first line lack names? Write those of the columns there."
+    return ""
 
 
 def suffix_of(path: str | Path) -> str:
@@ -240,6 +254,14 @@ def open_parquet(path: Path) -> Iterator:
         raise UserError(f"{path} does not exist. Correct its path.") from error
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{path} is no readable Parquet file ({error}). Save it again.") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_several(value: object) -> bool:

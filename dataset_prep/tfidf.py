@@ -1,18 +1,21 @@
 """Text features without a language model: TF-IDF weights and a truncated SVD (LSA).
 
 Deerwester et al., Indexing by latent semantic analysis, 1990. The dimensions are those of greatest
-variance in one corpus, so that vectors of different corpora do not compare.
+variance in one corpus, so that vectors of different corpora do not compare. What was fitted is
+therefore kept beside the features of a dataset, for texts of items to come.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 
@@ -91,11 +94,41 @@ class TfidfEncoder:
         """Return the sha256 of the text."""
         return text_digest(content)
 
+    def save(self, path: str | Path) -> None:
+        """Write what was fitted: words (JSON), their weights and the directions, as .npz."""
+        words = sorted(self._words.vocabulary_, key=self._words.vocabulary_.get)
+        text = json.dumps(words, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        np.savez(path, version=_VERSION, key=self.key, words=np.frombuffer(text, dtype=np.uint8),
+                 weights=self._words.idf_, directions=self._directions.astype(np.float32))
+
+    @classmethod
+    def load(cls, path: str | Path) -> TfidfEncoder:
+        """Return the encoder that `save` wrote; its vectors differ by the rounding of float32.
+
+        Raises UserError for a file that cannot be read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+            words = json.loads(stored["words"].tobytes().decode("utf-8", "surrogatepass"))
+            if stored["version"] != _VERSION or len(words) != len(stored["directions"]):
+                raise ValueError("it is of another version of this package")
+            encoder = cls(stored["directions"].shape[1])
+            encoder._words = cls._vectorizer(words)
+            encoder._words.idf_ = stored["weights"]
+        except Exception as error:  # whatever a damaged file makes numpy raise
+            raise UserError(f"{path} cannot be read ({error}). Prepare the dataset again with "
+                            "--overwrite.") from error
+        encoder._directions, encoder.dim = stored["directions"], encoder._max_dim
+        encoder.key = content_key("tfidf", "stored", str(stored["key"]))
+        return encoder
+
     @staticmethod
-    def _vectorizer():
+    def _vectorizer(words: Sequence[str] | None = None):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        return TfidfVectorizer(analyzer=split_words, sublinear_tf=True, max_features=_MAX_WORDS)
+        return TfidfVectorizer(analyzer=split_words, sublinear_tf=True, max_features=_MAX_WORDS,
+                               vocabulary=words)
 
 
 def split_words(text: str) -> list[str]:

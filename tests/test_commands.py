@@ -29,7 +29,7 @@ from recbole_ssr.quick_start import prepare
 from recbole_ssr.result import RunResult
 from recbole_ssr.settings import settings_of
 
-_LINES, _COLUMNS = 45, 100  # of a screen
+_LINES, _COLUMNS = 48, 100  # of a screen
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def prepare(argv: Sequence[str], console: Console) -> int:
-    """prepare NAME | --from=LAYOUT PATH --name=NAME | --interactions=FILE --name=NAME"""
+    """prepare NAME | --from=LAYOUT PATH --name=NAME | --interactions=FILE --name=NAME |
+    --like=DATASET --items=FILE --out=FOLDER
+    """
     from recbole_ssr.dataset_prep.command import options_from
     from recbole_ssr.dataset_prep.options import DATA_PATH
     from recbole_ssr.dataset_prep.prepare import prepare as make
@@ -28,6 +30,10 @@ def prepare(argv: Sequence[str], console: Console) -> int:
                         "would take in its place. Choose another name.")
     with log_to_terminal():
         folder = make(options)
+    if options.like:
+        console.print("Rank these items, too: recbole-ssr recommend RUN",
+                      shlex.join([f"--new-items={folder}"]), markup=False, soft_wrap=True)
+        return 0
     name, elsewhere = folder.name, str(folder.parent) != DATA_PATH
     place = [f"--data_path={folder.parent}"] if elsewhere else []
     for what, words in (("Train on it:", ["train", f"--dataset={name}"]),

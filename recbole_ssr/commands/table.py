@@ -103,7 +103,8 @@ COMMANDS: dict[str, Command] = {
     "prepare": Command(
         "make a dataset: from public files, a published folder or your own data", _DATA,
         ("NAME [--KEY=VALUE ...]", "--from=LAYOUT PATH --name=NAME",
-         "--interactions=FILE [--items=FILE] [--images=FOLDER] --name=NAME"),
+         "--interactions=FILE [--items=FILE] [--images=FOLDER] --name=NAME",
+         "--like=DATASET --items=FILE [--images=FOLDER] --out=FOLDER"),
         {}, (), "recbole_ssr.commands.data:prepare"),
     "data": Command(
         "report on a dataset as a run sees it", _DATA,

@@ -30,6 +30,7 @@ from recbole_ssr.data.feature_files import (
     row_blocks,
     zero_rows,
 )
+from recbole_ssr.data.same_encoder import check_same_encoder
 from recbole_ssr.errors import UserError, nearest
 
 FILLS = ("zero", "mean", "error")
@@ -158,16 +159,23 @@ class ItemFeatures:
     def with_new_items(self, folder: str | Path, tokens: Sequence[str]) -> "ItemFeatures":
         """Return these features with those of new items behind, as the trained model sees them.
 
-        `folder` has the files of all modalities or some; the items lack the others. Raises
-        UserError for a file that cannot be used, and for another width than in training.
+        `folder` has the files of all modalities or some; the items lack the others, which is said.
+        Raises UserError for a file that cannot be used, for another width than in training, and for
+        another encoder, which the items tell that both have.
         """
         available = list_modalities(folder)
         unknown = [name for name in available if name not in self._sources]
         if len(unknown) == len(available):
             raise UserError(f"{folder} has features {', '.join(available)}, but the model was "
                             f"trained on {', '.join(self._sources)}. Name the files after these.")
-        sources = [_with_new_rows(source, folder if name in available else None, tokens)
+        there = {name for name in available if _has_some(folder, name, tokens)}
+        sources = [_with_new_rows(source, folder if name in there else None, self._tokens, tokens)
                    for name, source in self._sources.items()]
+        for source in sources:
+            lacking = int((source.rows[len(self._tokens):] < 0).sum())
+            if lacking:
+                logger.warning("%s of %s new items have no %s features: they are ranked by what "
+                               "they have", f"{lacking:,}", f"{len(tokens):,}", source.modality)
         return ItemFeatures(sources, [*self._tokens, *tokens], self.fill, self.scaling,
                             self.corruption, self.fitted)
 
@@ -332,8 +340,15 @@ class _SourceOfNew(_Source):
         return np.concatenate([super().open(), self.new.open()])
 
 
-def _with_new_rows(source: _Source, folder: str | Path | None, tokens: Sequence[str]) -> _Source:
-    """Return a source for the known items and new ones, who lack it where there is no folder."""
+def _has_some(folder: str | Path, modality: str, tokens: Sequence[str]) -> bool:
+    """Tell whether a file is of any of the items; without .tokens True, and loading it says so."""
+    names = feature_paths(folder, modality)[1]
+    return not names.is_file() or not set(tokens).isdisjoint(read_tokens(names))
+
+
+def _with_new_rows(source: _Source, folder: str | Path | None, known: Sequence[str],
+                   tokens: Sequence[str]) -> _Source:
+    """Return a source for the items `known` and new ones, who lack it where there is no folder."""
     absent = np.full(len(tokens), -1)
     if folder is None:
         return replace(source, rows=np.concatenate([source.rows, absent]))
@@ -341,7 +356,13 @@ def _with_new_rows(source: _Source, folder: str | Path | None, tokens: Sequence[
     if new.dim != source.dim:
         raise UserError(f"{new.folder}/{source.modality}.npy has {new.dim} columns, but the model "
                         f"was trained on {source.dim}. Encode the new items as the others were.")
-    stored = len(source.open())
+    matrix = source.open()
+    stored = len(matrix)
+    npy, names = feature_paths(folder, source.modality)
+    row_of = {token: row for row, token in enumerate(read_tokens(names))}
+    both = [item for item, token in enumerate(known) if source.rows[item] >= 0 and token in row_of]
+    check_same_encoder(matrix, source.rows[both], new.open(),
+                       [row_of[known[item]] for item in both], npy)
     rows = np.where(new.rows[1:] >= 0, new.rows[1:] + stored, -1)
     return _SourceOfNew(source.folder, source.modality, source.dim, source.digest,
                         np.concatenate([source.rows, rows]), source.stored + new.stored, new)

@@ -78,7 +78,8 @@ class ItemTable:
                 raise UserError(
                     f"items have no field {name!r}; "
                     + (f"they have {', '.join(self.fields)}.{nearest(name, self.fields)}"
-                       if self.fields else f"there is no .item file in {self.folder}"))
+                       if self.fields else f"there is no .item file in {self.folder}; prepare "
+                       "writes it from the table of --items"))
             several = self.types[name].endswith("_seq")
             values = tokens_of(wanted)
             if not values:

@@ -201,3 +201,10 @@ def test_no_folder_and_no_match_are_errors(tmp_path):
     with pytest.raises(UserError, match=r"'photo1.jpg', 'photo2.jpg', 'photo3.jpg'\].*"
                                         r"\['1', '2', '3'\].*<item>.jpg"):
         find_images(tmp_path, ["1", "2", "3", "4"])
+    (tmp_path / "tree/SKU").mkdir(parents=True)
+    touch(tmp_path / "tree/SKU", "025.jpg")
+    with pytest.raises(UserError, match=r"it has \[\] and the folders \['SKU'\], which are not "
+                                        r"looked into.* as in SKU%2F025.jpg, all in one folder"):
+        find_images(tmp_path / "tree", ["1", "SKU/025"])
+    touch(tmp_path / "tree", "SKU%2F025.jpg")
+    assert set(find_images(tmp_path / "tree", ["1", "SKU/025"])) == {"SKU/025"}

@@ -132,6 +132,13 @@ def test_pictures_and_texts_by_models_of_the_real_classes(work, capsys):
                "--images=photos", f"--text_encoder={sentence_model(work / 'bert')}",
                f"--image_encoder={clip_model(work / 'clip')}", "--device=cpu", "--batch_size=5"]
     assert main(command) == 0
+    assert main(["prepare", "--like=shop", "--items=products.csv", "--images=photos", "--out=new",
+                 "--device=cpu"]) == 0
+    for modality in ("text", "image"):  # of the first item, which has both
+        first = np.load(f"new/{modality}.npy")[0]
+        known = Path(f"dataset/shop/features/{modality}.tokens").read_text().split().index("000")
+        same = np.load(f"dataset/shop/features/{modality}.npy")[known]
+        np.testing.assert_allclose(first, same, rtol=1e-4)
     made = manifest()["features"]
     assert made["text"]["dim"] == 32 and made["image"]["dim"] == 24
     assert made["image"]["missing"] == 2  # 005 is broken, the last has none
@@ -375,3 +382,169 @@ def test_a_pickle_that_would_run_code_is_refused(capsys, tmp_path):
         (folder / f"{name}Mat.pkl").write_bytes(pickle.dumps(Evil()))
     assert main(["prepare", "--from=pickle", str(folder), "--name=other"]) == 2
     assert "trnMat.pkl" in capsys.readouterr().err and not (tmp_path / "ran").exists()
+
+
+def new_items(folder, *words):
+    return main(["prepare", "--like=shop", "--items=next.csv", f"--out={folder}", *words])
+
+
+@pytest.mark.usefixtures("work")
+def test_new_items_are_encoded_as_the_dataset_was(capsys):
+    """Whatever else the table of new items holds: known items get the rows that they had."""
+    command = ["prepare", "--name=shop", "--interactions=orders.csv", "--items=products.csv",
+               "--vectors={audio: audio.npy}", "--text_encoder=tfidf"]
+    assert main(command) == 0
+    words = ["blue shirt red", "black cotton shirt", "green chair 4"]
+    lines = [f"new{n},{text},\n" for n, text in enumerate(words)]
+    Path("next.csv").write_text("".join([Path("products.csv").read_text(), *lines]))
+    assert new_items("new") == 0
+    told = capsys.readouterr()
+    assert "audio of dataset/shop are ready vectors of audio.npy" in told.err
+    assert "recommend RUN --new-items=new" in told.out
+    assert sorted(path.name for path in Path("new").iterdir()) == ["text.npy", "text.tokens"]
+    rows, known = ({token: row for token, row in zip(
+        Path(folder, "text.tokens").read_text().split(), np.load(Path(folder, "text.npy")))}
+        for folder in ("new", "dataset/shop/features"))
+    assert set(rows) == set(known) | {"new0", "new1", "new2"}
+    for token, row in known.items():
+        np.testing.assert_allclose(rows[token], row, atol=2e-5)
+    assert main(["--dataset=shop", *RUN, "--modalities=[text]"]) == 0
+    [run] = Path("runs").iterdir()
+    assert main(["recommend", str(run), "--users=u0", "--new-items=new", "--out=r.csv"]) == 0
+
+
+@pytest.mark.usefixtures("work")
+def test_mistakes_in_new_items(capsys):
+    Path("next.csv").write_text("item_id,title,description\nnew,red shirt,\n")
+    assert new_items("new") == 2
+    assert "dataset/shop is no prepared dataset" in capsys.readouterr().err
+    command = ["prepare", "--name=shop", "--interactions=orders.csv"]
+    assert main([*command, "--items=products.csv", "--text_encoder=tfidf"]) == 0
+    for words, message in (
+            (["--images=photos"], "has no features of pictures that were encoded"),
+            (["--text_encoder=some/model"], "--text_encoder=some/model is not what made the texts"),
+            (["--text=titel"], "no column 'titel'"),
+            (["--split=ratio"], "--split has no effect on features of new items")):
+        assert new_items("new", *words) == 2
+        assert message in capsys.readouterr().err
+    assert main(["prepare", "--like=shop", "--items=next.csv"]) == 2
+    assert "--out=FOLDER" in capsys.readouterr().err
+    assert new_items("dataset") == 2
+    assert "dataset is not empty" in capsys.readouterr().err
+    Path("dataset/shop/features/text.tfidf.npz").write_bytes(b"PK damaged")
+    assert new_items("new") == 2
+    assert "text.tfidf.npz cannot be read" in capsys.readouterr().err
+    Path("dataset/shop/features/text.tfidf.npz").unlink()
+    assert new_items("new") == 2
+    assert "was prepared before it was kept" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("work")
+def test_items_without_interactions_are_counted(capsys):
+    with open("products.csv", "a") as file:
+        file.write("new,blue shirt,\n")
+    assert main(["prepare", "--name=shop", "--interactions=orders.csv", "--items=products.csv",
+                 "--text_encoder=tfidf"]) == 0
+    assert "1 of 23 items of products.csv have no interaction and are left out" in \
+        capsys.readouterr().err
+
+
+class SizeEncoder:
+    """Stands in for a model of pictures: their vector is the size of the file."""
+
+    name, key, dim = "transformers size", "size", 2
+
+    def __init__(self, model="size", device="auto"):  # noqa: ARG002
+        self.name = f"transformers {model}"
+
+    def encode(self, batch):
+        return np.array([[1, path.stat().st_size] for path in batch], dtype=np.float32)
+
+    def digest(self, content):
+        return content.name.encode()
+
+
+@pytest.mark.usefixtures("work")
+def test_pictures_of_new_items_are_encoded_by_the_same_model_or_none(monkeypatch, capsys):
+    for module in ("encoders", "new_items"):
+        monkeypatch.setattr(f"recbole_ssr.dataset_prep.{module}.image_encoder", SizeEncoder)
+    Path("photos").mkdir()
+    for item, size in (("000", 5), ("001", 6), ("new", 7)):
+        Path(f"photos/{item}.jpg").write_bytes(b"x" * size)
+    assert main(["prepare", "--name=shop", "--interactions=orders.csv", "--images=photos",
+                 "--image_encoder=size"]) == 0
+    Path("next.csv").write_text("item_id\nnew\n001\n")  # ids are all that pictures need
+    assert new_items("new", "--images=photos") == 0
+    assert np.load("new/image.npy").tolist() == [[1, 7], [1, 6]]
+    assert new_items("other", "--images=photos", "--image_encoder=base") == 2
+    assert "were made by transformers size, not by transformers base" in capsys.readouterr().err
+    assert new_items("other") == 2
+    assert "nothing to encode: dataset/shop has the features image" in capsys.readouterr().err
+
+
+def lines_of(file):
+    return [line.split("\t") for line in Path(file).read_text().split("\n")[:-1]]
+
+
+@pytest.mark.usefixtures("work")
+def test_the_columns_of_items_stand_beside_the_dataset_and_change_no_run(capsys):
+    """Titles and filters are read from them; a run trains and is named as without them."""
+    rows = [f'{n:03d},"Lamp ""{n}"",\n  tall",{"red" if n % 2 else "blue"},{n}.5,{n}\n'
+            for n in range(ITEMS - 2)]
+    Path("goods.csv").write_text("sku,title,colour,price: EUR,item_id\n" + "".join(rows) +
+                                 "none,Chair,red,1,1\n")
+    command = ["prepare", "--name=shop", "--interactions=orders.csv", "--items=goods.csv",
+               "--items_key=sku", "--text_encoder=tfidf"]
+    assert main(command) == 0
+    head, first, *others = lines_of("dataset/shop/shop.item")
+    assert head == ["item_id:token", "title:token_seq", "colour:token_seq", "price_EUR:token"]
+    assert first == ["000", 'Lamp "0", tall', "blue", "0.5"] and len(others) == ITEMS - 3
+    assert "shop.item" in manifest()["files"]
+    run = ["--dataset=shop", *RUN]
+    assert main([*run, "--run_dir=with"]) == 0
+    [folder] = Path("with").iterdir()
+    capsys.readouterr()
+    assert main(["recommend", str(folder), "--users=u0", "--where={colour: red}", "--topk=30",
+                 "--out=r.csv"]) == 0
+    with open("r.csv") as file:
+        assert {int(row["item"]) % 2 for row in csv.DictReader(file)} == {1}
+    Path("dataset/shop/shop.item").unlink()
+    assert main([*run, "--run_dir=without"]) == 0
+    [other] = Path("without").iterdir()
+    results = [json.loads((path / "metrics.json").read_text()) for path in (folder, other)]
+    for key in ("valid", "test", "protocol", "config_hash"):
+        assert results[0][key] == results[1][key], key
+
+
+@pytest.mark.usefixtures("work")
+def test_an_import_from_recbole_keeps_what_its_item_file_says(caplog):
+    folder = Path("made")
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    pairs = [f"u{u}\ti{i}\n" for u in range(30) for i in rng.choice(20, 8, replace=False)]
+    (folder / "made.inter").write_text("user_id:token\titem_id:token\n" + "".join(pairs))
+    (folder / "made.item").write_text(
+        'year:float\titem_id:token\tname:token_seq\n1999\ti3\tA "big" lamp\n2000\tx\tNo one\n')
+    command = ["prepare", "--from=recbole", "made", "--name=other"]
+    assert main(command) == 0
+    assert lines_of("dataset/other/other.item") == [
+        ["item_id:token", "year:float", "name:token_seq"], ["i3", "1999", 'A "big" lamp']]
+    assert [source["file"] for source in manifest("other")["sources"]] == ["made.inter",
+                                                                          "made.item"]
+    (folder / "made.item").write_text("film:token\tname:token_seq\n3\tA lamp\n")
+    assert main([*command, "--overwrite"]) == 0
+    assert "made.item is left out: it has no column item_id" in caplog.text
+    assert not Path("dataset/other/other.item").exists()
+
+
+@pytest.mark.usefixtures("work")
+def test_another_split_of_one_s_own_data_is_told_as_a_command_that_works(capsys):
+    assert main(["prepare", "--name=shop", "--interactions=orders.csv", "--data_path=my data",
+                 "--vectors={audio: audio.npy}", "--user_column=user_id"]) == 0
+    train = ["--dataset=shop", "--data_path=my data", "--split=leave-one-out"]
+    capsys.readouterr()
+    assert main([*train, *RUN]) == 2
+    command = capsys.readouterr().err.partition("Prepare it anew with ")[2].partition(", or")[0]
+    program, *words = shlex.split(command)
+    assert program == "recbole-ssr" and main(words) == 0
+    assert main([*train, *RUN]) == 0

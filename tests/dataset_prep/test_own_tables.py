@@ -253,7 +253,8 @@ def test_item_texts_of_json_lists(write):
     lines = [{"asin": "a", "title": "Shirt", "categories": [["Clothing", "Men"]], "related":
               {"also": ["B001", "B002"]}, "urls": ["http://x.org"]}, {"asin": "b", "title": None}]
     table = read_item_table(write("t.jsonl", "\n".join(map(json.dumps, lines))))
-    assert table == (["a", "b"], ["Shirt Clothing Men", ""])
+    assert table == (["a", "b"], ["Shirt Clothing Men", ""], ["title", "categories"],
+                     "asin")
 
 
 @pytest.mark.parametrize("text, message", [
@@ -362,6 +363,34 @@ def test_an_absent_number_of_a_json_list_is_none_to_leave_out(write, entry):
     path = write("v.jsonl", f'{{"id": "a", "v": [1, 2, 3]}}\n{{"id": "b", "v": [1, {entry}, 3]}}\n')
     with pytest.raises(UserError, match=r"\(item 'b'\) has nan in column 1"):
         read_vectors(path)
+
+
+@pytest.mark.parametrize("name, words", [
+    ("v.pt", r"has the suffix '.pt'.*numpy.save\('v.npy', torch.load\('v.pt'\).numpy\(\)\)"),
+    ("v.npz", r"has the suffix '.npz'.*numpy.load\('v.npz'\)\[KEY\]"),
+    ("v.h5", "has the suffix '.h5'.*Save it as one of these"),
+    ("folder", "is a folder.*numpy.stack.*folder.tokens"),
+    ("none", "none does not exist"),
+])
+def test_other_formats_of_vectors_are_told_what_is_taken(tmp_path, write, name, words):
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+    elif name != "none":
+        write(name, "x")
+    with pytest.raises(UserError, match=words) as error:
+        read_vectors(path)
+    assert name == "none" or "a matrix in a .npy" in str(error.value)
+
+
+@pytest.mark.parametrize("name, text, asked", [
+    ("t.csv", "u0,i 28,4,1606322707.0\n", True), ("t.csv", "u0,i1,1,1\n", True),
+    ("t.csv", "u0,i1\n", True), ("t.csv", "who,what\nu0,i1\n", False),
+    ("t.csv", "who,q1\nu0,i1\n", False), ("t.jsonl", '{"1": 2, "3": 4}\n', False)])
+def test_a_first_line_of_data_is_asked_about(write, name, text, asked):
+    with pytest.raises(UserError) as error:
+        read_interaction_table(write(name, text))
+    assert ("Does the first line lack names?" in str(error.value)) == asked
 
 
 def test_mistakes_in_vectors_of_numpy(tmp_path, write):

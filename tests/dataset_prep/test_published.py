@@ -367,6 +367,8 @@ def test_missing_and_doubled_files(folder):
     ("userID\tproduct\tx_label\n0\t1\t0\n", "no column itemID among userID, product, x_label"),
     ("userID,itemID,x_label\n0,1,0\n", "line 1: one column 'userID,itemID,x_label'. Separate"),
     ("userID\titemID\titemID\n0\t1\t0\n", "named twice"),
+    ("0\t37\t5.0\t0\n0\t38\t5.0\t0\n", "in 0, 37, 5.0, 0. Does the first line lack names?"),
+    ("0\t37\t5.0\n0\t38\t5.0\n", "--interactions. Does the first line lack names?"),
     ("userID\titemID\tx_label\n", "no line after its first"),
     ("", "line 1: one column ''"),
 ])

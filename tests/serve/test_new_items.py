@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from recbole.utils import get_model
-from tiny import ITEMS
+from tiny import ITEMS, write_tiny
 
 import recbole_ssr
 from recbole_ssr.cli import main
@@ -20,14 +20,22 @@ NEW = {"red1": 1.0, "red2": 1.0, "blue1": -1.0, "blue2": -1.0}  # even items are
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """New items of both colours, and one token that the run knows; blue2 has no image."""
+    """New items of both colours; blue2 has no image. Of three known ones the text of i3 changed."""
     folder, rng = tmp_path_factory.mktemp("new"), np.random.default_rng(8)
     for modality, width in WIDTHS.items():
         tokens = [*NEW, "i3"][: 5 if modality == "text" else 3]
         rows = np.array([[NEW.get(token, 5.0)] for token in tokens])
         rows = rows + rng.normal(scale=0.2, size=(len(tokens), width))
+        if modality == "text":
+            tokens, rows = [*tokens, "i5", "i7"], np.concatenate([rows, known_rows(folder, 5, 7)])
         write_features(folder, modality, rows.astype(np.float32), tokens)
     return folder
+
+
+def known_rows(folder, *items):
+    """Return the text features of items of `tiny`, as its runs have them."""
+    write_tiny(folder / "data")
+    return np.load(folder / "data/tiny/features/text.npy")[list(items)]
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +154,40 @@ def test_features_that_the_run_has_none_of_name_no_new_item(train, folder, tmp_p
     write_features(tmp_path, "sound", np.ones((1, 3), np.float32), ["silent"])
     assert recbole_ssr.load(train("SSR"), "cpu", tmp_path).items[-1] == "red1"
     assert "sound, of which the run has none" in caplog.text
+
+
+def test_features_of_another_encoder_are_told_by_the_items_that_both_have(train, tmp_path):
+    new, same = np.ones((1, 5), np.float32), known_rows(tmp_path, 1, 2, 3)
+    tokens = ["x", "i1", "i2", "i3"]
+    write_features(tmp_path / "same", "text", np.concatenate([new, 3 * same]), tokens)
+    assert recbole_ssr.load(train(), "cpu", tmp_path / "same").items[-1] == "x"
+    rotated = np.concatenate([new, np.roll(same, 1, axis=1) * [1, -1, 1, -1, 1]])
+    write_features(tmp_path / "other", "text", rotated, tokens)
+    with pytest.raises(UserError, match=r"text.npy was made by another encoder than the text "
+                                        r"features.*of the 3 known items .* cosine .* is -?0\.\d"):
+        recbole_ssr.load(train(), "cpu", tmp_path / "other")
+    rotated[3] = 0  # a row of zeros does not count
+    rotated[2] = same[1]
+    rotated[1] = same[0]
+    write_features(tmp_path / "zero", "text", rotated, tokens)
+    recbole_ssr.load(train(), "cpu", tmp_path / "zero")
+
+
+def test_where_no_known_item_tells_of_the_encoder_the_log_says_so(train, tmp_path, caplog):
+    caplog.set_level("INFO", "recbole_ssr")
+    write_features(tmp_path, "text", np.ones((2, 5), np.float32), ["x", "y"])
+    recbole_ssr.load(train(), "cpu", tmp_path)
+    assert "no item that the run knows" in caplog.text and "not checked" in caplog.text
+
+
+def test_new_items_without_a_modality_are_told(train, tmp_path, caplog):
+    write_features(tmp_path, "image", np.ones((2, 7), np.float32), ["x", "y"])
+    recbole_ssr.load(train(), "cpu", tmp_path)
+    assert caplog.text.count("2 of 2 new items have no text features") == 1
+    write_features(tmp_path, "text", known_rows(tmp_path, 3), ["i3"])  # of a known item alone
+    caplog.clear()
+    recbole_ssr.load(train(), "cpu", tmp_path)
+    assert caplog.text.count("2 of 2 new items have no text features") == 1
 
 
 def test_new_items_are_nobody_s_neighbours_but_their_own():
