@@ -14,6 +14,7 @@ from typing import TypeVar
 from recbole_ssr.config import PluginConfig, config_hash
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import expanded
+from recbole_ssr.own_code import hash_of
 from recbole_ssr.tune.space import Space, key_of
 
 T = TypeVar("T")
@@ -38,9 +39,12 @@ def require_optuna():
 def study_name(space: Space, config: PluginConfig) -> str:
     """Return a name that another model, dataset, protocol, seed or space never has.
 
-    Every setting that changes results is part of its hash, so that trials never mix.
+    Every setting that changes results is part of its hash, and so is the code of a model from
+    elsewhere, so that trials never mix.
     """
-    content = key_of({"run": config_hash(config), "space": space.plain()})
+    code = hash_of(config["model"])
+    content = key_of({"run": config_hash(config), "space": space.plain(),
+                      **({"code": code} if code else {})})
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"
 
