@@ -36,7 +36,7 @@ from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.exclusion import apply_exclusion
 from recbole_ssr.data.fields import check_columns
-from recbole_ssr.data.parts import check_parts, needs_labels
+from recbole_ssr.data.parts import check_parts, leaks, needs_labels
 from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main, place
 from recbole_ssr.distributed.launcher import Ended, launch
@@ -547,6 +547,23 @@ def _announce(experiment: Experiment, folder: Path) -> None:
         f"{len(experiment.train._dataset):,}", f"{size:,}", config["device"],
     )
     logger.info("run folder %s", folder)
+    _tell_leaks(experiment)
+
+
+def _tell_leaks(experiment: Experiment) -> None:
+    """Warn where items are to be ranked for users who have them in training."""
+    config, dataset = experiment.config, experiment.dataset
+    if (config["repeatable"] or config["eval_type"] != EvaluatorType.RANKING
+            or config["MODEL_TYPE"] == ModelType.SEQUENTIAL):
+        return
+    train, valid, test = ([part._dataset.inter_feat[field].numpy()
+                           for field in (dataset.uid_field, dataset.iid_field)]
+                          for part in (experiment.train, experiment.valid, experiment.test))
+    found = leaks(train, {"validation": valid, "test": test}, dataset.item_num)
+    if found:
+        remedy = "keep each pair in one part" if given_split(config) else \
+            "give --rm_dup_inter=first"
+        logger.warning("%s: %s, or see recbole-ssr data %s", found, remedy, config["dataset"])
 
 
 def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, test: bool,
