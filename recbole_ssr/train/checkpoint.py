@@ -236,8 +236,8 @@ def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
             return _read(file, path, map_location, detail)
     except OSError as error:
         raise UserError(
-            f"cannot read the checkpoint {path} ({error.strerror}): check the path and its "
-            "permissions."
+            f"cannot read the checkpoint {path} ({error.strerror or error}): check the path and "
+            "its permissions."
         ) from error
 
 

@@ -99,8 +99,8 @@ def _journal(path: Path):
         _drop_torn_line(path, lock)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except OSError as error:
-        raise UserError(f"The journal {path} cannot be used: {error.strerror}. Name another with "
-                        "--storage=<file>.") from None
+        raise UserError(f"The journal {path} cannot be used: {error.strerror or error}. Name "
+                        "another with --storage=<file>.") from None
     except (ValueError, KeyError, AssertionError) as error:
         raise UserError(f"{path} is no journal of Optuna, or is damaged: {error!r}. Name another "
                         "with --storage=<file>, or move it away; finished trials are not trained "
