@@ -38,9 +38,9 @@ def in_one_step(path: Path, remedy: str = "") -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
+    except OSError as error:  # numpy's has no strerror where a disk is full
         end = f". {remedy}" if remedy else ""
-        raise UserError(f"cannot write {path}: {error.strerror}{end}") from None
+        raise UserError(f"cannot write {path}: {error.strerror or error}{end}") from None
     finally:
         with suppress(OSError):  # a folder that cannot be written holds no temporary file either
             temporary.unlink()

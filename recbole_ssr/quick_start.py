@@ -22,7 +22,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import EvaluatorType, ModelType, get_trainer, init_seed
 from torch import nn
 
-from recbole_ssr import registry, runs
+from recbole_ssr import own_code, registry, runs
 from recbole_ssr.config import (
     WITHOUT_EFFECT_ON_RESULTS,
     PluginConfig,
@@ -36,7 +36,7 @@ from recbole_ssr.data.dataset import FixedSplitDataset
 from recbole_ssr.data.exact import ExactDataset
 from recbole_ssr.data.exclusion import apply_exclusion
 from recbole_ssr.data.fields import check_columns
-from recbole_ssr.data.parts import check_parts, needs_labels
+from recbole_ssr.data.parts import check_parts, leaks, needs_labels
 from recbole_ssr.data.trainable import check_candidates, check_training
 from recbole_ssr.distributed.group import LostProcess, is_main, joined, of_main, place
 from recbole_ssr.distributed.launcher import Ended, launch
@@ -314,6 +314,7 @@ def _written_by_main(folder: Path, last: Path | None) -> AbstractContextManager:
 def _write_settings(folder: Path, config: PluginConfig) -> None:
     if is_main():
         runs.write_text(folder / CONFIG, _dump(config))
+        own_code.leave(folder, config["model"])
 
 
 def prepare(config: PluginConfig) -> Experiment:
@@ -404,6 +405,8 @@ def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
         raise UserError(f"stage={stage!r} must be inference or training.{nearest(stage, stages)}")
     folder = runs.existing(folder)
     config = _config_of(folder, config_dict={"device": device} | _placed(data_path))
+    if change := own_code.change_since(folder, config["model"]):
+        logger.warning("%s: its parameters are used by the code of now", change)
     with runs.quiet_host():
         experiment = prepare(config)
     state = checkpoint.load(folder / BEST, map_location=config["device"])
@@ -447,6 +450,7 @@ def _opened(folder: str | Path | None,
     earlier = _config_of(folder, config_dict=_placed(config.external_config_dict.get("data_path")))
     if config_hash(earlier) != config_hash(config):
         raise UserError(f"{folder} holds a run of other settings; name another folder")
+    _check_code(folder, config["model"])
     return folder, config, folder / LAST if (folder / LAST).is_file() else None
 
 
@@ -464,11 +468,18 @@ def _resumed(resume, model, dataset, config_files, config_dict, flags):
     check_processes(config, _place_of(config))
     check_fixed_steps(config, config.model_class)
     if (folder / LAST).is_file():
+        _check_code(folder, config["model"])
         return folder, config, folder / LAST
     for file in (BEST, FILE, VALID_FILE):
         if (folder / file).is_file():
             raise UserError(f"{folder} has a {file}, but no {LAST} to resume from; start a new run")
     return folder, config, None
+
+
+def _check_code(folder: Path, model: str) -> None:
+    if change := own_code.change_since(folder, model):
+        raise UserError(f"{change}: the file has changed since. Put it back as it was, or start a "
+                        "new run")
 
 
 def _place_of(config: PluginConfig) -> Place:
@@ -485,6 +496,7 @@ def _config_of(folder: Path, **overrides) -> PluginConfig:
     if missing:
         raise UserError(f"{file} names no {' and no '.join(missing)}, as the settings of a run do. "
                         "Copy it again from where it was whole, or start a new run")
+    own_code.check_loaded(folder, registry.model_names())
     return build_config(config_files=[file], **overrides)
 
 
@@ -535,6 +547,23 @@ def _announce(experiment: Experiment, folder: Path) -> None:
         f"{len(experiment.train._dataset):,}", f"{size:,}", config["device"],
     )
     logger.info("run folder %s", folder)
+    _tell_leaks(experiment)
+
+
+def _tell_leaks(experiment: Experiment) -> None:
+    """Warn where items are to be ranked for users who have them in training."""
+    config, dataset = experiment.config, experiment.dataset
+    if (config["repeatable"] or config["eval_type"] != EvaluatorType.RANKING
+            or config["MODEL_TYPE"] == ModelType.SEQUENTIAL):
+        return
+    train, valid, test = ([part._dataset.inter_feat[field].numpy()
+                           for field in (dataset.uid_field, dataset.iid_field)]
+                          for part in (experiment.train, experiment.valid, experiment.test))
+    found = leaks(train, {"validation": valid, "test": test}, dataset.item_num)
+    if found:
+        remedy = "keep each pair in one part" if given_split(config) else \
+            "give --rm_dup_inter=first"
+        logger.warning("%s: %s, or see recbole-ssr data %s", found, remedy, config["dataset"])
 
 
 def _train_and_test(experiment: Experiment, trainer: RunMixin, folder: Path, test: bool,

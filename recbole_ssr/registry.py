@@ -19,6 +19,7 @@ import recbole
 from recbole.config import Config
 from recbole.utils import get_model
 
+from recbole_ssr import own_code
 from recbole_ssr.contributions import BANKS, RECIPES, yaml_of
 from recbole_ssr.errors import MissingDataset, UserError, nearest
 from recbole_ssr.flags import read_config_file
@@ -99,6 +100,8 @@ def register(name: str, module: ModuleType, model_class: type | None = None) -> 
         _let_recbole_find(profile_class.__name__, sys.modules[profile_class.__module__],
                           profile_class)
     _registered.add(name)
+    if name not in MODELS:
+        own_code.note(name, module)
     if name not in MODELS and getattr(module, "__file__", None):
         _folders[name] = Path(module.__file__).parent
         keys_of_any_model.cache_clear()

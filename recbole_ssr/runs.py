@@ -59,7 +59,7 @@ def make(folder: Path) -> None:
 
 
 def existing(folder: str | Path) -> Path:
-    """Return a run folder that holds settings, or raise UserError naming some beside it."""
+    """Return a run folder that holds settings, or raise UserError naming some in or beside it."""
     if not isinstance(folder, (str, Path)):
         raise UserError(f"{folder!r} names no run folder. Write it behind the flag, as in "
                         "--resume=runs/<your run>.")
@@ -67,7 +67,7 @@ def existing(folder: str | Path) -> Path:
     if os.path.isfile(folder / CONFIG):  # Path raises where a name is too long
         return folder
     raise UserError(f"{folder} is not a run folder (it has no {CONFIG})."
-                    f"{named_in(folder.parent, folder.name)}")
+                    f"{named_in(folder, '') or named_in(folder.parent, folder.name)}")
 
 
 def write_text(path: Path, text: str) -> None:

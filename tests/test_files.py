@@ -43,6 +43,12 @@ def test_what_cannot_be_written_is_said_with_its_remedy(tmp_path):
         pass
 
 
+def test_an_error_without_a_number_is_said_as_it_is(tmp_path):
+    with pytest.raises(UserError, match=r"a\.npy: 800 requested and 100 written$"), \
+            in_one_step(tmp_path / "a.npy"):
+        raise OSError("800 requested and 100 written")
+
+
 def test_writers_that_never_wrote_leave_the_older_file(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("older")

@@ -1,7 +1,10 @@
 """A model, a metric, a filter bank and a recipe from outside of the package, as in the guide."""
 
+import hashlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -56,9 +59,10 @@ def folder(tmp_path):
 
 
 def run(folder, script, **environment):
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True,
                           text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": str(folder), **environment})
+                          env={**os.environ, "PYTHONPATH": path, **environment})
 
 
 def test_the_example_of_the_readme_works_by_an_entry_point(folder):
@@ -123,3 +127,82 @@ for wrong in (lambda h, p: h.sum(), lambda h, p: h, lambda h, p: 5):
 """
     done = run(folder, script)
     assert done.returncode == 0, done.stderr
+
+
+def test_runs_by_other_code_of_a_model_are_told_and_not_taken_for_its_own(folder):
+    """Nothing in the settings of a run says that the file of its model has changed."""
+    before = """
+import recbole_ssr
+from recbole_ssr.cli import main
+
+assert main(["prepare", "zoo"]) == 0
+common = {"data_path": "dataset", "device": "cpu", "topk": [2], "valid_metric": "Recall@2",
+          "metrics": ["Recall"], "epochs": 1}
+for model in ("Tiger", "BPR"):
+    recbole_ssr.run(model, "zoo", config_dict=common, folder=model)
+recbole_ssr.run("Tiger", "zoo", config_dict=common, folder="old")
+recbole_ssr.load_run("Tiger")
+"""
+    words = ("--data_path=dataset", "--device=cpu", "--topk=[2]", "--valid_metric=Recall@2",
+             "--metrics=[Recall]", "--epochs=1", "--dataset=zoo", "--out=out")
+    compare = f"from recbole_ssr.cli import main; assert main(['--models=Tiger', *{words}]) == %d"
+    plugin = {"RECBOLE_SSR_PLUGINS": "tiger"}
+    done = run(folder, before + compare.partition(";")[2].strip() % 0, **plugin)
+    assert done.returncode == 0 and "other code" not in done.stderr, done.stderr
+    recorded = json.loads((folder / "Tiger/code.json").read_text())
+    assert recorded["sha256"] == hashlib.sha256((folder / "tiger.py").read_bytes()).hexdigest()
+    assert not (folder / "BPR/code.json").exists()
+    (folder / "old/code.json").unlink()
+    (folder / "tiger.py").write_text(CODE.replace("(j - i)", "(i - j)"))
+    after = """
+import recbole_ssr
+recbole_ssr.load_run("Tiger")
+for name in ("Tiger", "BPR", "old"):
+    try:
+        recbole_ssr.run(flags={"resume": name, "epochs": 2})
+    except recbole_ssr.UserError as error:
+        print(name, error)
+"""
+    done = run(folder, after, **plugin)
+    assert done.returncode == 0, done.stderr
+    assert "Tiger was run with other code of Tiger" in done.stderr, done.stderr
+    said, = done.stdout.splitlines()  # the others go on
+    assert said.startswith("Tiger Tiger was run with other code") and "tiger.py" in said
+    ran = sorted(folder.glob("out/runs/Tiger-*/metrics.json"))
+    times = [path.stat().st_mtime for path in ran]
+    done = run(folder, compare % 2, **plugin)
+    assert done.returncode == 0 and "was run with other code of Tiger" in done.stderr, done.stderr
+    assert "delete out/runs/Tiger-seed*" in " ".join(done.stderr.split())
+    assert ran and [path.stat().st_mtime for path in ran] == times
+
+
+def test_a_search_by_other_code_of_a_model_is_refused_and_begins_anew(folder):
+    pytest.importorskip("optuna")
+    (folder / "space.yaml").write_text("stripes: [2, 4]\n")
+    script = """
+from recbole_ssr.cli import main
+
+main(["prepare", "zoo"])
+raise SystemExit(main(["tune", "--model=Tiger", "--trials=2", "--space=space.yaml", "--topk=[2]",
+                       "--data_path=dataset", "--device=cpu", "--valid_metric=Recall@2",
+                       "--metrics=[Recall]", "--epochs=1", "--dataset=zoo", "--out=out"]))
+"""
+    plugin = {"RECBOLE_SSR_PLUGINS": "tiger"}
+    done = run(folder, script, **plugin)
+    assert done.returncode == 0, done.stderr
+    (folder / "tiger.py").write_text(CODE.replace("(j - i)", "(i - j)"))
+    done = run(folder, script, **plugin)
+    assert done.returncode == 2 and "was run with other code of Tiger" in done.stderr, done.stderr
+    shutil.rmtree(folder / "out/runs")
+    done = run(folder, script, **plugin)
+    assert done.returncode == 0, done.stderr
+    assert len(list(folder.glob("out/runs/Tiger-*/valid.json"))) == 2
+
+
+def test_a_run_whose_model_is_not_loaded_names_the_plugin(folder):
+    (folder / "run").mkdir()
+    (folder / "run/config.yaml").write_text("model: Tiger\ndataset: zoo\n")
+    (folder / "run/code.json").write_text(json.dumps(
+        {"model": "Tiger", "module": "tiger", "file": "/zoo/tiger.py", "sha256": "0"}))
+    done = run(folder, "from recbole_ssr.cli import main; main(['recommend', 'run', '--users=u1'])")
+    assert "RECBOLE_SSR_PLUGINS=tiger" in done.stderr and "/zoo/tiger.py" in done.stderr

@@ -107,6 +107,13 @@ def test_messages_name_the_likest_runs_and_then_the_newest(tmp_path):
         runs.existing(tmp_path / "tiktok-BPR-20250101-00000")
 
 
+def test_a_folder_of_runs_has_those_in_it_named_not_those_beside_it(tmp_path):
+    make(tmp_path, "copied", 0)
+    make(tmp_path, "runs/inside", 0)
+    with pytest.raises(UserError, match="Runs there: inside[.]$"):
+        runs.existing(tmp_path / "runs")
+
+
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "/dev/null/x"])
 def test_names_that_there_cannot_be_are_no_runs(name):
     with pytest.raises(UserError, match="not a run folder"):

@@ -621,6 +621,27 @@ def test_broken_data_leave_no_run_folder(tiny, damage):
     assert not list(Path().glob("runs/*"))
 
 
+@pytest.mark.parametrize(("changes", "told"), [
+    ({}, "validation shares 1 of its 40 and test shares 2 of its 41 pairs of user and item with "
+         "training, which a model may know by heart: keep each pair in one part, or see "
+         "recbole-ssr data tiny"),
+    ({"split_column": None}, "pairs of user and item with training, which a model may know by "
+                             "heart: give --rm_dup_inter=first, or see recbole-ssr data tiny"),
+    ({"split_column": None, "rm_dup_inter": "first"}, None),
+    ({"repeatable": True}, None),
+])
+def test_held_out_pairs_that_lie_in_training_are_told(tiny, changes, told):
+    file = Path(tiny["data_path"], "tiny", "tiny.inter")
+    rows = [line.rsplit("\t", 1) for line in file.read_text().splitlines()[1:]]
+    pairs = {part: [pair for pair, of in rows if of == part] for part in "012"}
+    again = [(pairs["1"][0], 0), (pairs["2"][0], 0), (pairs["2"][0], 0), (pairs["0"][0], 2)]
+    again += [(pair, 0) for pair in pairs["0"]] * ("split_column" in changes)
+    with file.open("a") as end:
+        end.writelines(f"{pair}\t{part}\n" for pair, part in again)
+    log = Path(train(tiny, "BPR", epochs=1, **changes).run, "run.log").read_text()
+    assert told in log if told else "by heart" not in log
+
+
 def test_a_loss_that_diverges_is_explained(tiny, monkeypatch):
     from recbole_ssr.model.ssr import SSR
 

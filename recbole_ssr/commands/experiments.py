@@ -15,6 +15,7 @@ from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.data import (
     OF_FEATURES,
     Data,
+    check_code,
     check_data,
     check_modalities,
     check_selected,
@@ -146,10 +147,11 @@ def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engin
     """Search the settings of every line with the same budget, from those of its preset on.
 
     With `no_run` nothing is searched: it is what searches have selected so far. Raises UserError
-    where that was on another split than the `data` at hand.
+    where that was on another split than the `data` at hand, or by other code of a model.
     """
     models, start = {}, {}
     for line in lines:
+        check_code(sorted((options.out / RUNS).glob(f"{line.model}-seed*")), line.model)
         own = options.models[line.label][1]
         begin = {key: value for key, value in line.settings.items() if key not in own}
         common = {key: value for key, value in options.settings.items() if key not in begin}

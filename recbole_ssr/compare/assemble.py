@@ -31,9 +31,11 @@ from recbole_ssr.compare.store import (
 )
 from recbole_ssr.comparison import Comparison, Curve, Line, Published, Spread
 from recbole_ssr.config import WITHOUT_EFFECT_ON_RESULTS
+from recbole_ssr.data.parts import leaks
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Interactions, Ranking, read_interactions, read_rankings
 from recbole_ssr.quick_start import RANKING
+from recbole_ssr.report.sheet import first_up
 from recbole_ssr.result import RunResult
 
 _NOT_BY_USER = ("Differences are not tested, and there are no groups and no measures beyond "
@@ -63,6 +65,7 @@ def assemble(options: ComparisonOptions, plan: Plan, data: Data) -> Comparison:
         notes.append(_NOT_BY_USER.format(mode=protocol["ranking"], metrics=", ".join(metrics)))
     rankings = {line.label: _rankings(line) for line in lines if line.results and by_user}
     interactions = _interactions(results[0], rankings)
+    notes += _leaks(options, protocol, interactions)
     tests = {label: [parts["test"] for parts, _ in runs] for label, runs in rankings.items()}
     tested = differences_of(lines, tests, interactions, metrics,
                             options.reference if by_user else None)
@@ -132,6 +135,15 @@ def _interactions(result: RunResult, rankings: dict) -> Interactions:
                                 "runs, so that single users cannot be compared. Give all models "
                                 "the same load_col and filters.")
     return interactions
+
+
+def _leaks(options: ComparisonOptions, protocol: dict, interactions: Interactions) -> list[str]:
+    if protocol["masked"] == "nothing":  # users may have an item again
+        return []
+    held_out = {"validation": interactions.valid, "test": interactions.test}
+    found = leaks(interactions.train, held_out, interactions.n_items)
+    name = options.settings["dataset"]
+    return [f"{first_up(found)}: see recbole-ssr data {name}."] if found else []
 
 
 def _curves(options: ComparisonOptions, plan: Plan, protocol: dict) -> tuple[Curve, ...]:

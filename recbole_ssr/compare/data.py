@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,10 @@ from recbole_ssr.data.dataset import FixedSplitDataset, MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.host_errors import host_errors
+from recbole_ssr.own_code import change_since
+from recbole_ssr.result import FILE, VALID_FILE
 from recbole_ssr.runs import quiet_host
+from recbole_ssr.train.trainer import LAST
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -76,11 +80,21 @@ def check_modalities(options: ComparisonOptions, data: Data) -> None:
                                 f"{nearest(modality, known)}")
 
 
+def check_code(folders: Iterable[Path], model: str) -> None:
+    """Raise UserError where a run that has trained is of other code than its model has now."""
+    for folder in folders:
+        trained = any((folder / file).is_file() for file in (FILE, VALID_FILE, LAST))
+        if trained and (change := change_since(folder, model)):
+            raise UserError(f"{change}: the file has changed since. Name another folder with "
+                            f"--out, or delete {folder.parent / model}-seed*.")
+
+
 def check_data(tasks: Iterable[Task], data: Data) -> None:
     """Raise UserError where finished runs are of another split or of other features than those
-    at hand.
+    at hand, and where any has trained by other code of its model.
     """
     for task in tasks:
+        check_code([task.folder], task.model)
         if state_of(task) != "done":
             continue
         result = result_of(task)

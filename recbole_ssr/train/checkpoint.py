@@ -35,7 +35,9 @@ _SPARSE_PARTS = {
     "coo": ("data", "row", "col"),
     "dia": ("data", "offsets"),
 }
-_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+_FREE = "free some space"
+_NO_ROOM = {errno.ENOSPC: ("disk full", _FREE), errno.EDQUOT: ("disk full", _FREE),
+            errno.EFBIG: ("file too large", "raise the limit on the size of files (ulimit -f)")}
 _NO_ACCESS = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOENT, errno.ENOTDIR}
 
 
@@ -174,7 +176,8 @@ def save(state: dict, path: str | os.PathLike) -> None:
 
     Raises:
         TypeError: `state` holds something that is not data; see :func:`to_plain`.
-        UserError: the disk is full, or the folder is missing or not writable.
+        UserError: the disk is full, the file is larger than the system lets files become, or the
+            folder is missing or not writable.
     """
     path = Path(path)
     plain = to_plain(state)
@@ -203,11 +206,11 @@ def _writing_error(error: BaseException, path: Path) -> BaseException:
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
     number = cause.errno if isinstance(cause, OSError) else None
-    if number in _FULL_DISK:
-        free = shutil.disk_usage(path.parent).free
+    if number in _NO_ROOM:
+        free, (what, remedy) = shutil.disk_usage(path.parent).free, _NO_ROOM[number]
         return UserError(
-            f"disk full while writing the checkpoint {path} ({free:,} bytes free): free some space "
-            "or choose another folder. An earlier checkpoint of that name is unharmed."
+            f"{what} while writing the checkpoint {path} ({free:,} bytes free): {remedy} or choose "
+            "another folder. An earlier checkpoint of that name is unharmed."
         )
     if number in _NO_ACCESS:
         return UserError(
@@ -233,8 +236,8 @@ def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
             return _read(file, path, map_location, detail)
     except OSError as error:
         raise UserError(
-            f"cannot read the checkpoint {path} ({error.strerror}): check the path and its "
-            "permissions."
+            f"cannot read the checkpoint {path} ({error.strerror or error}): check the path and "
+            "its permissions."
         ) from error
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from recbole_ssr.config import PluginConfig, config_hash
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import expanded
+from recbole_ssr.own_code import hash_of
 from recbole_ssr.tune.space import Space, key_of
 
 T = TypeVar("T")
@@ -38,9 +39,12 @@ def require_optuna():
 def study_name(space: Space, config: PluginConfig) -> str:
     """Return a name that another model, dataset, protocol, seed or space never has.
 
-    Every setting that changes results is part of its hash, so that trials never mix.
+    Every setting that changes results is part of its hash, and so is the code of a model from
+    elsewhere, so that trials never mix.
     """
-    content = key_of({"run": config_hash(config), "space": space.plain()})
+    code = hash_of(config["model"])
+    content = key_of({"run": config_hash(config), "space": space.plain(),
+                      **({"code": code} if code else {})})
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"
 
@@ -95,8 +99,8 @@ def _journal(path: Path):
         _drop_torn_line(path, lock)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except OSError as error:
-        raise UserError(f"The journal {path} cannot be used: {error.strerror}. Name another with "
-                        "--storage=<file>.") from None
+        raise UserError(f"The journal {path} cannot be used: {error.strerror or error}. Name "
+                        "another with --storage=<file>.") from None
     except (ValueError, KeyError, AssertionError) as error:
         raise UserError(f"{path} is no journal of Optuna, or is damaged: {error!r}. Name another "
                         "with --storage=<file>, or move it away; finished trials are not trained "

@@ -175,6 +175,18 @@ def test_runs_on_other_data_are_refused(tiny, capsys):
     assert main([*tiny, "--models=BPR", "--out=comparisons/new"]) == 0
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_comparison_notes_held_out_pairs_that_lie_in_training(tiny):
+    file = Path(yaml.safe_load(Path("tiny.yaml").read_text())["data_path"], "tiny", "tiny.inter")
+    pair = next(line.rsplit("\t", 1)[0] for line in file.read_text().splitlines()
+                if line.endswith("\t2"))
+    with file.open("a") as end:
+        end.write(f"{pair}\t0\n")
+    assert main([*tiny, "--models=BPR"]) == 0
+    note, = (note for note in reported(OUT).notes if "heart" in note)
+    assert note.startswith("Test shares 1 of its 40 pairs") and note.endswith("data tiny.")
+
+
 def test_a_search_on_other_data_is_refused(tiny, engine, capsys):
     pytest.importorskip("optuna")
     Path("space.yaml").write_text("n_layers: [1, 2]\n")

@@ -144,6 +144,18 @@ def test_a_full_disk_harms_nothing(tmp_path, monkeypatch, room):
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
+def test_a_limit_on_the_size_of_files_is_named(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"file too large .*a\.pth .*ulimit -f"):
+            checkpoint.save({"w": torch.zeros(5000)}, tmp_path / "a.pth")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_failure_at_the_last_step_leaves_no_temporary_file(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
