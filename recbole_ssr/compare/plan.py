@@ -10,6 +10,7 @@ from typing import NamedTuple
 from recbole_ssr.compare.comparison_options import ComparisonOptions
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.comparison import Line
+from recbole_ssr.config import merged_settings
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.errors import UserError
 
@@ -68,24 +69,34 @@ def lines_of(options: ComparisonOptions, presets: Mapping[str, Line]) -> tuple[L
     selected does not count as tuned.
     """
     lines, common = [], options.settings
-    typed = {key: common[key] for key in options.typed}
     for label, (model, own) in options.models.items():
-        tuned, given = presets.get(label), {**typed, **own}
+        tuned, given = presets.get(label), merged_settings(options.typed, own)
         if tuned is None:
             lines.append(Line(label, model, own, ()))
             continue
-        replaced = [key for key, value in tuned.settings.items()
-                    if key in given and given[key] != value]
+        under, over = merged_settings(given, tuned.settings), merged_settings(tuned.settings, given)
+        replaced = [key for key in tuned.settings if under[key] != over[key]]
         for key in replaced:
             logger.warning("%s: %s=%r is given, in place of %r, which its preset has%s.", label,
                            key, given[key], tuned.settings[key],
                            "" if tuned.trials is None else ": it does not count as tuned")
-        kept = {key: value for key, value in tuned.settings.items() if key not in typed
-                and not (key in common and common[key] == value)}
-        lines.append(Line(label, model, {**kept, **own}, (),
+        kept = {key: value for key, value in _left(tuned.settings, options.typed).items()
+                if key not in common or merged_settings(common, {key: value})[key] != common[key]}
+        lines.append(Line(label, model, merged_settings(kept, own), (),
                           trials=None if replaced else tuned.trials,
                           pruned=0 if replaced else tuned.pruned))
     return tuple(lines)
+
+
+def _left(settings: Mapping, given: Mapping) -> dict:
+    """Return the settings that `given` does not set; of nested ones the entries."""
+    left = {}
+    for key, value in settings.items():
+        if key not in given:
+            left[key] = value
+        elif merged_settings({key: value}, given)[key] != given[key]:
+            left[key] = {name: entry for name, entry in value.items() if name not in given[key]}
+    return left
 
 
 def conditions_of(options: ComparisonOptions) -> tuple[Condition, ...]:
@@ -114,7 +125,7 @@ def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool 
     conditions, tasks = conditions_of(options), {}
     with _each_message_once():
         for line in lines:
-            own = {**options.settings, **line.settings}
+            own = merged_settings(options.settings, line.settings)
             for condition in (PLAIN, *conditions):
                 blind = not _loads(own, condition)
                 if condition.at_inference and not blind:

@@ -446,6 +446,30 @@ def test_a_preset_is_where_a_search_begins_and_flags_hold(tiny, engine):
     assert (line.settings, line.trials) == ({"n_layers": 2, "learning_rate": 0.02}, 9)
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("flag", [None, "uniform"])
+def test_a_search_has_every_part_of_a_nested_setting(tiny, flag):
+    pytest.importorskip("optuna")
+    Path("more.yaml").write_text("train_neg_sample_args: {sample_num: 2, distribution: uniform}\n"
+                                 "eval_args: {mode: uni5}\n")
+    Path("preset.yaml").write_text("model: BPR\ntrain_neg_sample_args: {sample_num: 3}\n")
+    Path("space.yaml").write_text("learning_rate: [0.01, 0.05]\nembedding_size: null\n")
+    untuned("learning_rate")
+    words = [*tiny, "more.yaml", "--preset=preset.yaml", "--space=space.yaml", "--tune=2",
+             "--eval_args={group_by: user}", "--models={line: {model: BPR, train_neg_sample_args: "
+             "{alpha: 0.5}}}"]
+    flags = [f"--train_neg_sample_args={{distribution: {flag}}}"] if flag else []
+    assert main([*words, *flags]) == 0
+    tasks = [json.loads(path.read_text()) for path in OUT.glob("runs/*/task.json")]
+    assert {task["stage"] for task in tasks} == {"valid", "test"}
+    for task in tasks:
+        assert task["settings"]["train_neg_sample_args"] == {
+            "sample_num": 3, "distribution": "uniform", "alpha": 0.5}
+        assert task["settings"]["eval_args"] == {"mode": "uni5", "group_by": "user"}
+    preset = read_presets(OUT / "presets")["line"]
+    assert preset.settings["train_neg_sample_args"] == tasks[0]["settings"]["train_neg_sample_args"]
+
+
 @pytest.mark.parametrize("words", [["--models=FastLightGCN"], ["tune", "--model=FastLightGCN"]])
 def test_a_folder_that_cannot_be_made_is_told_before_data_are_read(
         tiny, engine, words, monkeypatch, capsys):

@@ -7,6 +7,7 @@ from tiny import SETTINGS, write_tiny
 from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.compare.plan import PLAIN, SPARSITY, lines_of, plan_of
 from recbole_ssr.comparison import Line
+from recbole_ssr.config import build_config, config_hash
 from recbole_ssr.errors import UserError
 
 
@@ -63,6 +64,38 @@ def test_presets_win_over_files_flags_over_presets_and_own_settings_over_all(
     # A line that has other settings than were selected is not told of as tuned.
     assert found.lines[0].trials == (7 if tuned else None)
     assert ("does not count as tuned" in caplog.text) == (not tuned)
+
+
+@pytest.mark.parametrize("preset, flags, own, tuned", [
+    ({"sample_num": 4}, {}, {}, True),
+    ({"sample_num": 4}, {"distribution": "popularity"}, {}, True),
+    ({"sample_num": 4, "distribution": "uniform"}, {"distribution": "popularity"}, {}, False),
+    ({"sample_num": 4}, {"sample_num": 3}, {"distribution": "popularity"}, False),
+    ({"sample_num": 4}, {}, {"sample_num": 3}, False),
+    ({}, {"sample_num": 4}, {"distribution": "popularity"}, True),
+])
+def test_nested_settings_are_those_of_a_single_run_with_the_same_layers(
+        tmp_path, preset, flags, own, tuned):
+    layers = [{"train_neg_sample_args": part} for part in (preset, flags, own)]
+    files = [tmp_path / "common.yaml", tmp_path / "preset.yaml"]
+    common = {**SETTINGS, **write_tiny(tmp_path / "data"), "dataset": "tiny", "split_column": None,
+              "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user"},
+              "train_neg_sample_args": {"sample_num": 2, "alpha": 0.5}}
+    for file, content in zip(files, (common, layers[0])):
+        file.write_text(yaml.safe_dump(content))
+    typed = {**layers[1], "eval_args": {"mode": "uni5"}}
+    options = options_of([str(files[0])], {"models": {"BPR": layers[2]}, **typed})
+    found = plan_of(options, lines_of(options, {"BPR": Line("BPR", "BPR", layers[0], (),
+                                                            trials=7)}))
+    # A line's own settings are to a single run flags above flags.
+    alone = build_config("BPR", config_files=files, config_dict=typed, flags=layers[2])
+    task, = found.of("BPR")
+    config = build_config("BPR", config_dict=task.settings)
+    assert config["eval_args"]["split"] == {"LS": "valid_and_test"}
+    for key in ("eval_args", "train_neg_sample_args"):
+        assert config[key] == alone[key]
+    assert task.folder.name.endswith(config_hash(alone))
+    assert found.lines[0].trials == (7 if tuned else None)
 
 
 def test_a_line_tells_of_tuned_settings_where_they_are_not_those_of_all(plan):
