@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from recbole_ssr.compare.comparison_options import ComparisonOptions
+from recbole_ssr.compare.protocol import Asked, check_protocols
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.comparison import Line
-from recbole_ssr.config import merged_settings
+from recbole_ssr.config import build_config, merged_settings
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.errors import UserError
+from recbole_ssr.experiment import asked_protocol
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -119,6 +121,7 @@ def conditions_of(options: ComparisonOptions) -> tuple[Condition, ...]:
 def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool = True) -> Plan:
     """Return every run. Raises UserError for a mistake in any setting, before anything starts.
 
+    So it does for lines that cannot stand in one table, where settings alone tell.
     `distinct` refuses lines that are the same runs, which a search may end in but nobody asks for.
     A line that does not load what a condition disturbs has its plain runs there.
     """
@@ -135,11 +138,20 @@ def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool 
                     tasks[line.label, _key(condition), seed] = task_of(
                         line.label, line.model, settings, seed, options.out / RUNS)
             _check_undisturbed(line.label, own, conditions)
-    plan = Plan(lines, conditions, tasks)
+        plan = Plan(lines, conditions, tasks)
+        check_protocols([_asked(plan.of(line.label)[0]) for line in lines])
     for labels in same_lines(plan) if distinct else ():
         raise UserError(f"The lines {' and '.join(labels)} have the same settings, so that they "
                         "are the same runs. Change a setting of one, or leave it out.")
     return plan
+
+
+def _asked(task: Task) -> Asked:
+    """Return what the settings of a task tell of its protocol; and of a random split its seed."""
+    config = build_config(task.model, config_dict=task.settings)
+    protocol = asked_protocol(config)
+    drawn = {"split_seed": config["split_seed"]} if protocol["order"] == "RO" else {}
+    return Asked(task.label, task.seed, protocol | drawn)
 
 
 def _loads(settings: Mapping, condition: Condition) -> bool:

@@ -19,6 +19,7 @@ from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
+from recbole_ssr.experiment import asked_protocol
 from recbole_ssr.result import RunResult
 from recbole_ssr.tune.presets import read_presets
 
@@ -122,6 +123,23 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
     assert [line.label for line in comparison.lines] == ["FastLightGCN", "BPR", "FeatureItemKNN"]
     assert [len(line.results) for line in comparison.lines] == [3, 3, 3]
     assert {group.kind for group in comparison.groups} >= {"users", "popularity", "beyond"}
+
+
+@pytest.mark.parametrize("words", [[], ["--tune=2"]])
+def test_another_protocol_of_a_line_is_told_before_anything_runs(tiny, engine, capsys, words):
+    assert main([*tiny, "--models={BPR: {}, own: {model: BPR, topk: [5]}}", *words]) == 2
+    assert "cannot stand in one table: topk: [2, 5] (BPR seed 2020), [5] (own seed 2020)" \
+        in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert not engine.ran and not OUT.exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_settings_tell_of_a_protocol_is_what_its_runs_tell():
+    config = build_config("BPR", config_files=["tiny.yaml"])
+    result = recbole_ssr.run("BPR", config_files=["tiny.yaml"])
+    asked = asked_protocol(config)
+    assert result.protocol.keys() - asked.keys() == {"split_fingerprint", "users", "items"}
+    assert {key: result.protocol[key] for key in asked} == asked
 
 
 @pytest.mark.usefixtures("engine")

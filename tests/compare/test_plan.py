@@ -133,8 +133,7 @@ def test_disturbance_at_inference_alone_trains_nothing(plan):
 ])
 @pytest.mark.parametrize("of_a_line", [False, True])
 def test_the_undisturbed_end_of_a_curve_is_undisturbed(plan, settings, curve, refused, of_a_line):
-    flags = {"models": {"BPR": {}, "VBPR": settings}} if of_a_line else {
-        "models": "VBPR", **settings}
+    flags = {"models": {"VBPR": settings}} if of_a_line else {"models": "VBPR", **settings}
     if not refused:
         assert plan(**flags, **curve).in_order()
         return
@@ -167,6 +166,34 @@ def test_mistakes_in_settings_stop_all_before_anything_runs(plan, flags, says, t
     with pytest.raises(UserError, match=says):
         plan(**{"models": "FastLightGCN,BPR", **flags})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("own, flags, says", [
+    ({"eval_args": {"split": {"LS": "valid_and_test"}}}, {"split_column": None},
+     r"split: RS \[0.8, 0.1, 0.1\] \(BPR seed 2020\), LS valid_and_test \(own seed 2020\)"),
+    ({"eval_args": {"order": "TO"}}, {"split_column": None}, r"order: RO \(BPR.*, TO \(own"),
+    ({"split_seed": 7}, {"split_column": None}, r"split_seed: 2020 \(BPR.*, 7 \(own"),
+    ({"split_seed": 7}, {}, None),  # the data bring their split
+    ({"split_seed": 7}, {"split_column": None, "eval_args": {"order": "TO"}}, None),
+    ({"eval_args": {"mode": "uni5"}}, {}, r"ranking: full \(BPR.*validation_ranking: full"),
+    ({"eval_args": {"mode": "full"}}, {}, None),
+    ({"topk": [5, 10]}, {}, r"topk: \[2, 5\] \(BPR.*, \[5, 10\] \(own"),
+    ({"metrics": ["Recall"]}, {}, "metrics: "),
+    ({"valid_metric": "NDCG@5"}, {}, r"valid_metric: Recall@5 \(BPR.*, NDCG@5 \(own"),
+    ({"test_masking": "train"}, {}, "masked: training and validation items"),
+    ({"stopping_rule": "strict"}, {}, "stopping_rule: "),
+    ({"train_share": 0.5}, {}, r"train_share: 1.0 \(BPR.*, 0.5 \(own"),
+    ({"feature_noise": {"image": 1}}, {}, "corruption: none"),
+    ({"feature_noise": {"image": 0}}, {}, None),
+    ({"epochs": 2, "stopping_step": 1, "modalities": ["text"]}, {}, None),
+])
+def test_lines_of_several_protocols_are_refused_before_anything_runs(plan, own, flags, says):
+    lines = {"BPR": {}, "own": {"model": "VBPR", **own}}
+    if says is None:
+        assert len(plan(models=lines, **flags).in_order()) == 2
+        return
+    with pytest.raises(UserError, match=f"These runs cannot stand in one table: .*{says}"):
+        plan(models=lines, **flags)
 
 
 def test_a_warning_about_a_setting_comes_once(plan, caplog):
