@@ -120,14 +120,14 @@ class PluginConfig(Config):
     def _merge_external_config_dict(self):
         merged = {}
         for layer in (self.file_config_dict, self.variable_config_dict, self.cmd_config_dict):
-            merged = _merge(merged, layer)
+            merged = merged_settings(merged, layer)
         self.external_config_dict = merged
 
     def _layer(self, weaker: dict, layer: Mapping, source: str) -> dict:
         """Merge a private copy of `layer` over `weaker` and note where its keys came from."""
         layer = {str(key): _native(deepcopy(value)) for key, value in layer.items()}
         self.sources.update(dict.fromkeys(layer, source))
-        return _merge(weaker, layer)
+        return merged_settings(weaker, layer)
 
     def _get_model_and_dataset(self, model, dataset):
         for key, value, default in (("model", model, "SSR"),
@@ -182,7 +182,7 @@ class PluginConfig(Config):
 
     def _get_final_config_dict(self):
         self._check_keys()
-        final = _merge(self.internal_config_dict, self.external_config_dict)
+        final = merged_settings(self.internal_config_dict, self.external_config_dict)
         final = {key: self._checked(key, value) for key, value in final.items()}
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
             self._split_by_sequence(final)
@@ -315,8 +315,14 @@ def _native(value: object) -> object:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def _merge(weaker: Mapping, stronger: Mapping) -> dict:
-    """Update key by key; the entries of nested protocol settings one by one."""
+def merged_settings(weaker: Mapping, stronger: Mapping) -> dict:
+    """Return the settings of two layers of one run, of which the stronger wins key by key.
+
+    In eval_args and train_neg_sample_args it wins entry by entry.
+
+    >>> merged_settings({"eval_args": {"order": "TO"}}, {"eval_args": {"mode": "full"}, "topk": 5})
+    {'eval_args': {'order': 'TO', 'mode': 'full'}, 'topk': 5}
+    """
     merged = {**weaker, **stronger}
     for key in _NESTED:
         if isinstance(weaker.get(key), dict) and isinstance(stronger.get(key), dict):

@@ -32,13 +32,23 @@ class Experiment(NamedTuple):
 
 def protocol_of(experiment: Experiment) -> dict:
     """Return everything that two results must share to be compared."""
-    config, dataset = experiment.config, experiment.dataset
+    dataset = experiment.dataset
+    return {
+        **asked_protocol(experiment.config),
+        "split_fingerprint": getattr(dataset, "split_fingerprint", None),
+        "users": dataset.user_num - 1,
+        "items": dataset.item_num - 1,
+        **_without_selection(experiment),
+    }
+
+
+def asked_protocol(config: PluginConfig) -> dict:
+    """Return the entries of a protocol that settings alone tell, before any data are read."""
     evaluation = config["eval_args"]
     given = given_split(config)
     ratio = next(iter(evaluation["split"].items()))
     return {
         "split": given or f"{ratio[0]} {ratio[1]}",
-        "split_fingerprint": getattr(dataset, "split_fingerprint", None),
         "group_by": None if given else evaluation["group_by"],
         "order": None if given else evaluation["order"],
         "ranking": evaluation["mode"]["test"],
@@ -49,13 +59,10 @@ def protocol_of(experiment: Experiment) -> dict:
         "metrics": list(config["metrics"]),
         "topk": list(config["topk"]),
         "valid_metric": config["valid_metric"],
-        "users": dataset.user_num - 1,
-        "items": dataset.item_num - 1,
         "train_share": config["train_share"],
         "stopping_rule": config["stopping_rule"],
         "metric_decimal_place": config["metric_decimal_place"],
         "corruption": _corruption(config),
-        **_without_selection(experiment),
     }
 
 

@@ -34,6 +34,7 @@ from recbole_ssr.compare.store import (
     state_of,
 )
 from recbole_ssr.comparison import Comparison, Line
+from recbole_ssr.config import merged_settings
 from recbole_ssr.errors import UserError
 from recbole_ssr.files import ABANDONED_SECONDS, sweep
 from recbole_ssr.report.comparison.files import REPORT, earlier_files, write_files
@@ -152,10 +153,11 @@ def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engin
     models, start = {}, {}
     for line in lines:
         check_code(sorted((options.out / RUNS).glob(f"{line.model}-seed*")), line.model)
-        own = options.models[line.label][1]
-        begin = {key: value for key, value in line.settings.items() if key not in own}
-        common = {key: value for key, value in options.settings.items() if key not in begin}
-        models[line.label] = line.model, {**common, **own}
+        given = {*options.typed, *options.models[line.label][1]}
+        settings = merged_settings(options.settings, line.settings)
+        begin = {key: settings[key] for key in line.settings if key not in given}
+        models[line.label] = line.model, {key: value for key, value in settings.items()
+                                          if key not in begin}
         if begin:
             start[line.label] = begin
     method = Method(options.tune, options.sampler, options.pruner, seed=options.seeds[0])
@@ -172,14 +174,16 @@ def selected_of(options: ComparisonOptions, lines: Sequence[Line], engine: Engin
 def write_presets(options: ComparisonOptions, lines: Sequence[Line],
                   selected: Mapping[str, Selected]) -> list[Path]:
     """Leave what was selected as a preset of every line, and return the files."""
-    return [write_preset(options.out, selected[line.label], {**options.settings, **line.settings})
+    return [write_preset(options.out, selected[line.label],
+                         merged_settings(options.settings, line.settings))
             for line in lines]
 
 
 def tuned_lines(lines: Sequence[Line], selected: Mapping[str, Selected]) -> dict[str, Line]:
     """Return the lines with what tuning selected, above what they had."""
     return {
-        line.label: replace(line, settings={**line.settings, **selected[line.label].settings},
+        line.label: replace(line, settings=merged_settings(line.settings,
+                                                           selected[line.label].settings),
                             trials=selected[line.label].complete + selected[line.label].pruned,
                             pruned=selected[line.label].pruned)
         for line in lines
@@ -190,8 +194,9 @@ def _shared(options: ComparisonOptions, lines: Sequence[Line]) -> dict:
     """Return the settings of the data that all lines have, also where each gives them itself."""
     first, *others = (line.settings for line in lines)
     own = {key: value for key, value in first.items() if key in PROTOCOL or key in OF_FEATURES}
-    return {**options.settings, **{key: value for key, value in own.items() if all(
-        key in settings and settings[key] == value for settings in others)}}
+    shared = {key: value for key, value in own.items() if all(
+        key in settings and settings[key] == value for settings in others)}
+    return merged_settings(options.settings, shared)
 
 
 def _make(out: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from recbole_ssr import registry
+from recbole_ssr.config import merged_settings
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
 from recbole_ssr.option import items, number, one_of, option, switch, text, texts, values, whole
@@ -51,7 +52,7 @@ def _models(_name: str, value: object) -> dict[str, tuple[str, dict]]:
         vary = settings.pop("vary", {})
         model = registry.canonical(str(settings.pop("model", label)))
         label = model if bare and label.lower() == model.lower() else label
-        found = [(label, settings), *((f"{label}, {name}", {**settings, **changes})
+        found = [(label, settings), *((f"{label}, {name}", merged_settings(settings, changes))
                                       for name, changes in _variations(label, vary))]
         for name, of_line in found:
             if name in lines:
@@ -219,7 +220,7 @@ class ComparisonOptions:
         "head_share=0.8", "share of the training interactions that make an item a head item", 0.8,
         _head_share)
     no_run: bool = option("no_run", "report on what is there, run nothing", False, switch)
-    typed: frozenset[str] = frozenset()  # keys of settings that are from flags
+    typed: dict = field(default_factory=dict)  # the settings that are from flags
 
 
 NAMES = tuple(entry.name for entry in fields(ComparisonOptions) if entry.metadata)
@@ -240,8 +241,9 @@ def options_of(files: Sequence[str], flags: Mapping, renamed: Mapping[str, str] 
     """
     settings, renamed = dict(otherwise or {}), renamed or {}
     for layer in (*map(read_config_file, files), flags):
-        settings |= {renamed.get(name, name): value for name, value in layer.items()
-                     if value is not None or name not in renamed}
+        layer = {renamed.get(name, name): value for name, value in layer.items()
+                 if value is not None or name not in renamed}
+        settings = merged_settings(settings, layer)
     asked = {name: settings.pop(name) for name in NAMES if name in settings}
     _check_spelling(settings)
     for name, instead in (("model", "models"), ("resume", "the same command again"),
@@ -252,7 +254,7 @@ def options_of(files: Sequence[str], flags: Mapping, renamed: Mapping[str, str] 
     dataset = str(settings.setdefault("dataset", registry.DEMO_DATASET))
     seeded, first = "seed" in settings, settings.pop("seed", _DEFAULT_SEED)
     options = ComparisonOptions(settings, **values(ComparisonOptions, {"models": None, **asked}),
-                                typed=frozenset(flags) & settings.keys())
+                                typed={key: flags[key] for key in settings if key in flags})
     if type(first) is not int:
         raise UserError(f"seed={first!r} must be a whole number.")
     if type(options.seeds) is tuple and seeded and ("seed" in flags or "seeds" not in flags):

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from recbole_ssr.compare.comparison_options import ComparisonOptions
+from recbole_ssr.compare.protocol import Asked, check_protocols
 from recbole_ssr.compare.store import Task, task_of
 from recbole_ssr.comparison import Line
+from recbole_ssr.config import build_config, merged_settings
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.errors import UserError
+from recbole_ssr.experiment import asked_protocol
 
 logger = logging.getLogger("recbole_ssr")
 
@@ -68,24 +71,34 @@ def lines_of(options: ComparisonOptions, presets: Mapping[str, Line]) -> tuple[L
     selected does not count as tuned.
     """
     lines, common = [], options.settings
-    typed = {key: common[key] for key in options.typed}
     for label, (model, own) in options.models.items():
-        tuned, given = presets.get(label), {**typed, **own}
+        tuned, given = presets.get(label), merged_settings(options.typed, own)
         if tuned is None:
             lines.append(Line(label, model, own, ()))
             continue
-        replaced = [key for key, value in tuned.settings.items()
-                    if key in given and given[key] != value]
+        under, over = merged_settings(given, tuned.settings), merged_settings(tuned.settings, given)
+        replaced = [key for key in tuned.settings if under[key] != over[key]]
         for key in replaced:
             logger.warning("%s: %s=%r is given, in place of %r, which its preset has%s.", label,
                            key, given[key], tuned.settings[key],
                            "" if tuned.trials is None else ": it does not count as tuned")
-        kept = {key: value for key, value in tuned.settings.items() if key not in typed
-                and not (key in common and common[key] == value)}
-        lines.append(Line(label, model, {**kept, **own}, (),
+        kept = {key: value for key, value in _left(tuned.settings, options.typed).items()
+                if key not in common or merged_settings(common, {key: value})[key] != common[key]}
+        lines.append(Line(label, model, merged_settings(kept, own), (),
                           trials=None if replaced else tuned.trials,
                           pruned=0 if replaced else tuned.pruned))
     return tuple(lines)
+
+
+def _left(settings: Mapping, given: Mapping) -> dict:
+    """Return the settings that `given` does not set; of nested ones the entries."""
+    left = {}
+    for key, value in settings.items():
+        if key not in given:
+            left[key] = value
+        elif merged_settings({key: value}, given)[key] != given[key]:
+            left[key] = {name: entry for name, entry in value.items() if name not in given[key]}
+    return left
 
 
 def conditions_of(options: ComparisonOptions) -> tuple[Condition, ...]:
@@ -108,13 +121,14 @@ def conditions_of(options: ComparisonOptions) -> tuple[Condition, ...]:
 def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool = True) -> Plan:
     """Return every run. Raises UserError for a mistake in any setting, before anything starts.
 
+    So it does for lines that cannot stand in one table, where settings alone tell.
     `distinct` refuses lines that are the same runs, which a search may end in but nobody asks for.
     A line that does not load what a condition disturbs has its plain runs there.
     """
     conditions, tasks = conditions_of(options), {}
     with _each_message_once():
         for line in lines:
-            own = {**options.settings, **line.settings}
+            own = merged_settings(options.settings, line.settings)
             for condition in (PLAIN, *conditions):
                 blind = not _loads(own, condition)
                 if condition.at_inference and not blind:
@@ -124,11 +138,20 @@ def plan_of(options: ComparisonOptions, lines: tuple[Line, ...], distinct: bool 
                     tasks[line.label, _key(condition), seed] = task_of(
                         line.label, line.model, settings, seed, options.out / RUNS)
             _check_undisturbed(line.label, own, conditions)
-    plan = Plan(lines, conditions, tasks)
+        plan = Plan(lines, conditions, tasks)
+        check_protocols([_asked(plan.of(line.label)[0]) for line in lines])
     for labels in same_lines(plan) if distinct else ():
         raise UserError(f"The lines {' and '.join(labels)} have the same settings, so that they "
                         "are the same runs. Change a setting of one, or leave it out.")
     return plan
+
+
+def _asked(task: Task) -> Asked:
+    """Return what the settings of a task tell of its protocol; and of a random split its seed."""
+    config = build_config(task.model, config_dict=task.settings)
+    protocol = asked_protocol(config)
+    drawn = {"split_seed": config["split_seed"]} if protocol["order"] == "RO" else {}
+    return Asked(task.label, task.seed, protocol | drawn)
 
 
 def _loads(settings: Mapping, condition: Condition) -> bool:

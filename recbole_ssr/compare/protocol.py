@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from recbole_ssr.errors import UserError
 from recbole_ssr.result import RunResult
@@ -12,6 +13,26 @@ _HASH = 12  # letters of a fingerprint that tables show
 _NAMED = 3  # runs that a message names; more are counted
 _REMEDY = ("Results of different splits or protocols do not compare. Give all models the same "
            "settings of data and evaluation, or another folder with --out=FOLDER.")
+
+
+class Asked(NamedTuple):
+    """A run that has not begun: what it is called, and what its settings tell of its protocol."""
+
+    model: str
+    seed: int
+    protocol: dict
+
+
+def check_protocols(runs: Sequence[Asked | RunResult], others: Iterable[str] = ()) -> None:
+    """Raise UserError where protocols differ, naming every differing entry, its values and whose
+    they are; and for `others`, differences in words, empty where there is none.
+    """
+    names = dict.fromkeys(name for run in runs for name in run.protocol)
+    refused = [_difference(name, runs, lambda run, name=name: run.protocol.get(name))
+               for name in names]
+    refused = [text for text in [*refused, *others] if text]
+    if refused:
+        raise UserError(f"These runs cannot stand in one table: {'; '.join(refused)}. {_REMEDY}")
 
 
 def compare_protocols(
@@ -31,14 +52,9 @@ def compare_protocols(
     Raises:
         UserError: naming every differing entry, its values and whose they are.
     """
-    names = dict.fromkeys(name for result in results for name in result.protocol)
-    refused = [_difference("dataset", results, lambda result: result.dataset)]
-    refused += [_difference(name, results, lambda r, name=name: r.protocol.get(name))
-                for name in names]
     features = _features(results)
-    refused = [text for text in [*refused, *(features if not features_vary else ())] if text]
-    if refused:
-        raise UserError(f"These runs cannot stand in one table: {'; '.join(refused)}. {_REMEDY}")
+    check_protocols(results, [_difference("dataset", results, lambda result: result.dataset),
+                              *(features if not features_vary else ())])
     notes = [text and f"Lines see different {text}." for text in features]
     return tuple(text for text in [*_notes(results), *notes] if text)
 
@@ -78,8 +94,8 @@ def _of_training(key: str, name: str, results: Sequence[RunResult]) -> str:
     return _difference(name, known, lambda result: result.training[key])
 
 
-def _difference(name: str, results: Sequence[RunResult],
-                value_of: Callable[[RunResult], object]) -> str:
+def _difference(name: str, results: Sequence[Asked | RunResult],
+                value_of: Callable[[Asked | RunResult], object]) -> str:
     """Return "name: a (SSR seed 1), b (BPR seed 1)" where values differ, else an empty text."""
     whose: dict[str, list[str]] = {}
     for result in results:

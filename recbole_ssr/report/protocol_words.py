@@ -21,8 +21,9 @@ def protocol_title(protocol: Mapping) -> str:
         part += f", {ranking_words(validation, protocol.get('threshold'))}"
     chosen = protocol.get("selection") or \
         f"selected on {protocol.get('valid_metric', '-')} ({part})"
+    ordered = " by time" if protocol.get("order") == "TO" else ""
     title = (f"{ranking_words(ranking, protocol.get('threshold'))}, "
-             f"{protocol.get('split', 'split')}, {chosen}")
+             f"{protocol.get('split', 'split')}{ordered}, {chosen}")
     modes = parity_modes(protocol)
     return title + (f"; PARITY MODE: {', '.join(modes)}" if modes else "")
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from recbole.utils import ModelType
 
 from recbole_ssr import registry
-from recbole_ssr.config import PluginConfig, build_config, config_hash
+from recbole_ssr.config import PluginConfig, build_config, config_hash, merged_settings
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.flags import read_config_file
 from recbole_ssr.registry import KEYS_WITHOUT_YAML
@@ -159,7 +159,7 @@ def spaces_of(models: Mapping[str, tuple[str, Mapping]],
     spaces, used = {}, set()
     for label, (model, settings) in models.items():
         begin = (start or {}).get(label, {})
-        model, base = registry.canonical(model), _config(model, {**begin, **settings})
+        model, base = registry.canonical(model), _config(model, merged_settings(begin, settings))
         for_all = {key: entry for key, entry in shared.items()
                    if len(models) == 1 or key in {*base.final_config_dict, *KEYS_WITHOUT_YAML}}
         entry = by_name.get(label, by_name.get(model, {}))
@@ -182,7 +182,7 @@ def space_of(model: str, settings: Mapping, user: Mapping | None = None,
     Raises UserError for a key that the model does not have or that belongs to the protocol, a
     value that it refuses. A model with nothing to tune has a space of one point, its default.
     """
-    user, given = user or {}, {**(start or {}), **settings}
+    user, given = user or {}, merged_settings(start or {}, settings)
     base = _config(model, given)
     grid = _grid_of(model, base)
     # A user's own entries come first, so that a mistake there is found before the rest is checked.
@@ -211,7 +211,7 @@ def space_of(model: str, settings: Mapping, user: Mapping | None = None,
 def listed_space(model: str, settings: Mapping, listed: Sequence[Mapping],
                  start: Mapping | None = None) -> Space:
     """Return the space of some settings of a model. Raises UserError for what it would not take."""
-    given = {**(start or {}), **settings}
+    given = merged_settings(start or {}, settings)
     base = _config(model, given)
     keys = dict.fromkeys(key for entry in listed for key in entry)
     for key in keys:
@@ -284,7 +284,7 @@ def _grid_of(model: str, base: PluginConfig) -> dict:
 
 def _config(model: str, settings: Mapping, **changes) -> PluginConfig:
     try:
-        return build_config(model, config_dict={**settings, **changes})
+        return build_config(model, config_dict=merged_settings(settings, changes))
     except UserError as error:
         if not changes:
             raise

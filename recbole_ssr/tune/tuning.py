@@ -12,7 +12,7 @@ from recbole_ssr import registry
 from recbole_ssr.compare.engine import Engine, Source, Watch
 from recbole_ssr.compare.plan import RUNS
 from recbole_ssr.compare.store import Task, task_of
-from recbole_ssr.config import PluginConfig, build_config
+from recbole_ssr.config import PluginConfig, build_config, merged_settings
 from recbole_ssr.errors import UserError
 from recbole_ssr.tune.heartbeat import Worker
 from recbole_ssr.tune.source import TuneSource
@@ -103,12 +103,13 @@ def tune(
     """
     method.check()
     spaces, start = spaces_of(models, space, start), start or {}
-    models = {label: (model, {**{key: value for key, value in start.get(label, {}).items()
-                                 if key not in spaces[label].dimensions}, **settings})
+    begin = {label: merged_settings(start.get(label, {}), settings)
+             for label, (_, settings) in models.items()}
+    configs = {label: build_config(model, config_dict={**begin[label], "seed": seed})
+               for label, (model, _) in models.items()}
+    models = {label: (model, {key: value for key, value in begin[label].items()
+                              if key in settings or key not in spaces[label].dimensions})
               for label, (model, settings) in models.items()}
-    configs = {label: build_config(model, config_dict={**start.get(label, {}), **settings,
-                                                       "seed": seed})
-               for label, (model, settings) in models.items()}
     if not run:
         return {label: _selected(label, _found(label, spaces[label], configs[label], storage, out,
                                                method), configs[label], label in start)

@@ -19,6 +19,7 @@ from recbole_ssr.compare.worker import perform
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
 from recbole_ssr.errors import UserError
+from recbole_ssr.experiment import asked_protocol
 from recbole_ssr.result import RunResult
 from recbole_ssr.tune.presets import read_presets
 
@@ -122,6 +123,23 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
     assert [line.label for line in comparison.lines] == ["FastLightGCN", "BPR", "FeatureItemKNN"]
     assert [len(line.results) for line in comparison.lines] == [3, 3, 3]
     assert {group.kind for group in comparison.groups} >= {"users", "popularity", "beyond"}
+
+
+@pytest.mark.parametrize("words", [[], ["--tune=2"]])
+def test_another_protocol_of_a_line_is_told_before_anything_runs(tiny, engine, capsys, words):
+    assert main([*tiny, "--models={BPR: {}, own: {model: BPR, topk: [5]}}", *words]) == 2
+    assert "cannot stand in one table: topk: [2, 5] (BPR seed 2020), [5] (own seed 2020)" \
+        in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert not engine.ran and not OUT.exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_settings_tell_of_a_protocol_is_what_its_runs_tell():
+    config = build_config("BPR", config_files=["tiny.yaml"])
+    result = recbole_ssr.run("BPR", config_files=["tiny.yaml"])
+    asked = asked_protocol(config)
+    assert result.protocol.keys() - asked.keys() == {"split_fingerprint", "users", "items"}
+    assert {key: result.protocol[key] for key in asked} == asked
 
 
 @pytest.mark.usefixtures("engine")
@@ -456,6 +474,30 @@ def test_a_preset_is_where_a_search_begins_and_flags_hold(tiny, engine):
     assert main([*words[:-2], "--models=FastLightGCN"]) == 0
     (line,) = reported(OUT).lines
     assert (line.settings, line.trials) == ({"n_layers": 2, "learning_rate": 0.02}, 9)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("flag", [None, "uniform"])
+def test_a_search_has_every_part_of_a_nested_setting(tiny, flag):
+    pytest.importorskip("optuna")
+    Path("more.yaml").write_text("train_neg_sample_args: {sample_num: 2, distribution: uniform}\n"
+                                 "eval_args: {mode: uni5}\n")
+    Path("preset.yaml").write_text("model: BPR\ntrain_neg_sample_args: {sample_num: 3}\n")
+    Path("space.yaml").write_text("learning_rate: [0.01, 0.05]\nembedding_size: null\n")
+    untuned("learning_rate")
+    words = [*tiny, "more.yaml", "--preset=preset.yaml", "--space=space.yaml", "--tune=2",
+             "--eval_args={group_by: user}", "--models={line: {model: BPR, train_neg_sample_args: "
+             "{alpha: 0.5}}}"]
+    flags = [f"--train_neg_sample_args={{distribution: {flag}}}"] if flag else []
+    assert main([*words, *flags]) == 0
+    tasks = [json.loads(path.read_text()) for path in OUT.glob("runs/*/task.json")]
+    assert {task["stage"] for task in tasks} == {"valid", "test"}
+    for task in tasks:
+        assert task["settings"]["train_neg_sample_args"] == {
+            "sample_num": 3, "distribution": "uniform", "alpha": 0.5}
+        assert task["settings"]["eval_args"] == {"mode": "uni5", "group_by": "user"}
+    preset = read_presets(OUT / "presets")["line"]
+    assert preset.settings["train_neg_sample_args"] == tasks[0]["settings"]["train_neg_sample_args"]
 
 
 @pytest.mark.parametrize("words", [["--models=FastLightGCN"], ["tune", "--model=FastLightGCN"]])

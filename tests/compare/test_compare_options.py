@@ -32,6 +32,18 @@ def test_a_file_says_the_same_and_flags_win(tmp_path):
     assert list(options.models) == ["SSR", "BPR"]
 
 
+def test_files_and_flags_give_parts_of_a_nested_setting(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("models: BPR\ntopk: [5]\n"
+                     "eval_args: {split: {LS: valid_and_test}, order: TO}\n")
+    second.write_text("eval_args: {group_by: user}\ntopk: [10]\n")
+    options = read("--config_files", str(first), str(second), "--eval_args={mode: full}")
+    assert options.settings["eval_args"] == {
+        "split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
+    assert options.settings["topk"] == [10]
+    assert options.typed == {"eval_args": {"mode": "full"}}
+
+
 def test_labels_give_a_model_two_lines():
     options = read("--models={short: {model: ssr, n_layers: 2}, SSR: {profile: reference}}")
     assert options.models == {"short": ("SSR", {"n_layers": 2}),
@@ -45,6 +57,13 @@ def test_a_line_may_vary_a_setting_at_a_time():
         "SSR, n_bands 1": ("SSR", {"n_layers": 3, "n_bands": 1}),
         "SSR, n_bands 2": ("SSR", {"n_layers": 3, "n_bands": 2}),
         "SSR, plain": ("SSR", {"n_layers": 3, "l2_weight": 0})}
+
+
+def test_what_varies_may_be_a_part_of_a_nested_setting():
+    models = read("--models={BPR: {train_neg_sample_args: {sample_num: 2}, vary: {popular: "
+                  "{train_neg_sample_args: {distribution: popularity}}}}}").models
+    assert models["BPR, popular"][1]["train_neg_sample_args"] == {
+        "sample_num": 2, "distribution": "popularity"}
 
 
 def test_a_space_is_files_or_a_space():

@@ -7,6 +7,7 @@ from tiny import SETTINGS, write_tiny
 from recbole_ssr.compare.comparison_options import options_of
 from recbole_ssr.compare.plan import PLAIN, SPARSITY, lines_of, plan_of
 from recbole_ssr.comparison import Line
+from recbole_ssr.config import build_config, config_hash
 from recbole_ssr.errors import UserError
 
 
@@ -65,6 +66,38 @@ def test_presets_win_over_files_flags_over_presets_and_own_settings_over_all(
     assert ("does not count as tuned" in caplog.text) == (not tuned)
 
 
+@pytest.mark.parametrize("preset, flags, own, tuned", [
+    ({"sample_num": 4}, {}, {}, True),
+    ({"sample_num": 4}, {"distribution": "popularity"}, {}, True),
+    ({"sample_num": 4, "distribution": "uniform"}, {"distribution": "popularity"}, {}, False),
+    ({"sample_num": 4}, {"sample_num": 3}, {"distribution": "popularity"}, False),
+    ({"sample_num": 4}, {}, {"sample_num": 3}, False),
+    ({}, {"sample_num": 4}, {"distribution": "popularity"}, True),
+])
+def test_nested_settings_are_those_of_a_single_run_with_the_same_layers(
+        tmp_path, preset, flags, own, tuned):
+    layers = [{"train_neg_sample_args": part} for part in (preset, flags, own)]
+    files = [tmp_path / "common.yaml", tmp_path / "preset.yaml"]
+    common = {**SETTINGS, **write_tiny(tmp_path / "data"), "dataset": "tiny", "split_column": None,
+              "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user"},
+              "train_neg_sample_args": {"sample_num": 2, "alpha": 0.5}}
+    for file, content in zip(files, (common, layers[0])):
+        file.write_text(yaml.safe_dump(content))
+    typed = {**layers[1], "eval_args": {"mode": "uni5"}}
+    options = options_of([str(files[0])], {"models": {"BPR": layers[2]}, **typed})
+    found = plan_of(options, lines_of(options, {"BPR": Line("BPR", "BPR", layers[0], (),
+                                                            trials=7)}))
+    # A line's own settings are to a single run flags above flags.
+    alone = build_config("BPR", config_files=files, config_dict=typed, flags=layers[2])
+    task, = found.of("BPR")
+    config = build_config("BPR", config_dict=task.settings)
+    assert config["eval_args"]["split"] == {"LS": "valid_and_test"}
+    for key in ("eval_args", "train_neg_sample_args"):
+        assert config[key] == alone[key]
+    assert task.folder.name.endswith(config_hash(alone))
+    assert found.lines[0].trials == (7 if tuned else None)
+
+
 def test_a_line_tells_of_tuned_settings_where_they_are_not_those_of_all(plan):
     presets = {"BPR": Line("BPR", "BPR", {"learning_rate": 0.01, "embedding_size": 4}, ())}
     line, = plan(models="BPR", learning_rate=0.01, presets=presets, embedding_size=8).lines
@@ -100,8 +133,7 @@ def test_disturbance_at_inference_alone_trains_nothing(plan):
 ])
 @pytest.mark.parametrize("of_a_line", [False, True])
 def test_the_undisturbed_end_of_a_curve_is_undisturbed(plan, settings, curve, refused, of_a_line):
-    flags = {"models": {"BPR": {}, "VBPR": settings}} if of_a_line else {
-        "models": "VBPR", **settings}
+    flags = {"models": {"VBPR": settings}} if of_a_line else {"models": "VBPR", **settings}
     if not refused:
         assert plan(**flags, **curve).in_order()
         return
@@ -134,6 +166,34 @@ def test_mistakes_in_settings_stop_all_before_anything_runs(plan, flags, says, t
     with pytest.raises(UserError, match=says):
         plan(**{"models": "FastLightGCN,BPR", **flags})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("own, flags, says", [
+    ({"eval_args": {"split": {"LS": "valid_and_test"}}}, {"split_column": None},
+     r"split: RS \[0.8, 0.1, 0.1\] \(BPR seed 2020\), LS valid_and_test \(own seed 2020\)"),
+    ({"eval_args": {"order": "TO"}}, {"split_column": None}, r"order: RO \(BPR.*, TO \(own"),
+    ({"split_seed": 7}, {"split_column": None}, r"split_seed: 2020 \(BPR.*, 7 \(own"),
+    ({"split_seed": 7}, {}, None),  # the data bring their split
+    ({"split_seed": 7}, {"split_column": None, "eval_args": {"order": "TO"}}, None),
+    ({"eval_args": {"mode": "uni5"}}, {}, r"ranking: full \(BPR.*validation_ranking: full"),
+    ({"eval_args": {"mode": "full"}}, {}, None),
+    ({"topk": [5, 10]}, {}, r"topk: \[2, 5\] \(BPR.*, \[5, 10\] \(own"),
+    ({"metrics": ["Recall"]}, {}, "metrics: "),
+    ({"valid_metric": "NDCG@5"}, {}, r"valid_metric: Recall@5 \(BPR.*, NDCG@5 \(own"),
+    ({"test_masking": "train"}, {}, "masked: training and validation items"),
+    ({"stopping_rule": "strict"}, {}, "stopping_rule: "),
+    ({"train_share": 0.5}, {}, r"train_share: 1.0 \(BPR.*, 0.5 \(own"),
+    ({"feature_noise": {"image": 1}}, {}, "corruption: none"),
+    ({"feature_noise": {"image": 0}}, {}, None),
+    ({"epochs": 2, "stopping_step": 1, "modalities": ["text"]}, {}, None),
+])
+def test_lines_of_several_protocols_are_refused_before_anything_runs(plan, own, flags, says):
+    lines = {"BPR": {}, "own": {"model": "VBPR", **own}}
+    if says is None:
+        assert len(plan(models=lines, **flags).in_order()) == 2
+        return
+    with pytest.raises(UserError, match=f"These runs cannot stand in one table: .*{says}"):
+        plan(models=lines, **flags)
 
 
 def test_a_warning_about_a_setting_comes_once(plan, caplog):

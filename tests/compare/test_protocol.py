@@ -114,6 +114,10 @@ def test_no_result_and_one_result():
     ({}, "full ranking, split by x_label, selected on Recall@20 (valid)"),
     ({"ranking": "uni20", "validation_ranking": "uni20"},
      "ranking among 20 sampled negatives, split by x_label, selected on Recall@20 (valid)"),
+    ({"split": "LS valid_and_test", "order": "TO"},
+     "full ranking, LS valid_and_test by time, selected on Recall@20 (valid)"),
+    ({"split": "LS valid_and_test", "order": "RO"},
+     "full ranking, LS valid_and_test, selected on Recall@20 (valid)"),
     ({"ranking": "pop1000", "validation_ranking": "full"},
      "ranking among 1,000 sampled negatives drawn by popularity, split by x_label, selected on "
      "Recall@20 (valid, full ranking)"),
