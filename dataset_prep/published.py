@@ -17,6 +17,7 @@ from recbole_ssr.dataset_prep.published_features import (
     features_by_id,
     features_by_token,
 )
+from recbole_ssr.distinct import distinct
 from recbole_ssr.errors import UserError, nearest
 
 logger = logging.getLogger("recbole_ssr")
@@ -102,11 +103,11 @@ def remarks(interactions: Interactions) -> list[str]:
     """Say what is unusual in a split: repeats, parts that share pairs, and who is never trained."""
     notes = []
     pairs = interactions.pairs()
-    repeats = len(pairs) - len(np.unique(pairs))
+    repeats = len(pairs) - len(distinct(pairs))
     labels = interactions.labels
     if labels is None:
         return [f"{repeats:,} interactions repeat another's user and item"] if repeats else []
-    parts = [np.unique(pairs[labels == part]) for part in range(3)]
+    parts = [distinct(pairs[labels == part]) for part in range(3)]
     within = len(pairs) - sum(map(len, parts))
     if within:
         notes.append(f"{within:,} interactions repeat one of the same part; a published split "
@@ -117,7 +118,7 @@ def remarks(interactions: Interactions) -> list[str]:
     for name, codes in (("users", interactions.users), ("items", interactions.items)):
         trained = np.zeros(codes.max(initial=-1) + 1, dtype=bool)
         trained[codes[labels == 0]] = True
-        untrained = [len(np.unique(codes[(labels == part) & ~trained[codes]])) for part in (1, 2)]
+        untrained = [len(distinct(codes[(labels == part) & ~trained[codes]])) for part in (1, 2)]
         if sum(untrained):
             notes.append(f"{name} without a training interaction: {untrained[0]:,} in valid, "
                          f"{untrained[1]:,} in test, {int((~trained).sum()):,} in all")

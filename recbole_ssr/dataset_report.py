@@ -19,6 +19,7 @@ from recbole_ssr.corruption import Corruption
 from recbole_ssr.data import statistics
 from recbole_ssr.data.dataset import PARTS
 from recbole_ssr.data.features import feature_paths
+from recbole_ssr.distinct import distinct
 from recbole_ssr.eval_settings import given_split
 from recbole_ssr.evaluation import beyond_accuracy
 from recbole_ssr.files import expanded
@@ -163,8 +164,8 @@ def _degrees(degrees: np.ndarray) -> Degrees:
 
 
 def _part(name: str, rows: _Rows, codes: np.ndarray, train: _Rows) -> Part:
-    counts = {"name": name, "interactions": len(rows.users), "users": len(np.unique(rows.users)),
-              "items": len(np.unique(rows.items)), "repeats": statistics.repeats(codes)}
+    counts = {"name": name, "interactions": len(rows.users), "users": len(distinct(rows.users)),
+              "items": len(distinct(rows.items)), "repeats": statistics.repeats(codes)}
     if name == PARTS[0]:
         return Part(**counts)
     no_user, no_item = (statistics.unseen(getattr(rows, side), getattr(train, side))
@@ -173,8 +174,8 @@ def _part(name: str, rows: _Rows, codes: np.ndarray, train: _Rows) -> Part:
     if rows.times is not None:
         share = statistics.share_older(rows.users, rows.times, train.users, train.times)
         older = share if np.isfinite(share) else None
-    return Part(**counts, cold_users=len(np.unique(rows.users[no_user])),
-                cold_items=len(np.unique(rows.items[no_item])), of_cold_users=int(no_user.sum()),
+    return Part(**counts, cold_users=len(distinct(rows.users[no_user])),
+                cold_items=len(distinct(rows.items[no_item])), of_cold_users=int(no_user.sum()),
                 of_cold_items=int(no_item.sum()), of_either=int((no_user | no_item).sum()),
                 older=older)
 

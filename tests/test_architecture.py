@@ -20,7 +20,8 @@ MODULES = sorted(set(PACKAGE.glob("**/*.py")) - set(PREPARATION.glob("**/*.py"))
 
 # What a folder may import of the package; a module at the top stands for itself.
 LEAVES = {"errors", "files", "cache", "constants", "contributions", "cores", "corruption",
-          "distributed", "footprint", "int32", "nodes", "products", "seal", "uncompiled"}
+          "distinct", "distributed", "footprint", "int32", "nodes", "products", "seal",
+          "uncompiled"}
 MAY_IMPORT = {
     "distributed": {"cores", "distributed", "errors"},
     "graph": LEAVES | {"graph"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
 ON_TOP = {"commands", "compare", "conformance", "serve", "tune"}
 PREPARATION_MAY_IMPORT = {"cache", "contributions", "errors", "flags", "option", "data.features",
                           "data.feature_files", "data.feature_writer", "data.ids", "data.manifest",
-                          "data.split_hash", "dataset_prep", "__version__"}
+                          "data.split_hash", "dataset_prep", "distinct", "__version__"}
 WITHOUT_RECBOLE = ("distributed", "graph", "spectral", "nn", "report")
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_ssr.comparison import Group, Line, Spread
+from recbole_ssr.distinct import distinct
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation import beyond_accuracy as beyond
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
@@ -95,7 +96,7 @@ def _notes_on_lists(
 
 
 def _check(label: str, runs: Sequence[Ranking], interactions: Interactions) -> None:
-    users = np.unique(interactions.test[0])
+    users = distinct(interactions.test[0])
     for run in runs:
         if not np.array_equal(run.users, users):
             raise UserError(f"a stored ranking of {label} is not of the {len(users)} users of the "
@@ -125,7 +126,7 @@ def _beyond(
     for name, measure in measures.items():
         by_label = {label: [measure(run) for run in runs] for label, runs in of_line.items()}
         values[name] = {label: Spread.of(runs) for label, runs in by_label.items()}
-    return Group("beyond accuracy", "beyond", len(np.unique(interactions.test[0])), values)
+    return Group("beyond accuracy", "beyond", len(distinct(interactions.test[0])), values)
 
 
 def _measures(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recbole_ssr.distinct import distinct
+
 
 def split_hash(users: Sequence[np.ndarray], items: Sequence[np.ndarray], user_tokens: np.ndarray,
                item_tokens: np.ndarray) -> str:
@@ -20,7 +22,7 @@ def split_hash(users: Sequence[np.ndarray], items: Sequence[np.ndarray], user_to
     total, codes = hashlib.sha256(), 0
     for tokens_of, parts in ((user_tokens, users), (item_tokens, items)):
         ids = [part.astype(np.int64) for part in parts]
-        used = np.unique(np.concatenate(ids))
+        used = distinct(np.concatenate(ids))
         tokens = tokens_of[used]
         order = np.argsort(tokens)
         # A token's code is its sorted position, so that ids drop out.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_ssr.data.feature_files import row_blocks
+from recbole_ssr.distinct import distinct
 
 
 def powers_of_two(degrees: np.ndarray) -> list[tuple[int, int, int]]:
@@ -33,7 +34,7 @@ def pairs(users: np.ndarray, items: np.ndarray, n_items: int) -> np.ndarray:
 
 def repeats(codes: np.ndarray) -> int:
     """Return how many of the codes came before."""
-    return len(codes) - len(np.unique(codes))
+    return len(codes) - len(distinct(codes))
 
 
 def shared(codes: np.ndarray, others: np.ndarray) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from recbole.data.interaction import Interaction
 
+from recbole_ssr.distinct import distinct
 from recbole_ssr.errors import UserError
 
 
@@ -15,10 +16,11 @@ def check_candidates(dataset) -> None:
     """
     if not isinstance(dataset.inter_feat, Interaction):  # RecBole stopped before it was built
         return
-    fields = dataset.uid_field, dataset.iid_field
-    rows = np.unique(np.stack([dataset.inter_feat[field].numpy() for field in fields]), axis=1)
+    users, items = (dataset.inter_feat[field].numpy().astype(np.int64)
+                    for field in (dataset.uid_field, dataset.iid_field))
+    rows = distinct(users * dataset.item_num + items) // dataset.item_num  # the user of each pair
     n_items = dataset.item_num - 1
-    full = np.flatnonzero(np.bincount(rows[0]) == n_items)
+    full = np.flatnonzero(np.bincount(rows) == n_items)
     if len(full) == 0:
         return
     user = str(dataset.field2id_token[dataset.uid_field][full[0]])
@@ -36,7 +38,7 @@ def check_candidates(dataset) -> None:
 
 def check_training(train) -> None:
     """Raise UserError where all interactions of a training part are with one item."""
-    items = np.unique(train.inter_feat[train.iid_field].numpy())
+    items = distinct(train.inter_feat[train.iid_field].numpy())
     if len(items) == 1:
         item = str(train.field2id_token[train.iid_field][items[0]])
         raise UserError(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recbole_ssr.distinct import distinct
+
 _INT64 = np.iinfo(np.int64).max
 
 
@@ -24,7 +26,7 @@ class UsedItems:
             raise OverflowError(f"{n_users:,} users x {n_items:,} items are more pairs than 64 "
                                 "bits can number")
         self.n_users, self.n_items = n_users, n_items
-        self.codes = np.unique(users.astype(np.int64) * n_items + items)
+        self.codes = distinct(users.astype(np.int64) * n_items + items)
 
     @classmethod
     def of_codes(cls, codes: np.ndarray, n_users: int, n_items: int) -> UsedItems:
@@ -36,7 +38,7 @@ class UsedItems:
     def __or__(self, other: UsedItems) -> UsedItems:
         """Return the items that a user has in either."""
         both = np.concatenate([self.codes, other.codes])
-        return UsedItems.of_codes(np.unique(both), self.n_users, self.n_items)
+        return UsedItems.of_codes(distinct(both), self.n_users, self.n_items)
 
     def __len__(self) -> int:
         return self.n_users

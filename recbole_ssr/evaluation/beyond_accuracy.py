@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from recbole_ssr.distinct import distinct
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.evaluation.user_metrics import best
 
@@ -74,8 +75,8 @@ def list_novelty(ranking: Ranking, interactions: Interactions, k: int) -> np.nda
     had it, so that it is as novel as the least known of the others, and never more.
     """
     pairs = interactions.train.astype(np.int64)
-    distinct = np.unique(pairs[0] * interactions.n_items + pairs[1]) % interactions.n_items
-    users = np.bincount(distinct, minlength=interactions.n_items)
+    of_pairs = distinct(pairs[0] * interactions.n_items + pairs[1]) % interactions.n_items
+    users = np.bincount(of_pairs, minlength=interactions.n_items)
     information = -np.log2(np.maximum(users, 1) / (interactions.n_users - 1))
     return _list_mean(ranking, information, k)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_ssr.distinct import distinct
 from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import Interactions, Ranking
 from recbole_ssr.evaluation.user_metrics import user_values
@@ -81,7 +82,7 @@ def user_groups(
     subsets = [Subset(f"users with {name} {noun[k]}", "users", place == k, everything)
                for k, name in enumerate(names)]
     held = getattr(interactions, part)
-    new = int((counts[np.unique(held[0])] == 0).sum())
+    new = int((counts[distinct(held[0])] == 0).sum())
     notes = (f"{subsets[0].name}: {new} of them without any in training",) if new else ()
     return _filled(subsets, held, f"no user of the {part} part has that many in training", notes)
 

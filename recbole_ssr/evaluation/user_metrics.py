@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_ssr.distinct import distinct
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.evaluation.rankings import Ranking
 
@@ -35,7 +36,7 @@ def hits_of(ranking: Ranking, pairs: np.ndarray) -> Hits:
     pair_users, pair_items = np.asarray(pairs, dtype=np.int64)
     # One integer per (user, item), so that membership is a binary search among E numbers.
     width = 1 + int(max(items.max(initial=0), pair_items.max(initial=0)))
-    known = np.unique(pair_users * width + pair_items)
+    known = distinct(pair_users * width + pair_items)
     ends = np.searchsorted(known, np.stack((users, users + 1)) * width)
     ranked = users[:, None] * width + items
     nothing = -1  # what a search beyond the last pair finds
