@@ -194,7 +194,8 @@ def _shared(options: ComparisonOptions, lines: Sequence[Line]) -> dict:
     """Return the settings of the data that all lines have, also where each gives them itself."""
     first, *others = (line.settings for line in lines)
     own = {key: value for key, value in first.items() if key in PROTOCOL or key in OF_FEATURES}
-    shared = {key: value for key, value in own.items() if all(
+    # Lines of other splits do not compare; of one split each may have its own words for eval_args.
+    shared = {key: value for key, value in own.items() if key == "eval_args" or all(
         key in settings and settings[key] == value for settings in others)}
     return merged_settings(options.settings, shared)
 

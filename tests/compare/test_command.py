@@ -133,6 +133,14 @@ def test_another_protocol_of_a_line_is_told_before_anything_runs(tiny, engine, c
     assert not engine.ran and not OUT.exists()
 
 
+def test_lines_may_ask_for_one_split_in_several_words(tiny, engine):
+    words = [*tiny, "--split_column=null", "--models={BPR: {eval_args: {split: {RS: "
+             "[0.4, 0.3, 0.3]}}}, own: {model: BPR, embedding_size: 4, eval_args: {split: {RS: "
+             "[0.4, 0.3, 0.3]}, mode: full}}}"]
+    assert main(words) == 0 and main(words) == 0  # the second time runs are checked against data
+    assert len(engine.ran) == 2
+
+
 @pytest.mark.usefixtures("tiny")
 def test_what_settings_tell_of_a_protocol_is_what_its_runs_tell():
     config = build_config("BPR", config_files=["tiny.yaml"])
