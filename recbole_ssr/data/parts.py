@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from recbole_ssr.data import statistics
 from recbole_ssr.distinct import distinct
 from recbole_ssr.errors import UserError
 
@@ -35,19 +36,13 @@ def leaks(train: np.ndarray, held_out: Mapping[str, np.ndarray], n_items: int) -
 
     Shapes: train and the parts of held_out (2, E), users and items.
     """
-    trained, shares = _pairs(train, n_items), []
+    trained, shares = statistics.pairs(*train, n_items), []
     for name, part in held_out.items():
-        pairs = _pairs(part, n_items)
-        at = np.searchsorted(trained, pairs)
-        if shared := int((trained[np.minimum(at, len(trained) - 1)] == pairs).sum()):
+        pairs = distinct(statistics.pairs(*part, n_items))
+        if shared := statistics.shared(trained, pairs):
             shares.append(f"{name} shares {shared:,} of its {len(pairs):,}")
     return (f"{' and '.join(shares)} pairs of user and item with training, which a model may know "
             "by heart") if shares else None
-
-
-def _pairs(part: np.ndarray, n_items: int) -> np.ndarray:
-    """Return a number for every distinct pair, ascending."""
-    return distinct(part[0].astype(np.int64) * n_items + part[1])
 
 
 def needs_labels(mode: Mapping[str, str], label: str, columns: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ def repeats(codes: np.ndarray) -> int:
 
 def shared(codes: np.ndarray, others: np.ndarray) -> int:
     """Return how many distinct codes occur in both."""
-    return len(np.intersect1d(codes, others))
+    return len(np.intersect1d(distinct(codes), distinct(others), assume_unique=True))
 
 
 def unseen(ids: np.ndarray, train_ids: np.ndarray) -> np.ndarray:
