@@ -37,10 +37,11 @@ _config_hook.install_config_hook()
 
 from recbole_ssr import plugins as _plugins  # noqa: E402
 from recbole_ssr.errors import UserError  # noqa: E402
+from recbole_ssr.measurement import evaluate  # noqa: E402
 from recbole_ssr.quick_start import load_run, run  # noqa: E402
 from recbole_ssr.result import RunResult  # noqa: E402
 from recbole_ssr.serve.recommender import load  # noqa: E402
 
 _plugins.load()
 
-__all__ = ["RunResult", "UserError", "__version__", "load", "load_run", "run"]
+__all__ = ["RunResult", "UserError", "__version__", "evaluate", "load", "load_run", "run"]

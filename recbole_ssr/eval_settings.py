@@ -70,6 +70,21 @@ def check_metrics(final: dict, named: Named) -> None:
         raise UserError(f"{chosen} is not computed. {remedy} topk, which is {topk}.")
 
 
+def of_a_kind(metrics: object, topk: object) -> dict:
+    """Return settings of what selects that fit metrics and cut-offs, whatever a run selected by.
+
+    There are none where nothing is asked for; :func:`check_metrics` says what is wrong then.
+    """
+    metrics, topk = ([*value] if isinstance(value, (list, tuple)) else [value]
+                     for value in (metrics, topk))
+    if not (metrics and topk):
+        return {}
+    name = str(metrics[0]).lower()
+    cut = not {"rec.topk", "rec.items"}.isdisjoint(metric_information.get(name, ()))
+    return {"valid_metric": f"{metrics[0]}@{topk[0]}" if cut else str(metrics[0]),
+            "valid_metric_bigger": name not in smaller_metrics}
+
+
 def _check_direction(final: dict, named: Named) -> None:
     bigger = final["valid_metric"].partition("@")[0].lower() not in smaller_metrics
     shown = named("valid_metric_bigger", final["valid_metric_bigger"])

@@ -8,6 +8,8 @@ training, as is what was fitted while training.
 Features that were trained themselves move by what was done to the features of the files,
 X + (x' - x) for a row x that becomes x'; a row that goes missing or appears takes the value that
 the model gives it when it is built.
+
+The discount of popular items can be another one than in training as well.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from torch import Tensor, nn
 from recbole_ssr.corruption import Corruption
 from recbole_ssr.data.dataset import MultimodalDataset
 from recbole_ssr.data.features import ItemFeatures
+from recbole_ssr.errors import UserError
 from recbole_ssr.experiment import Experiment
+from recbole_ssr.option import number
 
 
 def inference_model(experiment: Experiment, model: nn.Module, corruption: Corruption) -> nn.Module:
@@ -52,3 +56,17 @@ def _move(trained: list[Tensor], built: list[Tensor], before: ItemFeatures,
         stays = (before.has_feature(c) & after.has_feature(c))[:, None].to(X.device)
         moved = X + (after.matrix(c) - before.matrix(c)).to(X.device)
         X.copy_(torch.where(stays, moved, start))
+
+
+def set_discount(experiment: Experiment, value: float) -> None:
+    """Give the model of an experiment another `popularity_discount`.
+
+    Raises UserError where the value is none, or the model has no such setting.
+    """
+    value, model = number(0, 10)("popularity_discount", value), experiment.model
+    if not hasattr(model, "popularity_discount"):
+        raise UserError(f"popularity_discount={value} has no effect on this run's "
+                        f"{experiment.config['model']}; SSR of profile paper has such a setting. "
+                        "Leave it out")
+    experiment.config["popularity_discount"] = model.popularity_discount = value
+    model.drop_encoded()

@@ -390,12 +390,14 @@ def _check_split(config: PluginConfig, dataset: Dataset, loaders: tuple) -> None
 
 
 def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
-             data_path: str | Path | None = None) -> Experiment:
+             data_path: str | Path | None = None,
+             changes: Mapping[str, object] | None = None) -> Experiment:
     """Rebuild the experiment of a run folder with its best parameters, in evaluation mode.
 
     The model has the item features that the run was measured with or, at the stage "training",
     was trained on; they differ where `corruption_at` says so. `data_path` names the folder of
-    datasets where they have moved since.
+    datasets where they have moved since; `changes` are settings of evaluation in place of the
+    run's, such as `topk`.
 
     Raises UserError where the folder, its settings or its checkpoint are missing, damaged or not of
     one run, and where the data are not those of the run.
@@ -404,7 +406,8 @@ def load_run(folder: str | Path, device: str = "auto", stage: str = "inference",
     if stage not in stages:
         raise UserError(f"stage={stage!r} must be inference or training.{nearest(stage, stages)}")
     folder = runs.existing(folder)
-    config = _config_of(folder, config_dict={"device": device} | _placed(data_path))
+    config = _config_of(folder, config_dict={"device": device} | _placed(data_path),
+                        flags=changes)
     if change := own_code.change_since(folder, config["model"]):
         logger.warning("%s: its parameters are used by the code of now", change)
     with runs.quiet_host():

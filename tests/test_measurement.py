@@ -15,7 +15,7 @@ from recbole_ssr.data.features import ItemFeatures
 from recbole_ssr.dataset_report import dataset_report
 from recbole_ssr.errors import UserError
 from recbole_ssr.inference import inference_model
-from recbole_ssr.measurement import measure_corrupted
+from recbole_ssr.measurement import evaluate
 from recbole_ssr.quick_start import load_run, prepare
 
 ON_IDS = {"FastLightGCN", "LayerGCN", "FastSGL"}
@@ -212,11 +212,11 @@ NOISE = {"feature_noise": {"image": 1.0, "text": 1.0}}
 @pytest.mark.usefixtures("work")
 def test_one_training_serves_all_levels(data, model):
     clean = train(data, model)
-    unchanged = measure_corrupted(clean.run, {})
+    unchanged = evaluate(clean.run, {})
     assert (unchanged.valid, unchanged.test, unchanged.corruption) == (clean.valid, clean.test,
                                                                        None)
     for settings in (NOISE, {"drop_modality": ["image"]}, {"feature_missing": {"text": 0.5}}):
-        result = measure_corrupted(clean.run, settings)
+        result = evaluate(clean.run, settings)
         own = train(data, model, corruption_at="inference", **settings)
         # The run that asks for it is trained alike, selected on clean features, measured so.
         assert (result.valid, result.test) == (own.valid, own.test)
@@ -225,14 +225,14 @@ def test_one_training_serves_all_levels(data, model):
         clean_scores = [record["valid"] for record in clean.history]
         assert [record["valid"] for record in own.history] == clean_scores
         assert own.best_epoch == clean.best_epoch
-        assert measure_corrupted(own.run).test == own.test
-    assert result.test != clean.test or measure_corrupted(clean.run, NOISE).test != clean.test
+        assert evaluate(own.run).test == own.test
+    assert result.test != clean.test or evaluate(clean.run, NOISE).test != clean.test
 
 
 @pytest.mark.usefixtures("work")
 def test_metrics_and_rankings_against_a_direct_computation(data):
     clean = train(data, "VBPR")
-    result = measure_corrupted(clean.run, NOISE)
+    result = evaluate(clean.run, NOISE)
     experiment = load_run(clean.run)
     model = inference_model(experiment, experiment.model, Corruption.of(NOISE))
     for part, loader in (("valid", experiment.valid), ("test", experiment.test)):
@@ -257,11 +257,11 @@ def test_trained_on_corrupted_features_and_measured_on_clean_ones(data):
     # Training and selection are the same; what is measured is what clean features give.
     assert [r["valid"] for r in both.history] == [r["valid"] for r in training.history]
     assert both.valid == both.history[both.best_epoch]["valid"]
-    result = measure_corrupted(both.run, {})
+    result = evaluate(both.run, {})
     assert (training.valid, training.test) == (result.valid, result.test)
     assert training.test != both.test
-    assert measure_corrupted(both.run).test == both.test
-    assert measure_corrupted(training.run).test == training.test
+    assert evaluate(both.run).test == both.test
+    assert evaluate(training.run).test == training.test
 
 
 @pytest.mark.usefixtures("work")
@@ -303,7 +303,7 @@ def test_nothing_is_written_by_measuring(data):
                 if path.is_file() and path.name != "run.log"}
 
     before = content()
-    measure_corrupted(run, NOISE)
+    evaluate(run, NOISE)
     assert content() == before and [path.name for path in Path().iterdir()] == ["runs"]
 
 
@@ -311,13 +311,13 @@ def test_nothing_is_written_by_measuring(data):
 def test_mistakes_are_named(data):
     run = train(data, "VBPR", epochs=1).run
     with pytest.raises(UserError, match="'feature_nois'.*Did you mean 'feature_noise'"):
-        measure_corrupted(run, {"feature_nois": {"image": 0.1}})
+        evaluate(run, {"feature_nois": {"image": 0.1}})
     with pytest.raises(UserError, match="Did you mean 'image'"):
-        measure_corrupted(run, {"drop_modality": ["imag"]})
+        evaluate(run, {"drop_modality": ["imag"]})
     with pytest.raises(UserError, match="at least 0 and at most 1"):
-        measure_corrupted(run, {"feature_missing": {"image": 3}})
+        evaluate(run, {"feature_missing": {"image": 3}})
     with pytest.raises(UserError, match="not a run folder"):
-        measure_corrupted("nowhere", NOISE)
+        evaluate("nowhere", NOISE)
 
 
 def test_the_report_of_a_dataset_shows_what_a_run_sees(data, tmp_path):

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = sorted((ROOT / "docs").glob("[sg]*/*.md"))  # start and guide
 TEXT = "\n".join([README, *(page.read_text() for page in PAGES)])
-OF_A_RUN = ("recommend", "export", "explain", "browse")
+OF_A_RUN = ("evaluate", "recommend", "export", "explain", "browse")
 
 
 def blocks(language, text=TEXT):

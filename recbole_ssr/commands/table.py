@@ -123,6 +123,25 @@ COMMANDS: dict[str, Command] = {
         {"data_path=dataset": "the folder of datasets"},
         ("Sizes are those of the files: settings of a run may filter them.",),
         "recbole_ssr.commands.datasets:datasets"),
+    "evaluate": Command(
+        "measure a run again: other metrics, other cut-offs, features made worse", _RUNS,
+        ("RUN_FOLDER [--topk=\"[5, 50]\"] [--metrics=\"[Recall, MRR]\"] [--part=valid]",),
+        {
+            "topk=\"[5, 50]\"": "cut-offs; default the run's own",
+            "metrics=\"[Recall, MRR]\"": "metrics of RecBole, such as Precision, Hit, MAP, "
+                                         "ItemCoverage or GiniIndex; default the run's own",
+            "part=valid": "valid or test alone; default both",
+            "popularity-discount=0.3": "room for rare items (SSR); default the run's own",
+            "drop-modality=image": "without the features of a modality, or of several",
+            "feature-missing=\"{text: 0.5}\"": "with a share of the items without features",
+            "feature-noise=\"{text: 0.5}\"": "with noise of so many times a row's norm",
+            "out=FILE": "receives the figures as .json",
+            **_OF_RUN,
+        },
+        ("Nothing is trained: the parameters are those that the run selected. The split, and what "
+         "is ranked, stay too. Choose by the validation part alone.",
+         "recbole-ssr evaluate runs/<your run> --topk=\"[1, 5, 10, 50]\" --part=valid", _ONLY),
+        "recbole_ssr.commands.evaluate:evaluate"),
     "diagnose": Command(
         "show what an SSR run does with its bands and modalities", _RUNS,
         ("RUN_FOLDER [--part=valid] [--out=FOLDER]",),

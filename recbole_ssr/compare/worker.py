@@ -33,7 +33,7 @@ from recbole_ssr.errors import UserError
 from recbole_ssr.evaluation.rankings import write_interactions
 from recbole_ssr.experiment import Experiment, interactions_of
 from recbole_ssr.files import sweep
-from recbole_ssr.measurement import measure_corrupted
+from recbole_ssr.measurement import evaluate
 from recbole_ssr.quick_start import run
 
 # Exit statuses; the second is EX_TEMPFAIL of sysexits.h: another process is at this run.
@@ -97,7 +97,7 @@ def _measure(task: Task) -> None:
     """Measure a finished run with its features disturbed, and keep the result beside it."""
     write_progress(task.folder, Progress("measuring"))
     device, data_path = task.settings.get("device", "auto"), task.settings.get("data_path")
-    measured = measure_corrupted(run_of(task), task.disturbance, str(device), data_path)
+    measured = evaluate(run_of(task), task.disturbance, device=str(device), data_path=data_path)
     write_measurement(task, measured.valid, measured.test)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from recbole_ssr.files import in_one_step
 
 
-def write_record(record: dict, path: Path, indent: int = 1) -> Path:
+def write_record(record: dict, path: Path, indent: int = 1, out: str = "folder") -> Path:
     """Write a record, replacing an older one in one step; return its path.
 
-    Raises UserError where the folder cannot be written.
+    Raises UserError where it cannot be written; `out` is what --out of the command names.
     """
-    with in_one_step(path, "Name another folder with --out=FOLDER") as draft:
+    with in_one_step(path, f"Name another {out} with --out={out.upper()}") as draft:
         draft.write_text(as_json(record, indent), encoding="utf-8")
     return path
 

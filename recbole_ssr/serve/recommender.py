@@ -27,9 +27,9 @@ from recbole_ssr import runs
 from recbole_ssr.data.ids import tokens_of
 from recbole_ssr.errors import UserError, nearest
 from recbole_ssr.experiment import Experiment
+from recbole_ssr.inference import set_discount
 from recbole_ssr.model.base import Embeddings
 from recbole_ssr.model.closed_form import ClosedForm
-from recbole_ssr.option import number
 from recbole_ssr.quick_start import load_run
 from recbole_ssr.serve.catalogue import Catalogue, named
 from recbole_ssr.serve.fold_in import folded_in
@@ -264,7 +264,7 @@ def load(run: str | Path, device: str = "auto", new_items: str | Path | None = N
         experiment = load_run(folder, device, data_path=data_path)
         own = getattr(experiment.model, "popularity_discount", None)
         if popularity_discount is not None:
-            _discount(experiment, popularity_discount)
+            set_discount(experiment, popularity_discount)
         recommender = Recommender(experiment, folder, new_items)
         recommender.as_measured = new_items is None and popularity_discount in (None, own)
         return recommender
@@ -274,13 +274,3 @@ def _at_least_one(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise UserError(f"k is {k!r}; ask for at least 1 item")
     return int(k)
-
-
-def _discount(experiment: Experiment, value: float) -> None:
-    value, model = number(0, 10)("popularity_discount", value), experiment.model
-    if not hasattr(model, "popularity_discount"):
-        raise UserError(f"popularity_discount={value} has no effect on this run's "
-                        f"{experiment.config['model']}; SSR of profile paper has such a setting. "
-                        "Leave it out")
-    experiment.config["popularity_discount"] = model.popularity_discount = value
-    model.drop_encoded()

@@ -305,11 +305,11 @@ def test_a_measurement_that_fails_is_told_and_tried_again(tiny, engine, monkeypa
     words = [*tiny, "--models=FeatureLightGCN", "--seeds=2", "--noise=image:0.5",
              "--corrupt_at=inference"]
 
-    def fail(folder, *_):
+    def fail(folder, *_, **__):
         raise UserError(f"{folder} does not like it")
 
     with monkeypatch.context() as patch:
-        patch.setattr("recbole_ssr.compare.worker.measure_corrupted", fail)
+        patch.setattr("recbole_ssr.compare.worker.evaluate", fail)
         assert main(words) == 1
     said = capsys.readouterr().err
     failures = reported(OUT).line("FeatureLightGCN").failures

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import recbole_ssr
 from recbole_ssr.diagnose import diagnose
-from recbole_ssr.measurement import measure_corrupted
+from recbole_ssr.measurement import evaluate
 from recbole_ssr.quick_start import load_run
 from recbole_ssr.result import RunResult
 from recbole_ssr.train import checkpoint
@@ -72,7 +72,7 @@ def check_checkpoint(case: dict, world: World, folder: Path) -> None:
         if not meant and (again.valid, again.test) != (result.valid, result.test):
             raise Wrong(f"resumed to {again.test}, which were {result.test}")
     elif case["then"] == "measure":
-        found = measure_corrupted(run, {})
+        found = evaluate(run, {})
         if not meant and found.test != result.test:
             raise Wrong(f"measured {found.test}, which were {result.test}")
     else:

@@ -12,7 +12,7 @@ from tiny import SETTINGS, write_tiny
 import recbole_ssr
 from recbole_ssr.config import build_config
 from recbole_ssr.errors import UserError
-from recbole_ssr.measurement import measure_corrupted
+from recbole_ssr.measurement import evaluate
 from recbole_ssr.quick_start import prepare
 from recbole_ssr.train.monitors import TENSORBOARD
 
@@ -123,7 +123,7 @@ def test_a_run_of_wandb_that_the_program_began_is_used_and_left_open(tiny, wandb
 def test_looking_at_a_run_begins_none(tiny, wandb):
     run = recbole_ssr.run("BPR", "tiny", config_dict=tiny | BOTH).run
     before = set(Path(run).rglob("*"))
-    measure_corrupted(run)
+    evaluate(run)
     assert len(wandb.begun) == 1 and len(wandb.logged) == 6
     assert set(Path(run).rglob("*")) == before and not Path("log_tensorboard").exists()
 
