@@ -104,8 +104,13 @@ def report(comparison: Comparison, out: Path) -> Compared:
 
 
 def search(options: ComparisonOptions, console: Console) -> tuple[dict[str, Selected], list[Path]]:
-    """Tune every line of a comparison; return what was selected and the presets written."""
+    """Tune every line of a comparison; return what was selected and the presets written.
+
+    Raises UserError for a mistake in any setting, and for lines that cannot stand in one table,
+    before anything runs.
+    """
     engine, lines = _engine(options), lines_of(options, presets_of(options))
+    plan_of(options, lines, distinct=False)
     _make(options.out)
     data = load_data(_shared(options, lines))
     selected = selected_of(options, lines, engine, console, data)

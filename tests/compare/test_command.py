@@ -125,9 +125,9 @@ def test_a_comparison_leaves_its_files_and_does_only_what_is_missing(tiny, engin
     assert {group.kind for group in comparison.groups} >= {"users", "popularity", "beyond"}
 
 
-@pytest.mark.parametrize("words", [[], ["--tune=2"]])
+@pytest.mark.parametrize("words", [["compare"], ["compare", "--tune=2"], ["tune", "--trials=2"]])
 def test_another_protocol_of_a_line_is_told_before_anything_runs(tiny, engine, capsys, words):
-    assert main([*tiny, "--models={BPR: {}, own: {model: BPR, topk: [5]}}", *words]) == 2
+    assert main([*words, *tiny, "--models={BPR: {}, own: {model: BPR, topk: [5]}}"]) == 2
     assert "cannot stand in one table: topk: [2, 5] (BPR seed 2020), [5] (own seed 2020)" \
         in re.sub(r"\s+", " ", capsys.readouterr().err)
     assert not engine.ran and not OUT.exists()
