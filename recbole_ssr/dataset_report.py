@@ -65,15 +65,30 @@ def dataset_report(
     Raises:
         UserError: the dataset, a setting or the folder cannot be used.
     """
+    report = measured(dataset, flags)
+    write_report(report, out)
+    return report
+
+
+def measured(dataset: str | None = None, flags: Mapping[str, object] | None = None
+             ) -> DatasetReport:
+    """Measure a dataset and its split, as :func:`dataset_report`; write nothing."""
     config = _config(dataset, dict(flags or {}))
     with runs.quiet_host():
-        report = _measured(config)
-    out = expanded(out) if out else Path(report.folder)
-    write_record(asdict(report), out / FILE)
+        return _measured(config)
+
+
+def write_report(report: DatasetReport, out: str | Path | None = None) -> Path:
+    """Write `dataset.json` and `dataset.png` into a folder, the dataset's own without one.
+
+    Returns the folder. Raises UserError where it cannot be written.
+    """
     from recbole_ssr.report.dataset.plots import draw  # matplotlib is slow to import
 
+    out = expanded(out) if out else Path(report.folder)
+    write_record(asdict(report), out / FILE)
     draw(report, out)
-    return report
+    return out
 
 
 def _config(dataset: str | None, flags: dict) -> PluginConfig:

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rich.console import Console
 from tiny import ITEMS, SETTINGS, USERS, write_tiny
 
+from recbole_ssr.cli import main
 from recbole_ssr.config import build_config
 from recbole_ssr.data.features import write_features
 from recbole_ssr.dataset_report import dataset_report
@@ -226,6 +228,16 @@ def test_a_folder_that_cannot_be_written(by_hand, tmp_path):
         dataset_report("tiny", settings, out=tmp_path / "file")
     with pytest.raises(UserError, match="cannot write.*--out=FOLDER"):
         draw(by_hand, tmp_path / "file")
+
+
+def test_what_cannot_be_written_is_shown_all_the_same(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    flags = [f"--{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"
+             for key, value in write_tiny(tmp_path).items()]
+    assert main(["data", "tiny", *flags, f"--out={tmp_path / 'file'}"]) == 2
+    shown = capsys.readouterr()
+    assert "interactions" in shown.out and "Files:" not in shown.out
+    assert f"cannot write {tmp_path / 'file' / 'dataset.json'}" in shown.err
 
 
 def test_a_missing_dataset(tmp_path):

@@ -47,14 +47,14 @@ def data(argv: Sequence[str], console: Console) -> int:
     """data [NAME] [--out=FOLDER] [--KEY=VALUE ...]"""
     from recbole_ssr.data.manifest import read_manifest
     from recbole_ssr.dataset_prep.prepared import damaged_files
-    from recbole_ssr.dataset_report import dataset_report
+    from recbole_ssr.dataset_report import measured, write_report
     from recbole_ssr.report.dataset.tables import tables
     from recbole_ssr.report.terminal import print_sheets
 
     words = [word for word in argv[:1] if not word.startswith("-")]
     typed, others = split_flags(argv[len(words):], ["out"])  # a folder may look like a number
     out = text(typed_flags(typed, ["out"]), "out") if typed else None
-    report = dataset_report(words[0] if words else None, flags=parse_flags(others), out=out)
+    report = measured(words[0] if words else None, parse_flags(others))
     print_sheets(console, tables(report))
     manifest = read_manifest(report.folder)
     if manifest:
@@ -64,5 +64,6 @@ def data(argv: Sequence[str], console: Console) -> int:
         if not damage:
             console.print(f"All {len(manifest['files'])} files are as they were prepared on "
                           f"{manifest['made_at'][:10]} by {manifest['made_by']}.")
-    console.print(f"Files: {out or report.folder} (dataset.json, dataset.png)", soft_wrap=True)
+    # Last, because others' datasets often lie where nobody may write.
+    console.print(f"Files: {write_report(report, out)} (dataset.json, dataset.png)", soft_wrap=True)
     return 0
