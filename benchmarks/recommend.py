@@ -43,7 +43,8 @@ def measured(args: argparse.Namespace, folder: Path) -> dict:
     pairs = (np.repeat(np.arange(1, len(users)), args.seen),
              rng.integers(1, len(items), args.users * args.seen))
     seen = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), (len(users), len(items)))
-    catalogue = Catalogue(users, items, seen, np.asarray(seen.sum(0)).ravel())
+    catalogue = Catalogue(users, items, seen, sp.csr_matrix(seen.shape),
+                          np.asarray(seen.sum(0)).ravel())
     audience = Audience(users[1:], np.arange(1, len(users)), scores, seen)
     before, start, used = own_peak(), time.perf_counter(), time.process_time()
     path = folder / f"recommendations.{args.format}"

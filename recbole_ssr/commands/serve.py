@@ -53,7 +53,8 @@ def _ranking_options(flags: dict) -> dict:
                         "--history=FILE or --all")
     return {
         "users": users, "history": history, "k": whole_number(flags, "topk", _TOPK),
-        "keep_seen": switch(flags, "keep_seen"), "where": _where(flags),
+        "keep_seen": switch(flags, "keep_seen"), "hide_test": switch(flags, "hide_test"),
+        "where": _where(flags),
         "candidates": tokens_from(text(flags, "candidates")) if "candidates" in flags else None,
         "unknown": str(flags.get("unknown", "error")),
     }

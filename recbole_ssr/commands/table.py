@@ -165,6 +165,7 @@ COMMANDS: dict[str, Command] = {
             "topk=20": "items per user",
             "out=FILE": ".csv, .jsonl or .parquet; default a table on the terminal",
             "keep-seen": "rank what a user has in training and validation, too",
+            "hide-test": "leave out what a user has in test, too",
             "candidates=FILE": "rank these items alone, one a line, or --candidates=50,181",
             "where=\"{class: Comedy}\"": "rank items with such a field alone",
             "unknown=popularity": "answer users of whom nothing is known by what is popular",

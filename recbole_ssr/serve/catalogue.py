@@ -20,14 +20,16 @@ _NAMED = 5  # unknown tokens that a message names
 class Catalogue:
     """Tokens and interactions; id 0 is padding.
 
-    Attributes: users (U,), items (I,) tokens; seen (U, I) CSR of training and validation;
-    popularity (I,) training interactions; first_new, the id from which on items are new.
+    Attributes: users (U,), items (I,) tokens; seen (U, I) CSR of training and validation, and
+    tested (U, I) of test; popularity (I,) training interactions; first_new, the id from which on
+    items are new.
     """
 
     def __init__(self, users: np.ndarray, items: np.ndarray, seen: sp.csr_matrix,
-                 popularity: np.ndarray, first_new: int | None = None,
+                 tested: sp.csr_matrix, popularity: np.ndarray, first_new: int | None = None,
                  read_table: Callable[[], ItemTable] | None = None):
-        self.users, self.items, self.seen, self.popularity = users, items, seen, popularity
+        self.users, self.items, self.seen, self.tested = users, items, seen, tested
+        self.popularity = popularity
         self.first_new = len(items) if first_new is None else first_new
         self._read_table = read_table
 
@@ -39,10 +41,10 @@ class Catalogue:
                         for field in (dataset.uid_field, dataset.iid_field))
         items = np.concatenate([known, np.asarray(new_items, dtype=str)])
         parts = interactions_of(experiment)
-        pairs = np.concatenate([parts.train, parts.valid], axis=1)
-        seen = sp.csr_matrix((np.ones(pairs.shape[1], np.float32), pairs),
-                             (len(users), len(items)))
-        return cls(users, items, seen, np.bincount(parts.train[1], minlength=len(items)),
+        seen, tested = (
+            sp.csr_matrix((np.ones(pairs.shape[1], np.float32), pairs), (len(users), len(items)))
+            for pairs in (np.concatenate([parts.train, parts.valid], axis=1), parts.test))
+        return cls(users, items, seen, tested, np.bincount(parts.train[1], minlength=len(items)),
                    len(known), partial(ItemTable.of, dataset, items))
 
     @cached_property

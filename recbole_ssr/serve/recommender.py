@@ -84,7 +84,8 @@ class Recommender:
 
     def blocks(
         self, users: str | Sequence[str] | None = None, k: int = 20, *, keep_seen: bool = False,
-        candidates: Sequence[str] | None = None, where: Mapping[str, object] | None = None,
+        hide_test: bool = False, candidates: Sequence[str] | None = None,
+        where: Mapping[str, object] | None = None,
         history: Mapping[str, Sequence[str]] | None = None, unknown: str = "error",
     ) -> Iterator[pd.DataFrame]:
         """Yield recommendations for some users at a time, so that memory does not grow with them.
@@ -93,6 +94,8 @@ class Recommender:
             users: tokens; None for all of the run, or all of `history`.
             k: how many items each.
             keep_seen: rank items that the user has in training or validation, too.
+            hide_test: leave out those that the user has in test, too, which are ranked where a run
+                is measured.
             candidates: the only items to rank.
             where: field -> value or values that an item must have, from the dataset's .item file.
             history: the items of users, new ones or known, in place of those of training.
@@ -104,12 +107,19 @@ class Recommender:
             UserError: an unknown user, item, field or option, or nothing left to rank.
         """
         k = _at_least_one(k)
-        if not isinstance(keep_seen, (bool, np.bool_)):  # "no" would count as true
-            raise UserError(f"keep_seen is {keep_seen!r}; give True or False")
+        for name, given in (("keep_seen", keep_seen), ("hide_test", hide_test)):
+            if not isinstance(given, (bool, np.bool_)):  # "no" would count as true
+                raise UserError(f"{name} is {given!r}; give True or False")
+        if hide_test and (keep_seen or history is not None):
+            raise UserError("hide_test leaves out what the run's files have of a user: drop it, or "
+                            + ("keep_seen, which ranks that" if keep_seen else
+                               "history, which takes the place of that"))
         if unknown not in UNKNOWN:
             raise UserError(f"unknown is {unknown!r}; choose error or popularity."
                             f"{nearest(unknown, UNKNOWN)}")
         audience = self._audience(users, history, unknown)
+        if hide_test:
+            audience = audience._replace(seen=audience.seen + self.catalogue.tested)
         items = self._candidates(candidates, where)
         return ranked(audience, self.catalogue, k, items, keep_seen)
 

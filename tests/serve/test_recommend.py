@@ -99,6 +99,26 @@ def test_ranks_are_the_same_for_every_k_and_in_explanations(train):
     assert list(zip(-alike["score"], ids)) == sorted(zip(-alike["score"], ids))
 
 
+def test_items_of_the_test_part_are_left_out_on_demand(train, recommender, tmp_path):
+    recommender, ranked = recommender(), {}
+    held_out = interactions_of(recommender.experiment).test
+    pairs = set(zip(recommender.catalogue.users[held_out[0]],
+                    recommender.catalogue.items[held_out[1]], strict=True))
+    for hidden in (False, True):
+        table = recommender.recommend(k=ITEMS, hide_test=hidden)
+        ranked[hidden] = list(zip(table["user"], table["item"], strict=True))
+    assert len(pairs) == USERS and pairs <= set(ranked[False])
+    assert ranked[True] == [pair for pair in ranked[False] if pair not in pairs]
+    out = tmp_path / "all.csv"
+    assert main(["recommend", train(), "--all", f"--out={out}", f"--topk={ITEMS}",
+                 "--hide-test"]) == 0
+    table = pd.read_csv(out, dtype=str)
+    assert list(zip(table["user"], table["item"], strict=True)) == ranked[True]
+    for more in ({"keep_seen": True}, {"history": {"u3": ["i1"]}}):
+        with pytest.raises(UserError, match=f"hide_test .* drop it, or {next(iter(more))}"):
+            recommender.recommend(["u3"], hide_test=True, **more)
+
+
 def test_candidates_and_fields(recommender):
     recommender = recommender()
     red = recommender.recommend(["u0", "u1"], ITEMS, where={"colour": "red"})
